@@ -1,0 +1,60 @@
+# Everything a person or a CI machine needs: a Python 3.11+ and make.
+#   make run        set up, then run the quickstart study to its end
+#   make test       set up, then lint, types and the default tests
+#   make test-all   the slow tests too
+#   make bench      the measurements
+#   make lock       choose new versions for requirements*.lock
+#   make clean      remove the environment and the tools' caches (never runs/)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint test-all bench lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# The stamp makes a second call quick: the environment is built again only when the pinned versions
+# or the package's own metadata change. Installing our package fetches nothing: its dependencies
+# and its build tools all come from the lock file.
+$(STAMP): requirements-dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; fix: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(STAMP)
+
+run: $(STAMP)
+	$(BIN)/python -m search.run --study quickstart $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: lint
+	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python -m pytest -m bench -s $(ARGS)
+
+UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
+
+lock:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/$(UV_COMPILE) --upgrade --output-file requirements.lock pyproject.toml
+	$(BIN)/$(UV_COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
