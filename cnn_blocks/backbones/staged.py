@@ -1,0 +1,51 @@
+"""The backbone that a search builds from blocks."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from cnn_blocks.config import AnyBlock, Backbone, Configuration, Rate, Reduction
+from cnn_blocks.layers import pool
+from cnn_blocks.registry import backbone
+
+
+class Stage(Configuration):
+    """`depth` equal blocks at one resolution.
+
+    `reduction` halves height and width: inside the stage's first block (`place` "first"), or
+    behind its last one ("last"; "stride" then strides the last block). Dropout follows the stage.
+    """
+
+    block: AnyBlock
+    depth: PositiveInt = 1
+    reduction: Reduction = "max"
+    place: Literal["first", "last"] = "last"
+    dropout: Rate = 0.0
+
+    def __call__(self, x: Any) -> Any:
+        """Maps (N, H, W, C) to (N, H', W', filters)."""
+        from keras import layers
+
+        for index in range(self.depth):
+            inside = (
+                index == 0
+                if self.place == "first"
+                else index == self.depth - 1 and self.reduction == "stride"
+            )
+            x = self.block(x, reduction=self.reduction if inside else "none")
+        if self.place == "last":
+            x = pool(x, self.reduction)
+        return layers.Dropout(self.dropout)(x) if self.dropout else x
+
+
+@backbone
+class Staged(Backbone):
+    """Stages of blocks, one behind the other."""
+
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    def __call__(self, x: Any) -> Any:
+        """Maps (N, H, W, 3) to a feature map (N, H', W', C)."""
+        for stage in self.stages:
+            x = stage(x)
+        return x

@@ -1,0 +1,155 @@
+"""Networks as data: frozen, validated, JSON both ways."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializeAsAny,
+    model_serializer,
+    model_validator,
+)
+
+from cnn_blocks import registry
+from cnn_blocks.errors import UserError
+
+Reduction: TypeAlias = Literal["none", "max", "average", "stride"]
+Activation: TypeAlias = Literal[
+    "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hard_silu", "linear"
+]
+Normalization: TypeAlias = Literal["batch", "layer", "group", "none"]
+Initializer: TypeAlias = Literal["he_uniform", "he_normal", "glorot_uniform", "glorot_normal"]
+Rate: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
+Strength: TypeAlias = Annotated[float, Field(ge=0.0)]
+
+
+class Configuration(BaseModel):
+    """Base of all configurations: an unknown key or an illegal value cannot exist in one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Component(Configuration):
+    """A registered part of a network: fields say what it is, calling it adds its layers."""
+
+    kind: ClassVar[str]
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {"kind": self.kind, **handler(self)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_kind(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("kind", cls.kind) == cls.kind:
+            return {key: value for key, value in data.items() if key != "kind"}
+        return data
+
+
+class Block(Component):
+    """A searchable block: Keras tensor in, Keras tensor out, built-in Keras layers only.
+
+    Calling it with `reduction` other than "none" must halve height and width
+    (`cnn_blocks.layers.reduce` does it for most).
+    """
+
+    filters: PositiveInt = 32
+
+    def __call__(self, x: Any, *, reduction: Reduction = "none") -> Any:
+        """Maps (N, H, W, C) to (N, H', W', filters)."""
+        raise NotImplementedError
+
+
+class Backbone(Component):
+    """Everything between the preprocessed image and the head."""
+
+    def __call__(self, x: Any) -> Any:
+        """Maps (N, H, W, 3) to a feature map (N, H', W', C)."""
+        raise NotImplementedError
+
+
+class Head(Component):
+    """Everything between the feature map and the logits."""
+
+    def __call__(self, x: Any) -> Any:
+        """Maps a feature map (N, H, W, C) to features (N, D); the builder adds the logits."""
+        raise NotImplementedError
+
+
+def _resolver(role: str) -> BeforeValidator:
+    def resolve(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if "kind" not in value:
+            raise ValueError(f"a {role} needs the key 'kind'")
+        return registry.find(role, value["kind"]).model_validate(value)
+
+    return BeforeValidator(resolve)
+
+
+AnyBlock: TypeAlias = Annotated[SerializeAsAny[Block], _resolver("block")]
+AnyBackbone: TypeAlias = Annotated[SerializeAsAny[Backbone], _resolver("backbone")]
+AnyHead: TypeAlias = Annotated[SerializeAsAny[Head], _resolver("head")]
+
+
+class ModelConfig(Configuration):
+    """A whole network, apart from what the data decides (`InputSpec`).
+
+    `preprocessing` happens inside the model, in float32: "scale" maps uint8 to [0, 1],
+    "standardize" also subtracts the training images' channel mean and divides by their deviation.
+    """
+
+    format_version: Literal[1] = 1
+    preprocessing: Literal["scale", "standardize"] = "scale"
+    backbone: AnyBackbone
+    head: AnyHead
+
+    def components(self) -> Iterator[Component]:
+        """Yields every registered component of this network."""
+        yield from _walk(self)
+
+    def sources(self) -> dict[str, str]:
+        """Returns, by kind, the file or module that defines each component of a user's own."""
+        origins = {part.kind: registry.source_of(type(part)) for part in self.components()}
+        return {kind: origin for kind, origin in origins.items() if origin is not None}
+
+
+def _walk(value: Any) -> Iterator[Component]:
+    if isinstance(value, Component):
+        yield value
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _walk(getattr(value, name))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _walk(item)
+
+
+class InputSpec(Configuration):
+    """What the data decides about a network.
+
+    `image_shape` is (height, width, 3) in pixels; `channel_mean` and `channel_deviation` are the
+    training images' statistics with pixels scaled to [0, 1].
+    """
+
+    image_shape: tuple[PositiveInt, PositiveInt, Literal[3]]
+    class_names: Annotated[tuple[str, ...], Field(min_length=2)]
+    channel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    channel_deviation: tuple[float, float, float] = (0.25, 0.25, 0.25)
+
+    @model_validator(mode="after")
+    def _deviations_are_positive(self) -> Self:
+        if min(self.channel_deviation) <= 0:
+            raise UserError(
+                f"A channel's deviation must be positive; received {self.channel_deviation}."
+            )
+        return self
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)

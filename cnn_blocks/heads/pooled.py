@@ -1,0 +1,76 @@
+"""The classifier head of all the baselines: pooling, then a stack of dense layers."""
+
+from typing import Annotated, Any, Literal
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from pydantic import PositiveInt
+
+from cnn_blocks.config import (
+    Activation,
+    Configuration,
+    Head,
+    Initializer,
+    Rate,
+    Strength,
+)
+from cnn_blocks.layers import activate, normalize
+from cnn_blocks.registry import head
+
+
+class DenseLayer(Configuration):
+    """A dense layer, its activation, then batch normalisation and dropout where wanted."""
+
+    units: Annotated[PositiveInt, IntDistribution(32, 512, log=True)] = 128
+    activation: Activation = "relu"
+    batch_normalization: bool = False
+    dropout: Annotated[Rate, FloatDistribution(0.0, 0.6)] = 0.0
+    l2: Annotated[Strength, FloatDistribution(1e-6, 1e-2, log=True)] = 0.0
+    initializer: Initializer = "he_uniform"
+
+    def __call__(self, x: Any) -> Any:
+        """Maps (N, D) to (N, units)."""
+        from keras import layers, regularizers
+
+        x = layers.Dense(
+            self.units,
+            kernel_initializer=self.initializer,
+            kernel_regularizer=regularizers.L2(self.l2) if self.l2 else None,
+        )(x)
+        x = activate(x, self.activation)
+        x = normalize(x, "batch" if self.batch_normalization else "none")
+        return layers.Dropout(self.dropout)(x) if self.dropout else x
+
+
+@head
+class Pooled(Head):
+    """Pools or flattens the feature map, then dense layers and dropout before the logits.
+
+    `pooling` is global average (GAP), global maximum (GMP), both side by side, or Flatten.
+    """
+
+    pooling: Annotated[
+        Literal["average", "max", "average_max", "flatten"],
+        CategoricalDistribution(["average", "max", "average_max", "flatten"]),
+    ] = "average"
+    dropout: Annotated[Rate, FloatDistribution(0.0, 0.5)] = 0.0
+    layers: tuple[DenseLayer, ...] = ()
+
+    def __call__(self, x: Any) -> Any:
+        """Maps a feature map (N, H, W, C) to features (N, D)."""
+        from keras import layers
+
+        if self.pooling == "flatten":
+            x = layers.Flatten()(x)
+        elif self.pooling == "average":
+            x = layers.GlobalAveragePooling2D()(x)
+        elif self.pooling == "max":
+            x = layers.GlobalMaxPooling2D()(x)
+        else:
+            x = layers.Concatenate()(
+                [layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)]
+            )
+        if self.dropout:
+            x = layers.Dropout(self.dropout)(x)
+        for layer in self.layers:
+            x = layer(x)
+        return x

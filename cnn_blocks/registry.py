@@ -1,0 +1,115 @@
+"""Registered components: looked up by `kind`, a name that derives from the class."""
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from cnn_blocks.errors import UserError
+
+ROLES = ("block", "head", "backbone")
+_PACKAGES = {role: f"cnn_blocks.{role}s" for role in ROLES}
+_Component = TypeVar("_Component", bound=type[Any])
+_registered: dict[str, dict[str, type[Any]]] = {role: {} for role in ROLES}
+
+
+def _register(role: str, component: _Component) -> _Component:
+    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", component.__name__).lower()
+    known = _registered[role].get(kind)
+    if known is not None and _origin(known) != _origin(component):
+        raise UserError(
+            f"A {role} named {kind!r} is already registered from {_origin(known)}; "
+            f"{_origin(component)} defines another one. Rename one of the two classes."
+        )
+    component.kind = kind
+    _registered[role][kind] = component
+    return component
+
+
+def block(component: _Component) -> _Component:
+    """Registers a searchable block under its class name in snake case."""
+    return _register("block", component)
+
+
+def head(component: _Component) -> _Component:
+    """Registers a classifier head under its class name in snake case."""
+    return _register("head", component)
+
+
+def backbone(component: _Component) -> _Component:
+    """Registers a backbone under its class name in snake case."""
+    return _register("backbone", component)
+
+
+def components(role: str) -> dict[str, type[Any]]:
+    """Returns the registered classes of a role ("block", "head" or "backbone") by kind."""
+    package = importlib.import_module(_PACKAGES[role])
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{_PACKAGES[role]}.{module.name}")
+    return dict(sorted(_registered[role].items()))
+
+
+def find(role: str, kind: str) -> type[Any]:
+    """Returns the class registered under a kind; an unknown one raises with the closest match."""
+    known = components(role)
+    if kind in known:
+        return known[kind]
+    close = difflib.get_close_matches(kind, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise UserError(
+        f"A {role} must be one of {', '.join(map(repr, known))}, or come from a file that the "
+        f"configuration names under `components`; received {kind!r}{hint}"
+    )
+
+
+def load_source(reference: str | Path) -> ModuleType:
+    """Imports a user's Python file (`path/to/file.py`) or module (`package.module`), once.
+
+    Raises UserError when there is no such file or module.
+    """
+    text = str(reference)
+    if not text.endswith(".py"):
+        try:
+            return importlib.import_module(text)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"Components must come from an importable module or a .py file; there is no module "
+                f"{text!r} ({error}). Install it, or run from the folder that holds it."
+            ) from error
+    path = Path(text).expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"Components must come from a file that exists; there is no {path}.")
+    name = f"cnn_search_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def source_of(component: type[Any]) -> str | None:
+    """Returns where a user's component comes from (a file or a module); None for our own."""
+    if component.__module__.startswith("cnn_blocks."):
+        return None
+    return _origin(component)[0]
+
+
+def _origin(component: type[Any]) -> tuple[str, str]:
+    module = component.__module__
+    if module.startswith("cnn_search_user_") or module == "__main__":
+        return inspect.getsourcefile(component) or module, component.__qualname__
+    return module, component.__qualname__

@@ -1,0 +1,1 @@
+"""Where to look: functions from a trial to a candidate."""
