@@ -1,0 +1,249 @@
+"""What happens around the steps: seeds, validation, records, checkpoints, reports."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from search.clock import Clock
+from search.errors import NonFiniteLossError
+from search.metrics import classification_metrics
+from search.training.checkpoint import Checkpoint
+from search.training.network import seed_generators
+
+# A trial whose epoch takes longer than this reports at fractions of it, too.
+SLOW_EPOCH_SECONDS = 60.0
+
+
+class SeedEpochs(keras.callbacks.Callback):  # type: ignore[misc]
+    """Makes every random layer a function of (seed, epoch), so that a resumed epoch repeats."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Resets all seed generators."""
+        generators = seed_generators(self.model)
+        draws = np.random.default_rng([self.seed, epoch, 1]).integers(0, 2**31, len(generators))
+        for generator, draw in zip(generators, draws, strict=True):
+            generator.state.assign(np.array([draw, 0], dtype=np.int64))
+
+
+class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends the training as soon as the running loss is NaN or infinite."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Raises NonFiniteLossError."""
+        if not math.isfinite(float(logs["loss"])):
+            raise NonFiniteLossError(
+                f"the loss became {float(logs['loss'])} at batch {batch + 1} of an epoch"
+            )
+
+
+class MeasureCompiling(keras.callbacks.Callback):  # type: ignore[misc]
+    """Attributes everything up to the end of the first step to compiling."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self._compiling = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Starts the activity."""
+        self.clock.enter("compiling")
+        self._compiling = True
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Ends the activity after the first step."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the activity if it is going on, as when the first step fails."""
+        if self._compiling:
+            self._compiling = False
+            self.clock.leave()
+
+
+class Validation:
+    """Computes the validation metrics of a network's logits."""
+
+    def __init__(
+        self,
+        to_logits: keras.Model,
+        images: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64],
+        clock: Clock,
+    ) -> None:
+        self.to_logits = to_logits
+        self.images = images
+        self.labels = labels
+        self.clock = clock
+
+    def __call__(self) -> dict[str, float]:
+        """Returns val_loss, val_accuracy, val_balanced_accuracy and val_macro_f1."""
+        with self.clock.measure("validation"):
+            logits = self.to_logits.predict(self.images, batch_size=512, verbose=0)
+            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+            metrics = classification_metrics(probabilities, self.labels)
+        return {f"val_{name}": value for name, value in metrics.items()}
+
+
+class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
+    """Validates after each epoch, keeps one row an epoch, and reports.
+
+    Stands before the callbacks that read validation values from `logs`. Between epochs it reports
+    at `reports_per_epoch` equal fractions when an epoch takes longer than a minute.
+    """
+
+    def __init__(
+        self,
+        *,
+        validation: Validation | None,
+        steps_per_epoch: int,
+        reports_per_epoch: int,
+        report: Callable[[int, float, dict[str, float]], None],
+        progress: Callable[[float, dict[str, float]], None],
+        slow_epoch_seconds: float = SLOW_EPOCH_SECONDS,
+    ) -> None:
+        super().__init__()
+        self.validation = validation
+        self.steps_per_epoch = steps_per_epoch
+        self.report = report
+        self.progress = progress
+        self.reports_per_epoch = reports_per_epoch
+        self.slow_epoch_seconds = slow_epoch_seconds
+        self.fractions = {
+            round(steps_per_epoch * part / reports_per_epoch): part
+            for part in range(1, reports_per_epoch)
+        }
+        self.rows: list[dict[str, float]] = []
+        self.reports: list[tuple[int, float, dict[str, float]]] = []
+        self._epoch = 0
+        self._began = 0.0
+        self._shown = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the epoch's clock."""
+        self._epoch = epoch
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Shows progress a few times a second, and reports at fractions of slow epochs."""
+        now = time.perf_counter()
+        done = (batch + 1) / self.steps_per_epoch
+        if now - self._shown > 0.2:
+            self._shown = now
+            self.progress(self._epoch + done, _floats(logs))
+        part = self.fractions.get(batch + 1)
+        slow = part and (now - self._began) / done > self.slow_epoch_seconds
+        if part and slow and self.validation is not None:
+            metrics = {**_floats(logs), **self.validation()}
+            self._remember(self._epoch * self.reports_per_epoch + part, metrics)
+            self.send(self.reports[-1:])
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Adds the validation values to `logs` and the epoch to the rows."""
+        if self.validation is not None:
+            logs.update(self.validation())
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.rows.append(
+            {
+                "epoch": epoch + 1,
+                "learning_rate": rate,
+                "seconds": time.perf_counter() - self._began,
+                **_floats(logs),
+            }
+        )
+        self._remember((epoch + 1) * self.reports_per_epoch, _floats(logs))
+
+    def send(self, reports: list[tuple[int, float, dict[str, float]]]) -> None:
+        """Hands reports on; the receiver may raise to end the training."""
+        for report in reports:
+            self.report(*report)
+
+    def _remember(self, step: int, metrics: dict[str, float]) -> None:
+        self.reports.append((step, step / self.reports_per_epoch, metrics))
+
+
+class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
+    """Restores before the first epoch; after each one writes the checkpoint, then reports.
+
+    Stands last: the others have reset themselves before it restores them, and have seen the epoch
+    before it saves them. Reporting comes after saving because a report may end the training.
+    """
+
+    # What Keras' own callbacks would forget between two processes.
+    REMEMBERED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Checkpoint | None,
+        record: EpochRecord,
+        stateful: list[Any],
+        clock: Clock,
+    ) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
+        self.record = record
+        self.stateful = stateful
+        self.clock = clock
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Restores weights, optimizer, callbacks and rows, and repeats their reports."""
+        saved = self.checkpoint.read() if self.checkpoint else None
+        if saved is None:
+            return
+        state, arrays = saved
+        for variable, value in zip(self.model.variables, arrays["model"], strict=True):
+            variable.assign(value)
+        for variable, value in zip(self.model.optimizer.variables, arrays["optimizer"], strict=True):
+            variable.assign(value)
+        self.record.rows = state["rows"]
+        self.record.reports = [tuple(report) for report in state["reports"]]
+        for callback, remembered in zip(self.stateful, state["callbacks"], strict=True):
+            vars(callback).update(remembered)
+            if "best_weights" in arrays and hasattr(callback, "best_weights"):
+                callback.best_weights = arrays["best_weights"]
+        self.record.send(self.record.reports)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes the checkpoint, then reports the epoch."""
+        if self.checkpoint is not None:
+            with self.clock.measure("checkpoints"):
+                self._write(self.checkpoint)
+        self.record.progress(epoch + 1, _floats(logs))
+        self.record.send(self.record.reports[-1:])
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        state = {
+            "rows": self.record.rows,
+            "reports": self.record.reports,
+            "callbacks": [
+                {name: vars(item)[name] for name in self.REMEMBERED if name in vars(item)}
+                for item in self.stateful
+            ],
+            "stopped": bool(self.model.stop_training),
+        }
+        arrays = {
+            "model": [_array(variable) for variable in self.model.variables],
+            "optimizer": [_array(variable) for variable in self.model.optimizer.variables],
+        }
+        best = [item.best_weights for item in self.stateful if getattr(item, "best_weights", None)]
+        if best:
+            arrays["best_weights"] = best[0]
+        checkpoint.write(state, arrays)
+
+
+def _array(variable: Any) -> npt.NDArray[Any]:
+    return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+def _floats(logs: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in (logs or {}).items() if name != "learning_rate"}

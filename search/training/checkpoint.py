@@ -1,0 +1,47 @@
+"""A training's whole state in one file that appears whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = list[npt.NDArray[Any]]
+
+
+class Checkpoint:
+    """Reads and writes `checkpoint.npz` in a folder.
+
+    `identity` says what is being trained; a file of another training is not read. `arrays` are
+    named lists of arrays, `state` is JSON.
+    """
+
+    def __init__(self, directory: Path, *, identity: str) -> None:
+        self.path = directory / "checkpoint.npz"
+        self.identity = identity
+
+    def write(self, state: dict[str, Any], arrays: dict[str, Arrays]) -> None:
+        """Replaces the file by this state."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        header = json.dumps({"identity": self.identity, "state": state})
+        flat = {f"{name}/{i}": array for name, group in arrays.items() for i, array in enumerate(group)}
+        partial = self.path.with_suffix(f".{os.getpid()}.partial")
+        with open(partial, "wb") as file:
+            np.savez(file, header=np.array(header), **flat)  # type: ignore[arg-type]
+        os.replace(partial, self.path)
+
+    def read(self) -> tuple[dict[str, Any], dict[str, Arrays]] | None:
+        """Returns the state, or None where there is none of this training."""
+        if not self.path.is_file():
+            return None
+        with np.load(self.path, allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+            if header["identity"] != self.identity:
+                return None
+            arrays: dict[str, Arrays] = {}
+            for key in file.files:
+                if key != "header":
+                    arrays.setdefault(key.rsplit("/", 1)[0], []).append(file[key])
+        return header["state"], arrays

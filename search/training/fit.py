@@ -1,0 +1,228 @@
+"""Trains one candidate, in a trial and in the final retraining alike."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnn_blocks.build import build_model
+from cnn_blocks.config import InputSpec
+from search import runtime
+from search.clock import Clock
+from search.errors import OutOfMemoryError
+from search.training.batches import steps_per_epoch, training_batches
+from spaces.candidate import Candidate
+
+if TYPE_CHECKING:
+    import keras
+
+    from search.data import Share
+
+
+@dataclass(frozen=True)
+class Report:
+    """One validated moment of a training.
+
+    `step` counts in units of 1/reports_per_epoch of an epoch; `metrics` holds loss and accuracy
+    on the training images so far in the epoch, and val_* on the validation images.
+    """
+
+    step: int
+    epoch: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished training; `history` has one row an epoch.
+
+    `images_per_second` counts training steps only, without validation and compiling.
+    """
+
+    candidate: Candidate
+    spec: InputSpec
+    weights: list[npt.NDArray[Any]]
+    history: list[dict[str, float]]
+    best_epoch: int
+    epochs_trained: int
+    seconds: float
+    images_per_second: float
+    parameters: int
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The float32 inference model with the trained weights."""
+        model = build_model(self.candidate.model, self.spec)
+        model.set_weights(self.weights)
+        return model
+
+
+def fit(
+    candidate: Candidate,
+    train: "Share",
+    *,
+    spec: InputSpec,
+    validation: "Share | None" = None,
+    seed: int,
+    reports_per_epoch: int = 1,
+    on_report: Callable[[Report], None] | None = None,
+    on_progress: Callable[[float, int, dict[str, float]], None] | None = None,
+    checkpoint_directory: Path | None = None,
+    precision: runtime.Precision = "auto",
+    xla: runtime.Xla = "auto",
+    clock: Clock | None = None,
+) -> FitResult:
+    """Trains a candidate for its number of epochs and returns the trained network.
+
+    Weights, shuffling, dropout and augmentation are functions of (seed, epoch). With a
+    checkpoint folder the state is saved after every epoch, and a call with the same arguments
+    goes on from there, repeating the reports made so far. `on_report` may raise to end the
+    training; `on_progress` gets (epochs done, epochs, running metrics) a few times a second.
+    Early stopping ends with the best epoch's weights.
+
+    Raises NonFiniteLossError, OutOfMemoryError, or InfeasibleError for a network that cannot be
+    built.
+    """
+    runtime.start_keras()
+    import keras
+
+    from search.training import callbacks as callback
+    from search.training.network import TrainingNetwork, set_batch_normalization_momentum
+    from search.training.optimizers import make_optimizer
+
+    clock = clock or Clock()
+    began = time.perf_counter()
+    training = candidate.training
+    policy = runtime.dtype_policy(precision)
+    steps = steps_per_epoch(len(train), training.batch_size)
+
+    with clock.measure("compiling"):
+        network = build_model(candidate.model, spec, seed=seed, dtype_policy=policy)
+        set_batch_normalization_momentum(network, steps)
+        trainer = TrainingNetwork(network, training, _class_weights(candidate, train, spec))
+        trainer.compile(
+            optimizer=make_optimizer(training, steps * training.epochs),
+            jit_compile=runtime.jit_compile(xla),
+        )
+        trainer.optimizer.build(trainer.trainable_variables)
+
+    check = None
+    if validation is not None:
+        images, labels = validation.gather(np.arange(len(validation)))
+        check = callback.Validation(trainer.to_logits, images, labels, clock)
+    record = callback.EpochRecord(
+        validation=check,
+        steps_per_epoch=steps,
+        reports_per_epoch=reports_per_epoch,
+        report=lambda step, epoch, metrics: (
+            on_report(Report(step, epoch, metrics)) if on_report else None
+        ),
+        progress=lambda epoch, metrics: (
+            on_progress(epoch, training.epochs, metrics) if on_progress else None
+        ),
+    )
+    stateful = _validation_driven(candidate) if validation is not None else []
+    checkpoint, first_epoch, stopped = None, 0, False
+    if checkpoint_directory is not None:
+        identity = _identity(candidate, seed, policy, len(train), reports_per_epoch)
+        checkpoint = callback.Checkpoint(checkpoint_directory, identity=identity)
+        saved = checkpoint.read()
+        if saved is not None:
+            first_epoch, stopped = len(saved[0]["rows"]), saved[0]["stopped"]
+    compiling = callback.MeasureCompiling(clock)
+
+    spent_before = clock.seconds["training"]
+    epochs_before = first_epoch
+    try:
+        with clock.measure("training"):
+            trainer.fit(
+                training_batches(
+                    train, batch_size=training.batch_size, seed=seed, first_epoch=first_epoch
+                ),
+                steps_per_epoch=steps,
+                initial_epoch=training.epochs if stopped else first_epoch,
+                epochs=training.epochs,
+                verbose=0,
+                shuffle=False,
+                callbacks=[
+                    callback.SeedEpochs(seed),
+                    compiling,
+                    callback.StopOnNonFiniteLoss(),
+                    record,
+                    *stateful,
+                    callback.CheckpointAndReport(
+                        checkpoint=checkpoint, record=record, stateful=stateful, clock=clock
+                    ),
+                ],
+            )
+    except Exception as error:
+        if _ran_out_of_memory(error):
+            raise OutOfMemoryError(
+                f"{type(error).__name__} with batches of {training.batch_size} images"
+            ) from error
+        raise
+    finally:
+        compiling.stop()
+
+    rows = record.rows
+    trained_now = (len(rows) - epochs_before) * steps * min(training.batch_size, len(train))
+    spent = clock.seconds["training"] - spent_before
+    best = min(rows, key=lambda row: row["val_loss"]) if training.early_stopping and check else rows[-1]
+    return FitResult(
+        candidate=candidate,
+        spec=spec,
+        weights=[np.asarray(weight) for weight in network.get_weights()],
+        history=rows,
+        best_epoch=int(best["epoch"]),
+        epochs_trained=len(rows),
+        seconds=time.perf_counter() - began,
+        images_per_second=trained_now / spent if spent > 0 else 0.0,
+        parameters=network.count_params(),
+    )
+
+
+def _validation_driven(candidate: Candidate) -> list[Any]:
+    import keras
+
+    chosen: list[Any] = []
+    if candidate.training.schedule == "plateau":
+        chosen.append(
+            keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=3, mode="min")
+        )
+    if candidate.training.early_stopping is not None:
+        chosen.append(
+            keras.callbacks.EarlyStopping(
+                "val_loss",
+                patience=candidate.training.early_stopping,
+                mode="min",
+                restore_best_weights=True,
+            )
+        )
+    return chosen
+
+
+def _class_weights(
+    candidate: Candidate, train: "Share", spec: InputSpec
+) -> npt.NDArray[np.float32] | None:
+    if candidate.training.class_weights == "none":
+        return None
+    counts = np.maximum(train.class_counts(spec.classes), 1)
+    return (len(train) / (spec.classes * counts)).astype(np.float32)
+
+
+def _identity(candidate: Candidate, seed: int, policy: str, images: int, reports: int) -> str:
+    text = f"{candidate.to_json()} {seed} {policy} {images} {reports}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        sign in f"{type(error).__name__} {error}"
+        for sign in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OutOfMemory", "out of memory")
+    )

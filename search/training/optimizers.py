@@ -1,0 +1,68 @@
+"""Optimizers and learning-rate schedules from a training configuration."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from spaces.candidate import TrainingConfig
+
+
+def make_optimizer(training: TrainingConfig, total_steps: int) -> Any:
+    """Returns the Keras optimizer with its schedule spread over `total_steps`."""
+    rate = make_schedule(training, total_steps)
+    if training.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    decay = training.weight_decay or None
+    if training.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay or 0.0)
+    else:
+        optimizer = keras.optimizers.SGD(
+            rate, momentum=training.momentum, nesterov=True, weight_decay=decay
+        )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def make_schedule(training: TrainingConfig, total_steps: int) -> Any:
+    """Returns a constant (for "constant" and "plateau") or a function of the step."""
+    if training.schedule in ("constant", "plateau"):
+        return training.learning_rate
+    return _Schedule(
+        shape=training.schedule,
+        peak=training.learning_rate,
+        warmup_steps=training.warmup * total_steps,
+        total_steps=total_steps,
+    )
+
+
+class _Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    def __init__(self, *, shape: str, peak: float, warmup_steps: float, total_steps: int) -> None:
+        self.shape = shape
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+        self.total_steps = total_steps
+
+    def __call__(self, step: Any) -> Any:
+        # The first step has rate > 0 and the last one is not wasted on a rate of zero.
+        position = ops.cast(step, "float32") + 0.5
+        rising = ops.minimum(1.0, position / max(self.warmup_steps, 0.5))
+        remaining = max(self.total_steps - self.warmup_steps, 1.0)
+        progress = ops.clip((position - self.warmup_steps) / remaining, 0.0, 1.0)
+        if self.shape == "step":
+            whole = position / self.total_steps
+            drops = ops.cast(whole >= 0.5, "float32") + ops.cast(whole >= 0.75, "float32")
+            return self.peak * rising * 0.1**drops
+        if self.shape == "one_cycle":
+            # Starts at a 25th of the peak, as Smith's policy does.
+            rising = 0.04 + 0.96 * 0.5 * (1 - ops.cos(math.pi * rising))
+        return self.peak * rising * 0.5 * (1 + ops.cos(math.pi * progress))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "shape": self.shape,
+            "peak": self.peak,
+            "warmup_steps": self.warmup_steps,
+            "total_steps": self.total_steps,
+        }

@@ -1,0 +1,66 @@
+"""The architecture space: depth, filters, kernels, pooling, regularisation, head."""
+
+from cnn_blocks.augmentation import Augmentation
+from cnn_blocks.blocks.plain import Plain
+from cnn_blocks.config import ModelConfig
+from cnn_blocks.heads.pooled import DenseLayer, Pooled
+from spaces.candidate import Candidate, TrainingConfig
+from spaces.stages import growing_filters, scheduled_dropout, staged
+from spaces.suggest import Trial
+
+
+def depth_filters(trial: Trial) -> Candidate:
+    """Suggests a plain CNN stage by stage, trained with fixed sound settings."""
+    stages = trial.suggest_int("stages", 2, 4)
+    first = trial.suggest_int("filters", 16, 96, log=True)
+    growth = trial.suggest_float("filters_growth", 1.0, 2.5)
+    dropout = trial.suggest_float("dropout", 0.0, 0.4)
+    schedule = trial.suggest_categorical("dropout_schedule", ["constant", "rising"])
+    block = Plain(
+        kernel_size=trial.suggest_int("kernel_size", 3, 5, step=2),
+        activation=trial.suggest_categorical(
+            "activation", ["relu", "leaky_relu", "elu", "gelu", "silu"]
+        ),
+        normalization=trial.suggest_categorical("normalization", ["batch", "none"]),
+        order=trial.suggest_categorical("normalization_order", ["before", "after"]),
+        l2=trial.suggest_float("l2", 1e-7, 1e-3, log=True),
+    )
+    backbone = staged(
+        block,
+        filters=growing_filters(first, growth, stages),
+        depth=trial.suggest_int("convolutions", 1, 3),
+        reduction=trial.suggest_categorical("reduction", ["max", "average", "stride"]),
+        place="first",
+        dropout=scheduled_dropout(dropout, schedule, stages),
+        stem_filters=trial.suggest_int("stem_filters", 0, 32, step=8),
+    )
+    dense_layers = trial.suggest_int("dense_layers", 0, 2)
+    head = Pooled(
+        pooling=trial.suggest_categorical("pooling", ["average", "max", "flatten"]),
+        layers=tuple(
+            DenseLayer(
+                units=trial.suggest_int(f"dense_{index + 1}_units", 32, 256, log=True),
+                activation=block.activation,
+                dropout=dropout,
+            )
+            for index in range(dense_layers)
+        ),
+    )
+    return Candidate(model=ModelConfig(backbone=backbone, head=head), training=fixed_training())
+
+
+def fixed_training() -> TrainingConfig:
+    """Returns the settings that suit small CNNs on small images, for spaces that fix them.
+
+    SGD with Nesterov momentum under one-cycle, flips and padded crops, label smoothing 0.1.
+    """
+    return TrainingConfig(
+        batch_size=256,
+        optimizer="sgd",
+        learning_rate=0.2,
+        weight_decay=5e-4,
+        schedule="one_cycle",
+        warmup=0.2,
+        label_smoothing=0.1,
+        augmentation=Augmentation(horizontal_flip=True, crop_padding=4),
+    )

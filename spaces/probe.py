@@ -1,0 +1,103 @@
+"""Looks into a space without a study: its parameters, its extremes, its fingerprint."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from spaces.candidate import Candidate
+from spaces.suggest import Trial
+
+Space: TypeAlias = Callable[[Trial], Candidate]
+Strategy: TypeAlias = Literal["random", "lowest", "highest"]
+
+
+class ProbeTrial:
+    """Answers `suggest_*` by a strategy and remembers what was asked.
+
+    "lowest" and "highest" take the ends of numeric ranges; categories are always drawn at random,
+    since they have no order.
+    """
+
+    def __init__(self, strategy: Strategy = "random", *, seed: int = 0) -> None:
+        self.distributions: dict[str, BaseDistribution] = {}
+        self.params: dict[str, Any] = {}
+        self._strategy = strategy
+        self._random = np.random.default_rng([seed, ("random", "lowest", "highest").index(strategy)])
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """Suggests an integer."""
+        distribution = IntDistribution(low, high, log=log, step=step)
+        drawn = int(self._random.integers((high - low) // step + 1)) * step + low
+        return int(self._answer(name, distribution, drawn))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Suggests a float."""
+        distribution = FloatDistribution(low, high, log=log, step=step)
+        share = float(self._random.random())
+        if log:
+            drawn = float(low * (high / low) ** share)
+        elif step is not None:
+            drawn = low + round(share * (high - low) / step) * step
+        else:
+            drawn = low + share * (high - low)
+        return float(self._answer(name, distribution, min(drawn, high)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Suggests one of the choices."""
+        distribution = CategoricalDistribution(choices)
+        return self._answer(name, distribution, choices[int(self._random.integers(len(choices)))])
+
+    def _answer(self, name: str, distribution: BaseDistribution, drawn: Any) -> Any:
+        known = self.distributions.setdefault(name, distribution)
+        if name in self.params and known == distribution:
+            return self.params[name]
+        if isinstance(distribution, IntDistribution | FloatDistribution):
+            ends = {"lowest": distribution.low, "highest": distribution.high}
+            drawn = ends.get(self._strategy, drawn)
+        self.params[name] = drawn
+        return drawn
+
+
+def explore(space: Space, *, draws: int = 24) -> list[tuple[ProbeTrial, Candidate]]:
+    """Returns candidates over the whole space: `draws` of each strategy, the same every time."""
+    strategies: tuple[Strategy, ...] = ("random", "lowest", "highest")
+    probes = [ProbeTrial(strategy, seed=seed) for strategy in strategies for seed in range(draws)]
+    return [(probe, space(probe)) for probe in probes]
+
+
+def parameters(space: Space) -> dict[str, BaseDistribution]:
+    """Returns the parameters that a space asks for, conditional ones included, in its order."""
+    found: dict[str, BaseDistribution] = {}
+    for probe, _ in explore(space):
+        found |= {name: known for name, known in probe.distributions.items() if name not in found}
+    return found
+
+
+def space_fingerprint(space: Space) -> str:
+    """Returns the SHA-256 of what a space does: its parameters and the candidates they make.
+
+    It follows behaviour, so that a comment or a renamed variable changes nothing, and a changed
+    range or fixed value does.
+    """
+    behaviour = [
+        [
+            {name: distribution_to_json(known) for name, known in probe.distributions.items()},
+            json.loads(candidate.to_json()),
+        ]
+        for probe, candidate in explore(space)
+    ]
+    return hashlib.sha256(json.dumps(behaviour, sort_keys=True).encode()).hexdigest()

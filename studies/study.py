@@ -1,0 +1,134 @@
+"""What a study is, and where it is found; nothing runs here."""
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, PositiveInt
+
+from cnn_blocks.config import Configuration
+from cnn_blocks.errors import UserError
+from cnn_blocks.registry import load_source
+from spaces.candidate import Candidate
+from spaces.probe import Space
+from spaces.suggest import Trial
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+
+def tree_parzen_sampler(seed: int) -> "BaseSampler":
+    """Returns the default sampler: multivariate TPE, grouped so that conditions are learnt too."""
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=8)
+
+
+def successive_halving_pruner(first_rung: int) -> "BasePruner":
+    """Returns the default pruner: asynchronous successive halving, the best half goes on.
+
+    `first_rung` is the step at which trials are first compared (Li et al., 2018).
+    """
+    from optuna.pruners import SuccessiveHalvingPruner
+
+    return SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=2)
+
+
+class StudySpec(Configuration):
+    """An experiment: which space, data, metric, sampler, pruner and budget.
+
+    Attributes:
+        name: The study's name in the storage, too.
+        description: One line: what it searches.
+        space: Maps a trial to a candidate; the study sets the candidate's epochs.
+        fixes: What the space holds fixed, in words.
+        expected: The result to expect, with data and time, in words.
+        data: The data to use where the command names none.
+        metric: What ranks the trials on the validation images.
+        trials: How many finished trials make a whole search.
+        budget_seconds: Wall-clock seconds after which no trial starts; None for no limit.
+        epochs: Epochs of an unpruned trial.
+        retrain_epochs: Epochs of the winner's final training.
+        reports_per_epoch: A study's step is one epoch over this number.
+        sampler: Makes the sampler from a seed.
+        pruner: Makes the pruner from the first step at which a trial may be pruned.
+        first_rung: Epochs before a trial may be pruned.
+        start: Parameters of the first trials, known to be good.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    description: str
+    space: Space
+    fixes: str = ""
+    expected: str = ""
+    data: str | None = None
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"] = "accuracy"
+    trials: PositiveInt = 50
+    budget_seconds: Annotated[float, Field(gt=0)] | None = None
+    epochs: PositiveInt = 8
+    retrain_epochs: PositiveInt = 40
+    reports_per_epoch: PositiveInt = 2
+    sampler: Callable[[int], Any] = tree_parzen_sampler
+    pruner: Callable[[int], Any] = successive_halving_pruner
+    first_rung: PositiveInt = 1
+    start: tuple[Mapping[str, Any], ...] = ()
+
+    def candidate(self, trial: Trial) -> Candidate:
+        """Maps a trial to the candidate that this study trains."""
+        return self.space(trial).with_training(epochs=self.epochs)
+
+    def make_pruner(self) -> "BasePruner":
+        """Returns the pruner, which counts in this study's steps."""
+        pruner: BasePruner = self.pruner(self.first_rung * self.reports_per_epoch)
+        return pruner
+
+
+@dataclass(frozen=True)
+class LoadedStudy:
+    """A study and the file that it came from; `source` is None for a shipped one."""
+
+    spec: StudySpec
+    source: str | None
+
+
+def shipped_studies() -> dict[str, str]:
+    """Returns the names of the shipped studies and their modules."""
+    package = importlib.import_module("studies")
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return {name: f"studies.{name}" for name in sorted(names) if name != "study"}
+
+
+def load_study(reference: str | Path | StudySpec) -> LoadedStudy:
+    """Returns a shipped study by name, or a user's from a .py file that defines `study`.
+
+    Raises UserError for an unknown name, a missing file, or a file without a `study`.
+    """
+    if isinstance(reference, StudySpec):
+        return LoadedStudy(reference, None)
+    text = str(reference)
+    shipped = shipped_studies()
+    if text in shipped:
+        return LoadedStudy(importlib.import_module(shipped[text]).study, None)
+    if not text.endswith(".py"):
+        close = difflib.get_close_matches(text, shipped, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UserError(
+            f"A study must be one of {', '.join(shipped)}, or a .py file that defines `study`; "
+            f"received {text!r}.{hint}"
+        )
+    module = load_source(text)
+    spec = getattr(module, "study", None)
+    if not isinstance(spec, StudySpec):
+        raise UserError(
+            f"A study's file must define `study = StudySpec(...)`; {text} defines "
+            f"{'no `study`' if spec is None else f'`study` as {type(spec).__name__}'}."
+        )
+    return LoadedStudy(spec, str(Path(text).expanduser().resolve()))
