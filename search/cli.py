@@ -1,0 +1,324 @@
+"""The command line: parse, call, print. What a command needs is imported when it runs."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from cnn_blocks.errors import UserError
+from search.errors import SearchFailure
+from search.options import parse_duration, parse_image_size, parse_share
+
+if TYPE_CHECKING:
+    from search.progress import Progress
+
+PROGRAM = "cnn-search"
+
+app = typer.Typer(
+    add_completion=False,
+    help="Searches, retrains, evaluates and exports convolutional networks for your images.",
+    epilog=f"""\b
+    Examples:
+      {PROGRAM} run --study quickstart
+      {PROGRAM} run --study depth_filters --data path/to/images --budget 40m
+      {PROGRAM} list studies""",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Xla = Literal["auto", "on", "off"]
+Kind = Literal["studies", "spaces", "blocks", "heads", "data"]
+
+# Options that several commands share.
+DATA_HELP = "A named data set, a folder of images or an .npz file; `list data` shows them."
+DataOption = Annotated[str | None, typer.Option("--data", metavar="<source>", help=DATA_HELP)]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="<url>",
+        help="Where studies are kept.  [default: sqlite:///runs/studies.db]",
+    ),
+]
+ImageSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-size",
+        metavar="<pixels>",
+        help="Resize images to 96 or 96x128 (height x width).  [default: their commonest size]",
+    ),
+]
+MaxBadFilesOption = Annotated[
+    str,
+    typer.Option(
+        "--max-bad-files", metavar="<share>", help="Unreadable files to skip before giving up."
+    ),
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option("--precision", help="Training precision; auto chooses by device.")
+]
+XlaOption = Annotated[Xla, typer.Option("--xla", help="Compile with XLA; auto chooses by device.")]
+RunsDirectoryOption = Annotated[
+    Path, typer.Option("--runs-directory", metavar="<folder>", help="Where results are written.")
+]
+
+
+@app.command(
+    epilog=f"""\b
+    Examples:
+      {PROGRAM} run --study quickstart
+      {PROGRAM} run --study depth_filters --data path/to/images --budget 40m
+      {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
+      {PROGRAM} run --study full_cnn --data path/to/images --dry-run
+
+    Ctrl-C stops in order; the same command goes on from there."""
+)
+def run(
+    study: Annotated[
+        str,
+        typer.Option(metavar="<name or file>", help="A study; `list studies` shows them."),
+    ],
+    data: DataOption = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="<number>", help="Trials in total.  [default: the study's]"),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="<duration>", help="Time for the search, such as 40m or 1h30m."),
+    ] = None,
+    storage: StorageOption = None,
+    study_name: Annotated[
+        str | None,
+        typer.Option(metavar="<name>", help="Name in the storage.  [default: the study's]"),
+    ] = None,
+    metric: Annotated[
+        Metric | None,
+        typer.Option(help="What ranks trials, on the validation images.  [default: the study's]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="<number>", help="Seeds everything.")] = 0,
+    retrain_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="<number>",
+            help="Epochs of the winner's training.  [default: the study's]",
+        ),
+    ] = None,
+    retrain_budget: Annotated[
+        str | None,
+        typer.Option(metavar="<duration>", help="Time for the winner's training."),
+    ] = None,
+    image_size: ImageSizeOption = None,
+    max_bad_files: MaxBadFilesOption = "1%",
+    precision: PrecisionOption = "auto",
+    xla: XlaOption = "auto",
+    runs_directory: RunsDirectoryOption = Path("runs"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be searched, and stop.")
+    ] = False,
+) -> None:
+    """Searches, then retrains, evaluates and exports the winner."""
+    budget_seconds = _duration(budget, "--budget")
+    retrain_budget_seconds = _duration(retrain_budget, "--retrain-budget")
+    size = _image_size(image_size)
+    bad_files = parse_share(max_bad_files, option="--max-bad-files")
+
+    from studies.study import load_study
+
+    load_study(study)  # a wrong name must not wait for the imports below
+
+    from search import pipeline
+    from search.storage import DEFAULT_STORAGE
+
+    if dry_run:
+        typer.echo(
+            pipeline.dry_run(
+                study,
+                data=data,
+                trials=trials,
+                budget_seconds=budget_seconds,
+                retrain_epochs=retrain_epochs,
+                image_size=size,
+                max_bad_files=bad_files,
+                seed=seed,
+                precision=precision,
+                xla=xla,
+            )
+        )
+        return
+    with _progress() as progress:
+        result = pipeline.run_study(
+            study,
+            data=data,
+            trials=trials,
+            budget_seconds=budget_seconds,
+            storage=storage or DEFAULT_STORAGE,
+            study_name=study_name,
+            metric=metric,
+            seed=seed,
+            runs_directory=runs_directory,
+            retrain_epochs=retrain_epochs,
+            retrain_budget_seconds=retrain_budget_seconds,
+            image_size=size,
+            max_bad_files=bad_files,
+            precision=precision,
+            xla=xla,
+            progress=progress,
+        )
+    typer.echo(result.summary())
+
+
+@app.command(
+    name="list",
+    epilog=f"""\b
+    Examples:
+      {PROGRAM} list
+      {PROGRAM} list blocks
+      {PROGRAM} list studies --json""",
+)
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Lists studies, spaces, blocks, heads or data, one line each."""
+    from search.listing import as_json, as_lines, entries
+
+    found = entries(kind)
+    typer.echo(as_json(found) if json else as_lines(found))
+
+
+@app.command(
+    epilog=f"""\b
+    Examples:
+      {PROGRAM} export --study depth_filters --to best.yaml
+      {PROGRAM} export --study my_study --storage sqlite:///elsewhere.db --to best.json"""
+)
+def export(
+    study: Annotated[str, typer.Option(metavar="<name>", help="A study's name in the storage.")],
+    to: Annotated[Path, typer.Option(metavar="<file>", help="The file to write, .yaml or .json.")],
+    storage: StorageOption = None,
+) -> None:
+    """Writes a study's best configuration into a file."""
+    from search.export import export_best_configuration
+
+    export_best_configuration(study, to, storage=storage)
+    typer.echo(f"{to}\nnext: python -m search.retrain --config {to} --data <source>")
+
+
+@app.command(
+    epilog=f"""\b
+    Examples:
+      {PROGRAM} retrain --config best.yaml --data path/to/images
+      {PROGRAM} retrain --config best.yaml --data cifar10 --epochs 60 --budget 2h"""
+)
+def retrain(
+    config: Annotated[
+        Path,
+        typer.Option(
+            metavar="<file>",
+            help="A configuration that `export` or a run wrote. It may name your own component "
+            "files, which are executed: use only files that you trust.",
+        ),
+    ],
+    data: Annotated[str, typer.Option(metavar="<source>", help=DATA_HELP)],
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="<number>", help="Epochs.  [default: the configuration's]"),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="<duration>", help="Time, such as 40m or 1h30m.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="<number>", help="Seeds everything.  [default: the configuration's]"
+        ),
+    ] = None,
+    image_size: ImageSizeOption = None,
+    max_bad_files: MaxBadFilesOption = "1%",
+    precision: PrecisionOption = "auto",
+    xla: XlaOption = "auto",
+    runs_directory: RunsDirectoryOption = Path("runs"),
+) -> None:
+    """Trains, evaluates and exports a configuration; needs no study database."""
+    budget_seconds = _duration(budget, "--budget")
+    size = _image_size(image_size)
+    bad_files = parse_share(max_bad_files, option="--max-bad-files")
+
+    from search.retrain import retrain_from_configuration
+
+    with _progress() as progress:
+        output = retrain_from_configuration(
+            config,
+            data=data,
+            runs_directory=runs_directory,
+            epochs=epochs,
+            budget_seconds=budget_seconds,
+            seed=seed,
+            image_size=size,
+            max_bad_files=bad_files,
+            precision=precision,
+            xla=xla,
+            progress=progress,
+        )
+    typer.echo(output.summary())
+
+
+def main(command: str | None = None) -> NoReturn:
+    """Runs the console script, or one of its commands as `python -m search.<command>` does.
+
+    Exit codes: 0 done, 1 a search that found nothing, 2 bad input, 130 interrupted.
+    """
+    program = PROGRAM if command is None else f"python -m search.{command}"
+    sys.exit(invoke(sys.argv[1:], command=command, program=program))
+
+
+def invoke(arguments: Sequence[str], *, command: str | None = None, program: str = PROGRAM) -> int:
+    """Runs the command line and returns its exit code; bad input becomes one line on stderr."""
+    root = typer.main.get_command(app)
+    target = root if command is None else root.commands[command]  # type: ignore[attr-defined]
+    arguments = list(arguments) or ([] if command is not None else ["--help"])
+    try:
+        code = target.main(arguments, prog_name=program, standalone_mode=False)
+    except typer.TyperException as error:
+        rule = error.format_message().replace("Value error, ", "").rstrip(".")
+        _print_error(f"{rule}. See `{program} --help`.")
+        return 2
+    except UserError as error:
+        _print_error(str(error))
+        return 2
+    except SearchFailure as error:
+        _print_error(str(error))
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _progress() -> Iterator["Progress"]:
+    """Shows progress while a command works; an interruption ends it with code 130."""
+    from search.progress import make_progress
+
+    try:
+        with make_progress() as progress:
+            yield progress
+    except KeyboardInterrupt as interruption:
+        typer.echo(str(interruption) or "interrupted", err=True)
+        raise typer.Exit(130) from interruption
+
+
+def _print_error(message: str) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+
+
+def _duration(text: str | None, option: str) -> float | None:
+    return None if text is None else parse_duration(text, option=option)
+
+
+def _image_size(text: str | None) -> int | tuple[int, int] | None:
+    return None if text is None else parse_image_size(text, option="--image-size")

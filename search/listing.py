@@ -1,0 +1,67 @@
+"""What there is: the studies, spaces, blocks, heads and data sets by name, with one line each."""
+
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+from cnn_blocks import registry
+
+Kind: TypeAlias = Literal["studies", "spaces", "blocks", "heads", "data"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that a person can name."""
+
+    name: str
+    description: str
+
+
+def entries(kind: Kind) -> list[Entry]:
+    """Returns everything of a kind, in the order of names (data: as search.data gives it)."""
+    if kind == "studies":
+        from studies.study import list_studies
+
+        return [Entry(spec.name, spec.description) for spec in list_studies()]
+    if kind == "spaces":
+        return _spaces()
+    if kind == "data":
+        from search.data import data_sources
+
+        return [Entry(name, description) for name, description in data_sources()]
+    components = registry.components(kind.removesuffix("s"))
+    return [Entry(name, _first_sentence(found)) for name, found in components.items()]
+
+
+def as_lines(found: Sequence[Entry]) -> str:
+    """Returns one line for each entry, with the descriptions below each other."""
+    width = max((len(entry.name) for entry in found), default=0)
+    return "\n".join(f"{entry.name:{width}}  {entry.description}".rstrip() for entry in found)
+
+
+def as_json(found: Sequence[Entry]) -> str:
+    """Returns the entries as a JSON list of objects with `name` and `description`."""
+    return json.dumps([asdict(entry) for entry in found], indent=2, ensure_ascii=False)
+
+
+def _spaces() -> list[Entry]:
+    # A space is a function named like its module: candidate.py and suggest.py hold none.
+    package = importlib.import_module("spaces")
+    found = []
+    for information in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"spaces.{information.name}")
+        function = getattr(module, information.name, None)
+        if inspect.isfunction(function) and list(inspect.signature(function).parameters) == [
+            "trial"
+        ]:
+            found.append(Entry(information.name, _first_sentence(function)))
+    return found
+
+
+def _first_sentence(documented: object) -> str:
+    paragraph = (inspect.getdoc(documented) or "").split("\n\n", 1)[0]
+    return " ".join(paragraph.split())

@@ -1,0 +1,58 @@
+"""What a person types as a value: durations, image sizes, shares."""
+
+import re
+
+from cnn_blocks.errors import UserError
+
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[hms])+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)([hms])")
+
+
+def parse_duration(text: str, *, option: str) -> float:
+    """Returns the seconds of a duration such as `40m`, `90s` or `1h30m`.
+
+    Raises UserError, with the option's name, for anything else and for zero.
+    """
+    compact = "".join(text.lower().split())
+    parts = _PART.findall(compact) if _DURATION.fullmatch(compact) else []
+    units = [unit for _, unit in parts]
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not seconds or len(units) != len(set(units)):
+        raise UserError(
+            f"{option} must be a duration of hours, minutes and seconds, such as 40m, 90s or "
+            f"1h30m; received {text!r}."
+        )
+    return seconds
+
+
+def parse_image_size(text: str, *, option: str) -> int | tuple[int, int]:
+    """Returns pixels for `96`, (height, width) in pixels for `96x128`.
+
+    Raises UserError, with the option's name, for anything else.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text.strip().lower())
+    if match is None:
+        raise UserError(
+            f"{option} must be a number of pixels, or height x width, such as 96 or 96x128; "
+            f"received {text!r}."
+        )
+    height, width = match.groups()
+    return int(height) if width is None else (int(height), int(width))
+
+
+def parse_share(text: str, *, option: str) -> float:
+    """Returns a share in [0, 1] for `2%` or `0.02`.
+
+    Raises UserError, with the option's name, for anything else.
+    """
+    stripped = text.strip()
+    try:
+        share = float(stripped.removesuffix("%")) / (100.0 if stripped.endswith("%") else 1.0)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise UserError(
+            f"{option} must be a share between 0 and 1, such as 2% or 0.02; received {text!r}."
+        )
+    return share
