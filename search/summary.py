@@ -1,0 +1,70 @@
+"""What a person reads at the end of a run."""
+
+from typing import TYPE_CHECKING
+
+from search.clock import Clock
+from search.progress import duration, metric_words
+
+if TYPE_CHECKING:
+    from search.retrain import RunOutput
+
+_ACTIVITY_WORDS = {
+    "training": "training steps",
+    "compiling": "tracing and compiling",
+    "sampling": "suggestion",
+}
+
+
+def summarize(output: "RunOutput", *, storage: str | None = None) -> str:
+    """Returns the winner, its scores, where the time went, the paths and the next commands.
+
+    `storage` is the URL of the study's database, where there is one.
+    """
+    configuration, test = output.configuration, output.evaluation
+    retraining = output.metrics["retraining"]
+    rows = []
+    if configuration.study is not None:
+        trial = "" if configuration.trial is None else f", trial {configuration.trial}"
+        rows.append(("winner", f"{configuration.study}{trial}"))
+    rows.append(("network", configuration.candidate.summary()))
+    if configuration.value is not None and configuration.metric is not None:
+        words = metric_words(f"val_{configuration.metric}")
+        rows.append(("search", f"{words} {configuration.value:.4f}"))
+    rows += [
+        (
+            "retraining",
+            f"{retraining['epochs']} epochs on {retraining['images']:,} images in "
+            f"{duration(retraining['seconds'])}, {retraining['parameters']:,} parameters",
+        ),
+        (
+            "test",
+            f"accuracy {test.accuracy:.4f}, loss {test.loss:.4f}, macro F1 {test.macro_f1:.4f} "
+            f"on {test.images:,} images, opened once",
+        ),
+        ("files", f"{output.directory}/"),
+        ("", "model.keras, best_config.yaml, metrics.json, classification_report.txt,"),
+        ("", "learning_curve.png, confusion_matrix.png, example_predictions.png, ..."),
+    ]
+    lines = [f"{label:12}{text}" for label, text in rows]
+    lines += ["", "where the time went", *time_table(output.clock), "", "next"]
+    lines += [f"  {command}" for command in _next_commands(output, storage)]
+    return "\n".join(lines)
+
+
+def time_table(clock: Clock) -> list[str]:
+    """Returns one line an activity with its seconds and its share of the whole, longest first."""
+    return [
+        f"  {_ACTIVITY_WORDS.get(name, name):22}{duration(seconds):>12}{share:8.1%}"
+        for name, seconds, share in clock.shares()
+    ]
+
+
+def _next_commands(output: "RunOutput", storage: str | None) -> list[str]:
+    model = output.directory / "model.keras"
+    commands = [] if storage is None else [f"optuna-dashboard {storage}"]
+    return [
+        *commands,
+        f"python -m search.retrain --config {output.directory / 'best_config.yaml'} "
+        f"--data {output.data}",
+        f"python -c \"import keras; keras.saving.load_model('{model}').summary()\"",
+    ]

@@ -1,0 +1,63 @@
+"""The best trial of a study, as a configuration that stands alone."""
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from cnn_blocks.errors import UserError
+from search.configuration_file import BestConfiguration
+from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_optuna
+from spaces.candidate import Candidate
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Returns the best complete trial, None while there is none."""
+    try:
+        return study.best_trial
+    except ValueError:
+        return None
+
+
+def best_configuration(study: optuna.Study) -> BestConfiguration:
+    """Returns the winner of a study, rebuilt from what is stored with it.
+
+    Raises UserError while no trial is complete, and for a study that was not made here.
+    """
+    trial = best_trial(study)
+    if trial is None:
+        raise UserError(
+            f"A study needs a complete trial to have a winner; {study.study_name!r} has none. "
+            f"Run it again with more --trials."
+        )
+    if TrialAttribute.CANDIDATE not in trial.user_attrs:
+        raise UserError(
+            f"A winner is rebuilt from the candidate stored with its trial; {study.study_name!r} "
+            f"has none there: it was not made by this program."
+        )
+    stored = study.user_attrs
+    candidate = Candidate.from_json(trial.user_attrs[TrialAttribute.CANDIDATE])
+    height, width = (int(size) for size in stored["image_shape"].split("x"))
+    return BestConfiguration(
+        study=study.study_name,
+        trial=trial.number,
+        metric=stored["metric"],
+        value=trial.value,
+        seed=stored["seed"],
+        epochs=stored[StudyAttribute.RETRAIN_EPOCHS],
+        image_size=(height, width),
+        class_names=tuple(stored[StudyAttribute.CLASS_NAMES]),
+        components=candidate.model.sources(),
+        candidate=candidate,
+    )
+
+
+def load_stored_study(study_name: str, storage: str) -> optuna.Study:
+    """Opens a stored study by name; an unknown name raises UserError with the names there are."""
+    opened = open_storage(storage)
+    with quiet_optuna():
+        names = sorted(optuna.get_all_study_names(opened))
+        if study_name not in names:
+            raise UserError(
+                f"A stored study must be one of {', '.join(names) or '(none yet)'} in {storage}; "
+                f"received {study_name!r}."
+            )
+        return optuna.load_study(study_name=study_name, storage=opened)
