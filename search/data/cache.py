@@ -1,0 +1,273 @@
+"""The cache of decoded images: memory-mapped, written atomically, checked when opened.
+
+An entry is a folder named by a key that its maker derives from content; it holds raw uint8 pixels,
+labels and a description. Two processes that make the same entry at once do the work twice, and
+the first to finish wins: no lock is left behind by a killed process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_blocks.errors import UserError
+from search.data.dataset import Arrays, Images, Indices
+
+FORMAT_VERSION = 1
+_CHECKED_BLOCKS = 64
+_BLOCK_BYTES = 65536
+_ABANDONED_AFTER_SECONDS = 86400.0
+
+
+def default_cache_directory() -> Path:
+    """Returns $CNN_SEARCH_CACHE, or cnn-search in the user's cache directory."""
+    named = os.environ.get("CNN_SEARCH_CACHE")
+    if named:
+        return Path(named).expanduser()
+    if os.name == "nt":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "cnn-search"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cnn-search"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a reader tells about the images that it wrote."""
+
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    own_validation: int = 0
+    files: int = 0
+    bad_files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """Decoded images with what was found out while decoding them."""
+
+    content: Content
+    fingerprint: str
+    leaked_images: int
+    arrays: Arrays
+
+
+class PixelWriter:
+    """Appends images of one array to a file and remembers their digests."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self.digests: list[bytes] = []
+        self.labels: list[int] = []
+
+    def append(self, image: Images, label: int) -> None:
+        """Adds one uint8 image of the entry's shape."""
+        pixels = np.ascontiguousarray(image)
+        self._file.write(pixels.data)
+        self.digests.append(hashlib.blake2b(pixels.data, digest_size=16).digest())
+        self.labels.append(label)
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+Fill = Callable[[PixelWriter, PixelWriter], Content]
+
+
+class Cache:
+    """Entries by key, and small indices by the identity of their source."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self.directory = directory or default_cache_directory()
+
+    def fetch(self, key: str, fill: Fill) -> Entry:
+        """Returns the entry, made by `fill(development, test)` where it is missing or damaged.
+
+        Raises UserError where the cache directory cannot be written.
+        """
+        folder = self.directory / "images" / key
+        entry = self._read(folder)
+        if entry is not None:
+            return entry
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self._discard(folder)
+            self._write(folder, fill)
+        except OSError as error:
+            raise UserError(
+                f"The image cache must be writable; {self.directory} is not ({error}). "
+                "Set CNN_SEARCH_CACHE to a directory with room."
+            ) from error
+        entry = self._read(folder)
+        if entry is None:
+            raise UserError(
+                f"The image cache in {folder} cannot be read back just after it was written. "
+                "Check the disk, or set CNN_SEARCH_CACHE to another directory."
+            )
+        return entry
+
+    def read_index(self, identity: str) -> dict[str, NDArray[Any]] | None:
+        """Returns the arrays stored for a source; None where they are missing or damaged."""
+        try:
+            with np.load(self._index_path(identity), allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            return None
+
+    def write_index(self, identity: str, arrays: dict[str, NDArray[Any]]) -> None:
+        """Stores arrays for a source; a cache that cannot be written only costs time later."""
+        path = self._index_path(identity)
+        temporary = path.with_name(f".{uuid.uuid4().hex}.npz")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+    def _index_path(self, identity: str) -> Path:
+        digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
+        return self.directory / "sources" / f"{digest}.npz"
+
+    def _discard(self, folder: Path) -> None:
+        """Moves a damaged entry away, and removes what killed processes left."""
+        if folder.exists():
+            away = folder.with_name(f".damaged-{uuid.uuid4().hex}")
+            folder.rename(away)
+            shutil.rmtree(away, ignore_errors=True)
+        limit = time.time() - _ABANDONED_AFTER_SECONDS
+        for left in folder.parent.glob(".*"):
+            if left.stat().st_mtime < limit:
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _write(self, folder: Path, fill: Fill) -> None:
+        temporary = folder.with_name(f".writing-{uuid.uuid4().hex}")
+        temporary.mkdir()
+        try:
+            development = PixelWriter(temporary / "development.pixels")
+            test = PixelWriter(temporary / "test.pixels")
+            try:
+                content = fill(development, test)
+            finally:
+                development.close()
+                test.close()
+            _describe(temporary, content, development, test)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # otherwise another process was first: its entry is as good
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _read(self, folder: Path) -> Entry | None:
+        try:
+            description = json.loads((folder / "description.json").read_text("utf-8"))
+            if description["format_version"] != FORMAT_VERSION:
+                return None
+            for name, check in description["checks"].items():
+                if _check(folder / name) != check:
+                    return None
+            content = _content(description["content"])
+            with np.load(folder / "labels.npz", allow_pickle=False) as stored:
+                labels = {name: stored[name] for name in stored.files}
+            shape = content.image_shape
+            has_test = len(labels["test_labels"]) > 0
+            return Entry(
+                content=content,
+                fingerprint=description["fingerprint"],
+                leaked_images=description["leaked_images"],
+                arrays=Arrays(
+                    development=_map(folder / "development.pixels", shape),
+                    development_labels=labels["development_labels"],
+                    groups=labels["groups"],
+                    own_validation=content.own_validation,
+                    test=_map(folder / "test.pixels", shape) if has_test else None,
+                    test_labels=labels["test_labels"] if has_test else None,
+                ),
+            )
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            return None
+
+
+def _content(stored: dict[str, Any]) -> Content:
+    height, width, channels = stored["image_shape"]
+    return Content(
+        class_names=tuple(stored["class_names"]),
+        image_shape=(height, width, channels),
+        own_validation=stored["own_validation"],
+        files=stored["files"],
+        bad_files=tuple(stored["bad_files"]),
+        notes=tuple(stored["notes"]),
+    )
+
+
+def _map(path: Path, shape: tuple[int, int, int]) -> Images:
+    pixels = np.memmap(path, dtype=np.uint8, mode="r")
+    # A plain view: indexing a memmap object costs several times as much.
+    return np.asarray(pixels).reshape(-1, *shape)
+
+
+def _check(path: Path) -> str:
+    """Returns a digest of a file's length and of blocks spread over it: small files whole."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    step = max(_BLOCK_BYTES, size // _CHECKED_BLOCKS)
+    with path.open("rb") as file:
+        for start in range(0, size, step):
+            file.seek(start)
+            digest.update(file.read(_BLOCK_BYTES))
+    return digest.hexdigest()
+
+
+def _first_rows(digests: list[bytes]) -> Indices:
+    """Returns for each digest the first row that carries the same one."""
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(d, row) for row, d in enumerate(digests)], dtype=np.int64)
+
+
+def _describe(folder: Path, content: Content, development: PixelWriter, test: PixelWriter) -> None:
+    groups = _first_rows(development.digests)
+    known = set(development.digests)
+    leaked = sum(digest in known for digest in test.digests)
+    labels = {
+        "development_labels": np.array(development.labels, dtype=np.int64),
+        "groups": groups,
+        "test_labels": np.array(test.labels, dtype=np.int64),
+    }
+    fingerprint = hashlib.sha256(
+        json.dumps(
+            [content.class_names, content.image_shape, content.own_validation, len(test.labels)]
+        ).encode()
+    )
+    for part in (development, test):
+        fingerprint.update(b"".join(part.digests))
+    for array in labels.values():
+        fingerprint.update(array.astype("<i8").tobytes())
+    np.savez(folder / "labels.npz", **labels)  # type: ignore[arg-type]
+    description = {
+        "format_version": FORMAT_VERSION,
+        "content": asdict(content),
+        "fingerprint": fingerprint.hexdigest(),
+        "leaked_images": leaked,
+        "checks": {
+            name: _check(folder / name)
+            for name in ("development.pixels", "test.pixels", "labels.npz")
+        },
+    }
+    (folder / "description.json").write_text(json.dumps(description), "utf-8")

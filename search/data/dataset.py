@@ -1,0 +1,83 @@
+"""What every part of a search sees of a data set: shares of labelled uint8 images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images: TypeAlias = NDArray[np.uint8]
+Indices: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """Some images of an array, with their labels: a role (train, validation, test) of a split.
+
+    `images` is (all images, height, width, 3) uint8 RGB, memory-mapped, and `labels` (all images,)
+    int64; they hold the images of other shares too. `indices` are the rows that belong to this one.
+    """
+
+    images: Images = field(repr=False)
+    labels: Indices = field(repr=False)
+    indices: Indices = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def gather(self, positions: Indices | slice) -> tuple[Images, Indices]:
+        """Returns the images (n, height, width, 3) and labels (n,) at positions of this share.
+
+        Both are copies in memory. Positions count within the share, from 0 to len(share) - 1.
+        """
+        rows = self.indices[positions]
+        return self.images[rows], self.labels[rows]
+
+    def class_counts(self, classes: int) -> Indices:
+        """Returns how many images of each class the share holds, shape (classes,)."""
+        counts = np.bincount(self.labels[self.indices], minlength=classes)
+        return counts.astype(np.int64, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """The decoded images of a data set; only `search.data` touches them.
+
+    The last `own_validation` rows of `development` came from a validation folder of their own.
+    `groups` holds for each development row the first row with identical pixels. `test` is None
+    where the data set brings no test images.
+    """
+
+    development: Images
+    development_labels: Indices
+    groups: Indices
+    own_validation: int
+    test: Images | None
+    test_labels: Indices | None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images, decoded once and memory-mapped; `split_data` divides them into roles.
+
+    `source` is what the user typed; `fingerprint` the SHA-256 of pixels, labels and class names;
+    `image_shape` (height, width, 3); `notes` are sentences that the user should read;
+    `leaked_images` counts test images whose identical pixels stand among the training images.
+    """
+
+    name: str
+    source: str
+    class_names: tuple[str, ...]
+    fingerprint: str
+    image_shape: tuple[int, int, int]
+    notes: tuple[str, ...]
+    leaked_images: int
+    arrays: Arrays = field(repr=False)
+
+    @property
+    def images(self) -> int:
+        """The number of images, all roles together."""
+        test = self.arrays.test
+        return len(self.arrays.development) + (0 if test is None else len(test))

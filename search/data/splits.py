@@ -1,0 +1,208 @@
+"""Who sees which image: train fits, validation ranks, test is opened once, on the record."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_blocks.config import InputSpec
+from cnn_blocks.errors import UserError
+from search.data.dataset import Dataset, Indices, Share
+
+_SAMPLED_IMAGES = 10_000
+_SAMPLED_PIXELS = 20_000_000
+_SMALLEST_DEVIATION = 1 / 255
+
+
+@dataclass(eq=False)
+class Split:
+    """A data set in its roles. Test images are reached through `open_test` only.
+
+    `development` is train and validation together; `fractions` says what was drawn (None: the data
+    set brings that role itself); `sha256` identifies the indices; `openings` lists every opening
+    of the test share.
+    """
+
+    dataset: Dataset
+    seed: int
+    fractions: dict[str, float | None]
+    train: Share
+    validation: Share
+    development: Share
+    _test: Share = field(repr=False)
+    openings: list[dict[str, Any]] = field(default_factory=list)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the indices of all roles."""
+        digest = hashlib.sha256()
+        for name, share in self._shares().items():
+            digest.update(f"{name}:{len(share)}:".encode())
+            digest.update(share.indices.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def spec(self) -> InputSpec:
+        """What the training images decide about a network."""
+        return _spec(self.dataset, self.train)
+
+    @cached_property
+    def development_spec(self) -> InputSpec:
+        """What train and validation together decide about a network."""
+        return _spec(self.dataset, self.development)
+
+    def open_test(self, purpose: str, record: Callable[[dict[str, Any]], None]) -> Share:
+        """Returns the test share, after `record` has stored when, why and how many images."""
+        opening = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "purpose": purpose,
+            "images": len(self._test),
+        }
+        record(opening)
+        self.openings.append(opening)
+        return self._test
+
+    def save_indices(self, path: Path) -> None:
+        """Writes train, validation and test indices to an .npz file, all at once."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{uuid.uuid4().hex}.npz")
+        try:
+            with temporary.open("wb") as file:
+                indices = {name: share.indices for name, share in self._shares().items()}
+                np.savez_compressed(file, **indices)  # type: ignore[arg-type]
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _shares(self) -> dict[str, Share]:
+        return {"train": self.train, "validation": self.validation, "test": self._test}
+
+
+def split_data(
+    dataset: Dataset,
+    *,
+    seed: int,
+    validation_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+) -> Split:
+    """Splits a data set, stratified by class; equal arguments give equal splits on every machine.
+
+    Both are fractions of the images that are to be divided; validation or test images that the
+    data set brings itself stay what they are, and the fraction is unused. Identical images of a
+    class stay in one role.
+    Raises UserError where a class has too few different images to stand in every role.
+    """
+    arrays = dataset.arrays
+    pool = len(arrays.development) - arrays.own_validation
+    fractions: dict[str, float | None] = {
+        "validation": None if arrays.own_validation else validation_fraction,
+        "test": None if arrays.test is not None else test_fraction,
+    }
+    _check(seed, fractions)
+    drawn = _draw(dataset, pool, seed, [fractions["test"] or 0.0, fractions["validation"] or 0.0])
+    test_rows, validation_rows, train_rows = drawn
+    if arrays.own_validation:
+        validation_rows = np.arange(pool, len(arrays.development), dtype=np.int64)
+    images, labels = arrays.development, arrays.development_labels
+
+    def share(rows: Indices) -> Share:
+        return Share(images, labels, np.sort(rows))
+
+    if arrays.test is not None and arrays.test_labels is not None:
+        own = np.arange(len(arrays.test), dtype=np.int64)
+        test = Share(arrays.test, arrays.test_labels, own)
+    else:
+        test = share(test_rows)
+    return Split(
+        dataset=dataset,
+        seed=seed,
+        fractions=fractions,
+        train=share(train_rows),
+        validation=share(validation_rows),
+        development=share(np.concatenate([train_rows, validation_rows])),
+        _test=test,
+    )
+
+
+def _check(seed: int, fractions: dict[str, float | None]) -> None:
+    if seed < 0:
+        raise UserError(f"A seed must not be negative; received {seed}.")
+    given = {name: value for name, value in fractions.items() if value is not None}
+    for name, value in given.items():
+        if not 0 < value < 1:
+            raise UserError(f"The {name} fraction must lie between 0 and 1; received {value}.")
+    if sum(given.values()) >= 1:
+        raise UserError(
+            f"The fractions must leave images for training; received {given}. Lower one."
+        )
+
+
+def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float]) -> list[Indices]:
+    """Draws rows for each fraction, class by class, and returns the rest as the last.
+
+    By hand, because importing scikit-learn takes most of the two seconds that a later start has,
+    and because it may neither keep identical images together nor promise the same rows in its next
+    version; the raw output of PCG64 is promised.
+    """
+    labels = dataset.arrays.development_labels[:pool]
+    groups = dataset.arrays.groups[:pool]
+    keys = np.random.PCG64(seed).random_raw(pool)[groups]
+    roles = 1 + sum(fraction > 0 for fraction in fractions)
+    drawn: list[list[Indices]] = [[] for _ in range(len(fractions) + 1)]
+    for number, name in enumerate(dataset.class_names):
+        rows = np.flatnonzero(labels == number)
+        rows = rows[np.lexsort((rows, groups[rows], keys[rows]))]
+        # A role may end where a group of identical images ends, and nowhere else.
+        ends = np.flatnonzero(np.append(np.diff(groups[rows]) != 0, True)) + 1
+        if len(ends) < roles:
+            raise UserError(
+                f"Every class needs at least {roles} different images, one for each role; "
+                f"'{name}' has {len(ends)}. Add images or remove the class."
+            )
+        start, last = 0, -1
+        left = roles
+        for part, fraction in zip(drawn, fractions, strict=False):
+            if not fraction:
+                continue
+            left -= 1
+            wanted = start + max(1, int(fraction * len(rows) + 0.5))
+            last = min(max(int(np.searchsorted(ends, wanted)), last + 1), len(ends) - 1 - left)
+            part.append(rows[start : ends[last]])
+            start = int(ends[last])
+        drawn[-1].append(rows[start:])
+    empty = np.empty(0, dtype=np.int64)
+    return [np.concatenate([empty, *part]) for part in drawn]
+
+
+def _spec(dataset: Dataset, share: Share) -> InputSpec:
+    height, width, _ = dataset.image_shape
+    limit = min(_SAMPLED_IMAGES, max(1_000, _SAMPLED_PIXELS // (height * width)))
+    # Evenly spaced: rows are sorted by class, so every class is sampled in proportion.
+    positions = np.linspace(0, len(share) - 1, min(len(share), limit)).astype(np.int64)
+    counts = np.zeros((3, 256), dtype=np.int64)
+    for part in np.array_split(positions, max(1, len(positions) // 256)):
+        images, _ = share.gather(part)
+        for channel in range(3):
+            counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    total = counts.sum(axis=1)
+    mean = counts @ levels / total
+    deviation = np.sqrt(np.maximum(counts @ levels**2 / total - mean**2, 0))
+    deviation = np.maximum(deviation, _SMALLEST_DEVIATION)
+    return InputSpec(
+        image_shape=(height, width, 3),
+        class_names=dataset.class_names,
+        channel_mean=(float(mean[0]), float(mean[1]), float(mean[2])),
+        channel_deviation=(float(deviation[0]), float(deviation[1]), float(deviation[2])),
+    )
