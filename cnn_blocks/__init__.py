@@ -1,1 +1,1 @@
-"""What a network is: configurations as data, and the one builder that turns them into Keras models."""
+"""What a network is: configurations as data, and the one builder of Keras models from them."""

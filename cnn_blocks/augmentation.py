@@ -61,7 +61,10 @@ def image_layers(
     if augmentation.horizontal_flip:
         chosen.append(layers.RandomFlip("horizontal"))
     if augmentation.crop_padding:
-        chosen += [layers.ZeroPadding2D(augmentation.crop_padding), layers.RandomCrop(height, width)]
+        chosen += [
+            layers.ZeroPadding2D(augmentation.crop_padding),
+            layers.RandomCrop(height, width),
+        ]
     if augmentation.translation:
         shift = augmentation.translation
         chosen.append(layers.RandomTranslation(shift, shift, fill_mode="constant"))

@@ -38,6 +38,10 @@ class Component(Configuration):
 
     kind: ClassVar[str]
 
+    def summary(self) -> str:
+        """Returns a few words for a person."""
+        return self.kind
+
     @model_serializer(mode="wrap")
     def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         return {"kind": self.kind, **handler(self)}

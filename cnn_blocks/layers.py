@@ -13,7 +13,7 @@ def activate(x: Any, activation: Activation) -> Any:
 
 
 def normalize(x: Any, normalization: Normalization) -> Any:
-    """Normalises a tensor over its last axis; group normalisation uses the most even groups <= 32."""
+    """Normalises a tensor over its last axis, "group" in as many groups up to 32 as divide it."""
     from keras import layers
 
     if normalization == "batch":

@@ -6,6 +6,7 @@ import platform
 import sys
 import tempfile
 from functools import cache
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
@@ -90,7 +91,7 @@ def jit_compile(xla: Xla) -> bool:
 def cpu_name() -> str:
     """Returns the processor's model name."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             for line in lines:
                 if line.startswith("model name"):
                     return line.split(":", 1)[1].strip()
@@ -102,7 +103,7 @@ def cpu_name() -> str:
 @cache
 def _cpu_has_bfloat16() -> bool:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             flags = next((line for line in lines if line.startswith("flags")), "")
     except OSError:
         return False

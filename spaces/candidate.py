@@ -71,6 +71,14 @@ class Candidate(Configuration):
         """Rebuilds a candidate; an illegal one raises pydantic's ValidationError."""
         return cls.model_validate_json(text)
 
+    def summary(self) -> str:
+        """Returns one readable line, for progress lines and dashboards."""
+        training = self.training
+        return (
+            f"{self.model.backbone.summary()}; {self.model.head.summary()}; "
+            f"{training.optimizer} {training.learning_rate:.2g}, batch {training.batch_size}"
+        )
+
     def with_training(self, **changes: object) -> "Candidate":
         """Returns this candidate with some training settings replaced, validated again."""
         training = TrainingConfig.model_validate({**dict(self.training), **changes})

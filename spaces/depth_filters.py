@@ -1,10 +1,10 @@
 """The architecture space: depth, filters, kernels, pooling, regularisation, head."""
 
-from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import DenseLayer, Pooled
-from spaces.candidate import Candidate, TrainingConfig
+from spaces.candidate import Candidate
+from spaces.reference import reference_training
 from spaces.stages import growing_filters, scheduled_dropout, staged
 from spaces.suggest import Trial
 
@@ -46,21 +46,4 @@ def depth_filters(trial: Trial) -> Candidate:
             for index in range(dense_layers)
         ),
     )
-    return Candidate(model=ModelConfig(backbone=backbone, head=head), training=fixed_training())
-
-
-def fixed_training() -> TrainingConfig:
-    """Returns the settings that suit small CNNs on small images, for spaces that fix them.
-
-    SGD with Nesterov momentum under one-cycle, flips and padded crops, label smoothing 0.1.
-    """
-    return TrainingConfig(
-        batch_size=256,
-        optimizer="sgd",
-        learning_rate=0.2,
-        weight_decay=5e-4,
-        schedule="one_cycle",
-        warmup=0.2,
-        label_smoothing=0.1,
-        augmentation=Augmentation(horizontal_flip=True, crop_padding=4),
-    )
+    return Candidate(model=ModelConfig(backbone=backbone, head=head), training=reference_training())

@@ -32,7 +32,9 @@ class ProbeTrial:
         self.distributions: dict[str, BaseDistribution] = {}
         self.params: dict[str, Any] = {}
         self._strategy = strategy
-        self._random = np.random.default_rng([seed, ("random", "lowest", "highest").index(strategy)])
+        self._random = np.random.default_rng(
+            [seed, ("random", "lowest", "highest").index(strategy)]
+        )
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False

@@ -4,6 +4,7 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 
 def tree_parzen_sampler(seed: int) -> "BaseSampler":
     """Returns the default sampler: multivariate TPE, grouped so that conditions are learnt too."""
+    from optuna.exceptions import ExperimentalWarning
     from optuna.samplers import TPESampler
 
-    return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=8)
+    with warnings.catch_warnings():
+        # `group` is experimental; without it a conditional parameter is sampled on its own.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=8)
 
 
 def successive_halving_pruner(first_rung: int) -> "BasePruner":
@@ -104,6 +109,11 @@ def shipped_studies() -> dict[str, str]:
     package = importlib.import_module("studies")
     names = [module.name for module in pkgutil.iter_modules(package.__path__)]
     return {name: f"studies.{name}" for name in sorted(names) if name != "study"}
+
+
+def list_studies() -> list[StudySpec]:
+    """Returns the shipped studies."""
+    return [load_study(name).spec for name in shipped_studies()]
 
 
 def load_study(reference: str | Path | StudySpec) -> LoadedStudy:

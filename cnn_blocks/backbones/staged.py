@@ -37,12 +37,25 @@ class Stage(Configuration):
             x = pool(x, self.reduction)
         return layers.Dropout(self.dropout)(x) if self.dropout else x
 
+    def summary(self) -> str:
+        """Returns the filters of each block, as in "64 64"."""
+        return " ".join([str(self.block.filters)] * self.depth)
+
 
 @backbone
 class Staged(Backbone):
     """Stages of blocks, one behind the other."""
 
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    def summary(self) -> str:
+        """Returns kinds, activations and filters, as in "plain gelu 24 | 64 64 | 128 128"."""
+        blocks = [stage.block for stage in self.stages]
+        words = dict.fromkeys(
+            word for block in blocks for word in (block.kind, getattr(block, "activation", ""))
+        )
+        filters = " | ".join(stage.summary() for stage in self.stages)
+        return " ".join([*filter(None, words), filters])
 
     def __call__(self, x: Any) -> Any:
         """Maps (N, H, W, 3) to a feature map (N, H', W', C)."""

@@ -55,6 +55,11 @@ class Pooled(Head):
     dropout: Annotated[Rate, FloatDistribution(0.0, 0.5)] = 0.0
     layers: tuple[DenseLayer, ...] = ()
 
+    def summary(self) -> str:
+        """Returns pooling and dense units, as in "flatten, dense 128 64"."""
+        units = " ".join(str(layer.units) for layer in self.layers)
+        return f"{self.pooling}, dense {units}" if units else self.pooling
+
     def __call__(self, x: Any) -> Any:
         """Maps a feature map (N, H, W, C) to features (N, D)."""
         from keras import layers

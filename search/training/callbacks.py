@@ -203,7 +203,9 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
         state, arrays = saved
         for variable, value in zip(self.model.variables, arrays["model"], strict=True):
             variable.assign(value)
-        for variable, value in zip(self.model.optimizer.variables, arrays["optimizer"], strict=True):
+        for variable, value in zip(
+            self.model.optimizer.variables, arrays["optimizer"], strict=True
+        ):
             variable.assign(value)
         self.record.rows = state["rows"]
         self.record.reports = [tuple(report) for report in state["reports"]]

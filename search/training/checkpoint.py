@@ -26,11 +26,13 @@ class Checkpoint:
         """Replaces the file by this state."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         header = json.dumps({"identity": self.identity, "state": state})
-        flat = {f"{name}/{i}": array for name, group in arrays.items() for i, array in enumerate(group)}
+        flat = {
+            f"{name}/{i}": array for name, group in arrays.items() for i, array in enumerate(group)
+        }
         partial = self.path.with_suffix(f".{os.getpid()}.partial")
-        with open(partial, "wb") as file:
+        with partial.open("wb") as file:
             np.savez(file, header=np.array(header), **flat)  # type: ignore[arg-type]
-        os.replace(partial, self.path)
+        partial.replace(self.path)
 
     def read(self) -> tuple[dict[str, Any], dict[str, Arrays]] | None:
         """Returns the state, or None where there is none of this training."""

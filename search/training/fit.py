@@ -17,6 +17,7 @@ from search import runtime
 from search.clock import Clock
 from search.errors import OutOfMemoryError
 from search.training.batches import steps_per_epoch, training_batches
+from search.training.checkpoint import Checkpoint
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -90,8 +91,6 @@ def fit(
     built.
     """
     runtime.start_keras()
-    import keras
-
     from search.training import callbacks as callback
     from search.training.network import TrainingNetwork, set_batch_normalization_momentum
     from search.training.optimizers import make_optimizer
@@ -131,7 +130,7 @@ def fit(
     checkpoint, first_epoch, stopped = None, 0, False
     if checkpoint_directory is not None:
         identity = _identity(candidate, seed, policy, len(train), reports_per_epoch)
-        checkpoint = callback.Checkpoint(checkpoint_directory, identity=identity)
+        checkpoint = Checkpoint(checkpoint_directory, identity=identity)
         saved = checkpoint.read()
         if saved is not None:
             first_epoch, stopped = len(saved[0]["rows"]), saved[0]["stopped"]
@@ -173,7 +172,11 @@ def fit(
     rows = record.rows
     trained_now = (len(rows) - epochs_before) * steps * min(training.batch_size, len(train))
     spent = clock.seconds["training"] - spent_before
-    best = min(rows, key=lambda row: row["val_loss"]) if training.early_stopping and check else rows[-1]
+    best = (
+        min(rows, key=lambda row: row["val_loss"])
+        if training.early_stopping and check
+        else rows[-1]
+    )
     return FitResult(
         candidate=candidate,
         spec=spec,

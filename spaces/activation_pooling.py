@@ -1,0 +1,26 @@
+"""The space of activations and poolings: GAP versus GMP versus Flatten, max versus average."""
+
+from cnn_blocks.heads.pooled import DenseLayer, Pooled
+from spaces.candidate import Candidate
+from spaces.reference import reference_model, reference_training
+from spaces.suggest import Trial
+
+
+def activation_pooling(trial: Trial) -> Candidate:
+    """Suggests the reference network's activation, reductions and head."""
+    activation = trial.suggest_categorical(
+        "activation",
+        ["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hard_silu"],
+    )
+    units = trial.suggest_int("dense_units", 0, 256, step=64)
+    head = Pooled(
+        pooling=trial.suggest_categorical("pooling", ["average", "max", "average_max", "flatten"]),
+        layers=(DenseLayer(units=units, activation=activation),) if units else (),
+    )
+    model = reference_model(
+        activation=activation,
+        reduction=trial.suggest_categorical("reduction", ["max", "average", "stride"]),
+        order=trial.suggest_categorical("normalization_order", ["before", "after"]),
+        head=head,
+    )
+    return Candidate(model=model, training=reference_training())

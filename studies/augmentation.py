@@ -1,0 +1,35 @@
+"""Run it with
+
+    python -m search.run --study augmentation --data cifar10
+
+Expect: TODO
+"""
+
+from spaces.augmentation import augmentation
+from studies.study import StudySpec
+
+study = StudySpec(
+    name="augmentation",
+    description="Flips, crops, shifts, turns, zoom, colour, erasing, MixUp, CutMix; each with strength.",
+    space=augmentation,
+    fixes="The reference network (1.16 million parameters), SGD under one-cycle.",
+    expected="TODO",
+    trials=40,
+    epochs=10,
+    retrain_epochs=60,
+    first_rung=2,
+    start=(
+        {
+            "horizontal_flip": True,
+            "crop_padding": 4,
+            "translation": 0.0,
+            "rotation": 0.0,
+            "zoom": 0.0,
+            "contrast": 0.0,
+            "brightness": 0.0,
+            "erasing": 0.0,
+            "mixup": 0.0,
+            "cutmix": 0.0,
+        },
+    ),
+)

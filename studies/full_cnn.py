@@ -1,0 +1,48 @@
+"""Run it with
+
+    python -m search.run --study full_cnn --data cifar10
+
+Expect: TODO
+"""
+
+from spaces.full_cnn import full_cnn
+from studies.study import StudySpec
+
+study = StudySpec(
+    name="full_cnn",
+    description="Architecture, regularisation, learning rate, batch size, augmentation together.",
+    space=full_cnn,
+    fixes="SGD under one-cycle.",
+    expected="TODO",
+    trials=100,
+    epochs=8,
+    retrain_epochs=60,
+    start=(
+        {
+            "stages": 3,
+            "filters": 64,
+            "filters_growth": 2.0,
+            "dropout": 0.0,
+            "dropout_schedule": "rising",
+            "kernel_size": 3,
+            "activation": "gelu",
+            "normalization": "batch",
+            "normalization_order": "before",
+            "l2": 1e-7,
+            "convolutions": 2,
+            "reduction": "max",
+            "stem_filters": 24,
+            "dense_layers": 0,
+            "pooling": "max",
+            "learning_rate": 0.2,
+            "weight_decay": 5e-4,
+            "batch_size": 256,
+            "warmup": 0.2,
+            "label_smoothing": 0.1,
+            "horizontal_flip": True,
+            "crop_padding": 4,
+            "erasing": 0.0,
+            "cutmix": 0.0,
+        },
+    ),
+)
