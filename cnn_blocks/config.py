@@ -88,9 +88,10 @@ def _resolver(role: str) -> BeforeValidator:
     def resolve(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        if "kind" not in value:
-            raise ValueError(f"a {role} needs the key 'kind'")
-        return registry.find(role, value["kind"]).model_validate(value)
+        kind = value.get("kind")
+        if not isinstance(kind, str):
+            raise ValueError(f"a {role} needs the key 'kind' with a name; received {kind!r}")
+        return registry.find(role, kind).model_validate(value)
 
     return BeforeValidator(resolve)
 

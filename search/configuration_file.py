@@ -141,7 +141,7 @@ def _parse_yaml(path: Path, text: str) -> Any:
 
     def once(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         seen = set()
-        for key, _ in node.value:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
                 raise UserError(
                     f"{path}, line {key.start_mark.line + 1}: the key {key.value!r} stands twice "
@@ -185,6 +185,11 @@ def _load_component(path: Path, kind: str, source: str) -> None:
         registry.load_source(reference)
     except UserError as error:
         raise UserError(f"{path}: components.{kind} must be found to be used: {error}") from error
+    except Exception as error:  # whatever a person's own file does wrong
+        raise UserError(
+            f"{path}: components.{kind} must come from a file that can be imported; {reference} "
+            f"raised {type(error).__name__}: {error}."
+        ) from error
 
 
 def _explain(content: Any, problem: ErrorDetails) -> str:
@@ -209,8 +214,9 @@ def _explain(content: Any, problem: ErrorDetails) -> str:
 
 
 def _choices(received: object, allowed: list[Any]) -> str:
-    close = difflib.get_close_matches(str(received), map(str, allowed), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
+    names = {str(name).lower(): str(name) for name in allowed}
+    close = difflib.get_close_matches(str(received).lower(), names, n=1)
+    hint = f"; did you mean {names[close[0]]!r}?" if close else "."
     return f"{hint} Allowed: {', '.join(map(str, allowed))}."
 
 
