@@ -137,8 +137,10 @@ def run(
     from search.storage import DEFAULT_STORAGE
 
     if dry_run:
+        from search.dry_run import dry_run as describe
+
         typer.echo(
-            pipeline.dry_run(
+            describe(
                 study,
                 data=data,
                 trials=trials,

@@ -1,0 +1,57 @@
+"""Values as a person types them."""
+
+import pytest
+
+from cnn_blocks.errors import UserError
+from search.options import parse_duration, parse_image_size, parse_share
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90.0),
+        ("40m", 2400.0),
+        ("2h", 7200.0),
+        ("1h30m", 5400.0),
+        ("1H 30M 5s", 5405.0),
+        ("0.5h", 1800.0),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text, option="--budget") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "40", "m", "-5m", "40 minutes", "1m1m", "0s", "1e3s", "5d"])
+def test_a_bad_duration_names_option_value_and_examples(text: str) -> None:
+    with pytest.raises(UserError, match=r"^--budget .*40m, 90s or 1h30m") as error:
+        parse_duration(text, option="--budget")
+
+    assert repr(text) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("96", 96), ("96x128", (96, 128)), (" 32X32 ", (32, 32))]
+)
+def test_image_sizes(text: str, size: int | tuple[int, int]) -> None:
+    assert parse_image_size(text, option="--image-size") == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-4", "96x", "x96", "96x0", "96.5", "big", "1x2x3"])
+def test_a_bad_image_size_names_option_and_value(text: str) -> None:
+    with pytest.raises(UserError, match=r"^--image-size") as error:
+        parse_image_size(text, option="--image-size")
+
+    assert repr(text) in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "share"), [("2%", 0.02), ("0.02", 0.02), ("0", 0.0), ("100%", 1)])
+def test_shares(text: str, share: float) -> None:
+    assert parse_share(text, option="--max-bad-files") == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "%", "-1%", "2", "101%", "nan", "a lot"])
+def test_a_bad_share_names_option_and_value(text: str) -> None:
+    with pytest.raises(UserError, match=r"^--max-bad-files") as error:
+        parse_share(text, option="--max-bad-files")
+
+    assert repr(text) in str(error.value)
