@@ -1,0 +1,102 @@
+"""Whether a candidate fits into memory, judged from shapes before any weight is allocated."""
+
+import functools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from cnn_blocks.build import ModelShape
+from cnn_blocks.errors import InfeasibleError
+from search.runtime import device_kind
+from spaces.candidate import TrainingConfig
+
+MEBIBYTE = 2**20
+_ELEMENT_BYTES = 4
+_WEIGHT_COPIES = 2  # the weight and its gradient; the optimizer's slots come on top
+_OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2, "adamw": 2}
+# Forward results are kept for the backward pass, which makes gradients of the same shapes.
+_ACTIVATION_COPIES = 2
+# Graphs, threads' work space and the input pipeline.
+_CONSTANT_BYTES = 256 * MEBIBYTE
+# The kernel needs air as well; an estimate is an estimate.
+_USABLE_SHARE = 0.9
+
+
+def estimate_memory(shape: ModelShape, training: TrainingConfig) -> int:
+    """Returns the bytes that a training adds to this process at most, as float32."""
+    slots = _OPTIMIZER_SLOTS.get(training.optimizer, 2)
+    weights = shape.parameters * _ELEMENT_BYTES * (_WEIGHT_COPIES + slots)
+    activations = training.batch_size * shape.activations * _ELEMENT_BYTES * _ACTIVATION_COPIES
+    return weights + activations + _CONSTANT_BYTES
+
+
+def require_memory(needed: int, *, available: int | None = None) -> None:
+    """Raises InfeasibleError when `needed` bytes exceed what is free."""
+    free = free_memory() if available is None else available
+    usable = int(free * _USABLE_SHARE)
+    if needed > usable:
+        raise InfeasibleError(
+            f"A candidate must fit into the free memory; this one needs about "
+            f"{needed / MEBIBYTE:,.0f} MiB of {usable / MEBIBYTE:,.0f} MiB.",
+            constraint="memory",
+        )
+
+
+def free_memory() -> int:
+    """Returns the bytes that a training may take: of the GPU where Keras uses one, else of the RAM.
+
+    A control group's limit (containers, job schedulers) counts as well as the machine's memory.
+    """
+    device = gpu_memory() if device_kind() == "gpu" else None
+    if device is not None:
+        return device
+    return min(psutil.virtual_memory().available, *_cgroup_memory(Path("/sys/fs/cgroup")))
+
+
+@functools.cache
+def gpu_memory() -> int | None:
+    """Returns the free bytes of the GPU that this process sees first; None without one.
+
+    The first answer is kept, and must be asked for before Keras starts: the framework keeps what
+    it takes, and the driver no longer tells that from what the next trial can have.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    if visible in ("", "-1") or shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", f"--id={visible}", "--query-gpu=memory.free"]
+    command.append("--format=csv,noheader,nounits")
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        return int(answer.stdout.split()[0]) * MEBIBYTE
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def _cgroup_memory(root: Path) -> list[int]:
+    """Returns what version 1 or 2 of the kernel's control groups leaves to this process."""
+    unlimited = psutil.virtual_memory().total
+    pairs = (
+        (root / "memory.max", root / "memory.current", root / "memory.stat", "inactive_file"),
+        (
+            root / "memory" / "memory.limit_in_bytes",
+            root / "memory" / "memory.usage_in_bytes",
+            root / "memory" / "memory.stat",
+            "total_inactive_file",
+        ),
+    )
+    left = [unlimited]
+    for limit, usage, statistics, reclaimable in pairs:
+        try:
+            maximum = limit.read_text().strip()
+            if maximum == "max" or int(maximum) >= unlimited:
+                continue
+            rows = dict(line.split() for line in statistics.read_text().splitlines())
+            # Cached file pages count as usage, but the kernel gives them up when asked.
+            used = int(usage.read_text()) - int(rows.get(reclaimable, 0))
+            left.append(max(0, int(maximum) - used))
+        except (OSError, ValueError):
+            continue
+    return left

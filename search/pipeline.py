@@ -1,0 +1,314 @@
+"""The whole line, from a study's name to an exported model."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from cnn_blocks.errors import UserError
+from search.clock import Clock
+from search.configuration_file import BestConfiguration
+from search.errors import SearchInterrupted
+from search.files import whole_file
+from search.fingerprint import identify, remember_or_refuse
+from search.interruption import Interruption
+from search.metrics import DIRECTIONS
+from search.progress import Progress
+from search.storage import (
+    DEFAULT_STORAGE,
+    StudyAttribute,
+    TrialAttribute,
+    open_storage,
+    quiet_optuna,
+)
+from search.winner import best_configuration
+from studies.study import LoadedStudy, StudySpec, load_study
+
+if TYPE_CHECKING:
+    import keras
+
+    from search.data import Split
+    from search.metrics import Metric
+    from search.retrain import RunOutput
+    from search.runtime import Precision, Xla
+    from spaces.candidate import Candidate
+
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a finished run leaves; `storage` is the URL where `study` is kept."""
+
+    study: optuna.Study
+    output: "RunOutput"
+    split: "Split"
+    storage: str
+
+    @property
+    def candidate(self) -> "Candidate":
+        """The winner."""
+        return self.output.configuration.candidate
+
+    @property
+    def configuration(self) -> BestConfiguration:
+        """The winner and where it comes from, as in best_config.json."""
+        return self.output.configuration
+
+    @property
+    def model(self) -> "keras.Model":
+        """The retrained float32 model: uint8 RGB images in, class probabilities out."""
+        return self.output.model
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json holds, the scores on the test images under "test"."""
+        return self.output.metrics
+
+    @property
+    def directory(self) -> Path:
+        """The folder with all files of the run."""
+        return self.output.directory
+
+    def summary(self) -> str:
+        """Returns the closing text: the result, where the time went, the paths, what comes next."""
+        return self.output.summary(storage=self.storage)
+
+
+def run_study(
+    study: str | Path | StudySpec,
+    *,
+    data: str | Path | None = None,
+    trials: int | None = None,
+    budget_seconds: float | None = None,
+    storage: str = DEFAULT_STORAGE,
+    study_name: str | None = None,
+    metric: "Metric | None" = None,
+    seed: int = 0,
+    runs_directory: str | Path = "runs",
+    retrain_epochs: int | None = None,
+    retrain_budget_seconds: float | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    max_bad_files: float = 0.01,
+    precision: "Precision" = "auto",
+    xla: "Xla" = "auto",
+    progress: Progress | None = None,
+) -> RunResult:
+    """Searches, retrains the winner, evaluates it once on the test images and exports it.
+
+    Called again with the same arguments, it resumes where it was interrupted: `trials` and
+    `budget_seconds` bound the study as a whole, over all starts. What is left out comes from the
+    study; files go below `runs_directory`/NAME. Shows nothing unless given a `progress`.
+
+    Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
+    KeyboardInterrupt) after Ctrl-C or SIGTERM.
+    """
+    from search.feasibility import gpu_memory
+    from search.retrain import finish_run, run_directory
+    from search.runtime import start_keras
+
+    loaded = load_study(study)
+    spec = loaded.spec
+    metric = metric or spec.metric
+    _check(trials=trials, budget_seconds=budget_seconds, metric=metric, study_name=study_name)
+    name = study_name or spec.name
+    source = require_data(spec, data)
+    progress, clock = progress or Progress(), Clock()
+    opened = open_storage(storage)
+    with ExitStack() as stack:
+        stack.enter_context(quiet_optuna())
+        interruption = stack.enter_context(
+            Interruption(restore_terminal=progress.restore_terminal)
+        )
+        stack.enter_context(_resumable(name))
+        with clock.measure("data"):
+            split = load_split(
+                source, seed=seed, image_size=image_size, max_bad_files=max_bad_files
+            )
+        for note in split.dataset.notes:
+            progress.note(note)
+        gpu_memory()
+        with clock.measure("compiling"):
+            start_keras()
+        with clock.measure("storage"):
+            stored = _open_study(loaded, split, opened, name=name, metric=metric, seed=seed)
+            directory = Path(runs_directory) / name
+            _keep_split(stored, split, directory)
+        _search(
+            stored,
+            spec,
+            split,
+            directory,
+            metric=metric,
+            seed=seed,
+            trials=trials or spec.trials,
+            budget_seconds=budget_seconds or spec.budget_seconds,
+            precision=precision,
+            xla=xla,
+            clock=clock,
+            progress=progress,
+            interruption=interruption,
+        )
+        configuration = best_configuration(stored)
+        if retrain_budget_seconds is None:
+            retrain_epochs = retrain_epochs or spec.retrain_epochs
+        winner = stored.best_trial
+        output = finish_run(
+            configuration,
+            split,
+            directory=run_directory(
+                directory,
+                configuration,
+                split,
+                epochs=retrain_epochs,
+                budget_seconds=retrain_budget_seconds,
+            ),
+            epochs=retrain_epochs,
+            budget_seconds=retrain_budget_seconds,
+            images_per_second=winner.user_attrs.get(TrialAttribute.IMAGES_PER_SECOND),
+            precision=precision,
+            xla=xla,
+            progress=progress,
+            clock=clock,
+            record_opening=_opening_recorder(stored),
+            search_curve=[
+                (step / spec.reports_per_epoch, value)
+                for step, value in sorted(winner.intermediate_values.items())
+            ],
+        )
+    return RunResult(study=stored, output=output, split=split, storage=storage)
+
+
+def require_data(spec: StudySpec, data: str | Path | None) -> str | Path:
+    """Returns the data to use; a study without its own needs it named."""
+    source = data or spec.data
+    if source is None:
+        raise UserError(
+            f"A study needs images; {spec.name!r} brings none of its own. Name them with --data "
+            f"FOLDER (`python -m search.list data` shows what is possible)."
+        )
+    return source
+
+
+def load_split(
+    data: str | Path,
+    *,
+    seed: int,
+    image_size: int | tuple[int, int] | None = None,
+    max_bad_files: float = 0.01,
+) -> "Split":
+    """Loads a data set and splits it by the shares of a study."""
+    from search.data import load_data, split_data
+
+    dataset = load_data(data, image_size=image_size, max_bad_files=max_bad_files)
+    return split_data(dataset, seed=seed)
+
+
+def _search(
+    study: optuna.Study,
+    spec: StudySpec,
+    split: "Split",
+    directory: Path,
+    *,
+    trials: int,
+    budget_seconds: float | None,
+    **shared: Any,
+) -> None:
+    from search.objective import TrialContext
+    from search.searching import search
+
+    context = TrialContext(spec=spec, split=split, checkpoints=directory / "checkpoints", **shared)
+    search(study, context, trials=trials, budget_seconds=budget_seconds)
+
+
+def _open_study(
+    loaded: LoadedStudy,
+    split: "Split",
+    storage: optuna.storages.BaseStorage,
+    *,
+    name: str,
+    metric: "Metric",
+    seed: int,
+) -> optuna.Study:
+    """Creates or loads the stored study; a stored one with another identity is refused."""
+    from search.sampling import ReseedingSampler
+
+    spec = loaded.spec
+    identity = identify(spec, split, metric=metric, seed=seed)
+    names = optuna.get_all_study_names(storage)
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        sampler=ReseedingSampler(spec.sampler(seed), seed=seed),
+        pruner=spec.make_pruner(),
+        direction=DIRECTIONS[metric],
+        load_if_exists=True,
+    )
+    remember_or_refuse(study, identity)
+    if name not in names:
+        study.set_metric_names([f"validation {metric}"])
+        for parameters in spec.start:
+            study.enqueue_trial(dict(parameters), skip_if_exists=True)
+    described = {
+        StudyAttribute.STUDY: spec.name,
+        StudyAttribute.DESCRIPTION: spec.description,
+        StudyAttribute.SOURCE: loaded.source,
+        StudyAttribute.DATA: str(split.dataset.source),
+        StudyAttribute.CLASS_NAMES: list(split.dataset.class_names),
+        StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
+    }
+    for attribute, value in described.items():
+        if study.user_attrs.get(attribute) != value:
+            study.set_user_attr(attribute, value)
+    return study
+
+
+def _keep_split(study: optuna.Study, split: "Split", directory: Path) -> None:
+    path = directory / "split.npz"
+    if not path.exists():
+        with whole_file(path) as temporary:
+            split.save_indices(temporary)
+    study.set_user_attr(StudyAttribute.INDICES, str(path))
+
+
+def _opening_recorder(study: optuna.Study) -> Callable[[dict[str, Any]], None]:
+    def record(opening: dict[str, Any]) -> None:
+        earlier = study.user_attrs.get(StudyAttribute.TEST_OPENINGS, [])
+        study.set_user_attr(StudyAttribute.TEST_OPENINGS, [*earlier, opening])
+
+    return record
+
+
+def _check(
+    *,
+    trials: int | None,
+    budget_seconds: float | None,
+    metric: str,
+    study_name: str | None,
+) -> None:
+    if trials is not None and trials < 1:
+        raise UserError(f"A search needs at least one trial; received trials={trials}.")
+    if budget_seconds is not None and budget_seconds <= 0:
+        raise UserError(f"A budget must be positive; received {budget_seconds} seconds.")
+    if metric not in DIRECTIONS:
+        raise UserError(f"A metric must be one of {', '.join(DIRECTIONS)}; received {metric!r}.")
+    if study_name is not None and not _NAME.fullmatch(study_name):
+        raise UserError(
+            f"A study's name may hold letters, digits, '_', '.' and '-', because a folder is named "
+            f"after it; received {study_name!r}."
+        )
+
+
+@contextmanager
+def _resumable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SearchInterrupted(
+            f"interrupted; everything finished so far is kept in {name!r}: the same command goes "
+            f"on from there"
+        ) from None
