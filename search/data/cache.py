@@ -7,6 +7,7 @@ the first to finish wins: no lock is left behind by a killed process.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from cnn_blocks.errors import UserError
 from search.data.dataset import Arrays, Images, Indices
 
 FORMAT_VERSION = 1
+_ATTEMPTS = 3
 _CHECKED_BLOCKS = 64
 _BLOCK_BYTES = 65536
 _ABANDONED_AFTER_SECONDS = 86400.0
@@ -44,13 +46,16 @@ def default_cache_directory() -> Path:
 
 @dataclass(frozen=True)
 class Content:
-    """What a reader tells about the images that it wrote."""
+    """What a reader tells about the images that it wrote.
+
+    `own_validation` counts the validation images at the end of the development array;
+    `bad_files` holds (position among the files, reason) of those that could not be read.
+    """
 
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     own_validation: int = 0
-    files: int = 0
-    bad_files: tuple[str, ...] = ()
+    bad_files: tuple[tuple[int, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -100,22 +105,27 @@ class Cache:
         Raises UserError where the cache directory cannot be written.
         """
         folder = self.directory / "images" / key
-        entry = self._read(folder)
-        if entry is not None:
-            return entry
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            self._discard(folder)
-            self._write(folder, fill)
-        except OSError as error:
-            raise UserError(
-                f"The image cache must be writable; {self.directory} is not ({error}). "
-                "Set CNN_SEARCH_CACHE to a directory with room."
-            ) from error
+        # Again, because another process may discard what it found damaged just as ours is ready.
+        for _ in range(_ATTEMPTS):
+            existed = folder.exists()
+            entry = self._read(folder)
+            if entry is not None:
+                return entry
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                if existed:
+                    self._discard(folder)
+                self._remove_abandoned(folder.parent)
+                self._write(folder, fill)
+            except OSError as error:
+                raise UserError(
+                    f"The image cache must be writable; {self.directory} is not ({error}). "
+                    "Set CNN_SEARCH_CACHE to a directory with room."
+                ) from error
         entry = self._read(folder)
         if entry is None:
             raise UserError(
-                f"The image cache in {folder} cannot be read back just after it was written. "
+                f"The image cache must be readable; {folder} is not, just after it was written. "
                 "Check the disk, or set CNN_SEARCH_CACHE to another directory."
             )
         return entry
@@ -138,22 +148,27 @@ class Cache:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
             temporary.replace(path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def _index_path(self, identity: str) -> Path:
         digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
         return self.directory / "sources" / f"{digest}.npz"
 
     def _discard(self, folder: Path) -> None:
-        """Moves a damaged entry away, and removes what killed processes left."""
-        if folder.exists():
-            away = folder.with_name(f".damaged-{uuid.uuid4().hex}")
+        """Removes a damaged entry; moved away first, so that nobody sees half of it."""
+        away = folder.with_name(f".damaged-{uuid.uuid4().hex}")
+        with contextlib.suppress(FileNotFoundError):  # another process was first
             folder.rename(away)
-            shutil.rmtree(away, ignore_errors=True)
+        shutil.rmtree(away, ignore_errors=True)
+
+    def _remove_abandoned(self, folder: Path) -> None:
+        """Removes what killed processes left."""
         limit = time.time() - _ABANDONED_AFTER_SECONDS
-        for left in folder.parent.glob(".*"):
-            if left.stat().st_mtime < limit:
-                shutil.rmtree(left, ignore_errors=True)
+        for left in folder.glob(".*"):
+            with contextlib.suppress(OSError):
+                if left.stat().st_mtime < limit:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _write(self, folder: Path, fill: Fill) -> None:
         temporary = folder.with_name(f".writing-{uuid.uuid4().hex}")
@@ -211,8 +226,7 @@ def _content(stored: dict[str, Any]) -> Content:
         class_names=tuple(stored["class_names"]),
         image_shape=(height, width, channels),
         own_validation=stored["own_validation"],
-        files=stored["files"],
-        bad_files=tuple(stored["bad_files"]),
+        bad_files=tuple((position, reason) for position, reason in stored["bad_files"]),
         notes=tuple(stored["notes"]),
     )
 

@@ -18,7 +18,7 @@ DECODING_VERSION = 1
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif"})
 LONGEST_DEFAULT_SIDE = 224
 
-_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF", "MPO")
+_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF")
 _ORIENTATION_HOLDERS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _ORIENTATION_TAG = 0x0112
 _WHITE = (255, 255, 255, 255)

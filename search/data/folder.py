@@ -36,7 +36,13 @@ def load_folder(
     Raises UserError where the folder is no image folder, a class is alone, empty or missing in a
     role, or more files than allowed cannot be read.
     """
-    listing = list_folder(root)
+    try:
+        listing = list_folder(root)
+    except OSError as error:
+        raise UserError(
+            f"An image folder and its class folders must be readable; {error.filename} is not "
+            f"({error.strerror}). Change its permissions."
+        ) from error
     with decoding.strict_decoding():
         inspection = _inspect(root, listing, cache)
         size, size_notes = _choose_size(listing, inspection, image_size)
@@ -44,14 +50,15 @@ def load_folder(
             _key(listing, inspection, size),
             lambda development, test: _decode_all(root, listing, size, development, test),
         )
-    bad = entry.content.bad_files
-    _check_bad_files(bad, entry.content.files, max_bad_files)
+    files = len(listing.paths)
+    bad = [f"{listing.paths[row]} ({reason})" for row, reason in entry.content.bad_files]
+    _check_bad_files(bad, files, max_bad_files)
     _check_classes(entry, listing)
     notes = (*listing.notes, *size_notes)
     if bad:
         notes = (
             *notes,
-            f"{len(bad)} of {entry.content.files} image files could not be read and were skipped: "
+            f"{len(bad)} of {files} image files could not be read and were skipped: "
             f"{enumerate_names(bad)}.",
         )
     return entry, notes
@@ -127,14 +134,15 @@ def _choose_size(
     listing: Listing, inspection: Inspection, image_size: tuple[int, int] | None
 ) -> tuple[tuple[int, int], list[str]]:
     pairs = np.stack([inspection.heights, inspection.widths], axis=1)
-    pairs = pairs[: len(pairs) - listing.counts.get("test", 0)]
-    pairs = pairs[pairs[:, 0] > 0]
-    if not len(pairs):
+    readable = pairs[pairs[:, 0] > 0]
+    development = pairs[: len(pairs) - listing.counts.get("test", 0)]
+    development = development[development[:, 0] > 0]
+    if not len(development):
         raise UserError(
-            f"None of the {len(listing.paths)} image files can be read, for example "
+            f"A data set needs readable training images; none can be read, for example "
             f"{listing.paths[0]}. Check that they are PNG, JPEG, BMP, WebP or GIF images."
         )
-    sizes, counts = np.unique(pairs, axis=0, return_counts=True)
+    sizes, counts = np.unique(development, axis=0, return_counts=True)
     if image_size is not None:
         size, origin = image_size, "as asked"
     else:
@@ -146,12 +154,12 @@ def _choose_size(
         origin = "the commonest size"
         if size != (height, width):
             origin = f"the commonest size, {height}x{width}, shrunk to {max(size)} pixels"
-    different = int(counts[(sizes != size).any(axis=1)].sum())
+    different = int((readable != size).any(axis=1).sum())
     if not different:
         return size, []
     return size, [
-        f"{different} of {len(pairs)} images were resized to {size[0]}x{size[1]} pixels (height x "
-        f"width): {origin}. --image-size chooses another size."
+        f"{different} of {len(readable)} images were resized to {size[0]}x{size[1]} pixels "
+        f"(height x width): {origin}. --image-size chooses another size."
     ]
 
 
@@ -174,14 +182,14 @@ def _decode_all(
         try:
             return decoding.decode((root / path).read_bytes(), size)
         except Exception as error:  # Pillow's readers raise nearly anything on damaged content
-            return f"{path} ({_reason(error)})"
+            return _reason(error)
 
     in_development = len(listing.paths) - listing.counts.get("test", 0)
-    bad: list[str] = []
+    bad: list[tuple[int, str]] = []
     own_validation = 0
     for row, image in enumerate(in_threads(decode_file, listing.paths)):
         if isinstance(image, str):
-            bad.append(image)
+            bad.append((row, image))
         elif row < in_development:
             development.append(image, listing.labels[row])
             own_validation += row >= listing.counts["train"]
@@ -191,7 +199,6 @@ def _decode_all(
         class_names=listing.class_names,
         image_shape=(*size, 3),
         own_validation=own_validation,
-        files=len(listing.paths),
         bad_files=tuple(bad),
     )
 
@@ -204,7 +211,7 @@ def _reason(error: Exception) -> str:
     return "not an image" if text.startswith("cannot identify") else text
 
 
-def _check_bad_files(bad: tuple[str, ...], files: int, max_bad_files: float) -> None:
+def _check_bad_files(bad: list[str], files: int, max_bad_files: float) -> None:
     if len(bad) > max_bad_files * files:
         raise UserError(
             f"At most {max_bad_files:.3g} of the image files may be unreadable (--max-bad-files); "

@@ -44,6 +44,8 @@ def write_parts(
             f"A classifier needs at least two classes; {train.labels_name} holds only "
             f"'{', '.join(class_names)}'. Add images of another class."
         )
+    if len(set(class_names)) < len(class_names):
+        raise UserError(f"Class names must differ; received {', '.join(class_names)}.")
     scale = _scale(train)
     height, width = _height_and_width(train)
     size = image_size or decoding.default_size(height, width)
@@ -85,6 +87,11 @@ def _class_names(part: Part) -> tuple[str, ...]:
     if labels.dtype.kind in "US":
         return tuple(str(name) for name in np.unique(labels.astype(str)))
     _check_integers(part)
+    if labels.max() >= len(labels):
+        raise UserError(
+            f"Every class needs images; {part.labels_name} numbers {int(labels.max()) + 1} classes "
+            f"with {len(labels)} images. Number the classes from 0 without gaps."
+        )
     return tuple(str(number) for number in range(int(labels.max()) + 1))
 
 
@@ -139,11 +146,6 @@ def _check_integers(part: Part) -> None:
         raise UserError(
             f"Labels must count from 0; {part.labels_name} holds {labels.min()}. "
             "Number the classes from 0 without gaps."
-        )
-    if labels.max() >= len(labels):
-        raise UserError(
-            f"Every class needs images; {part.labels_name} numbers {int(labels.max()) + 1} classes "
-            f"with {len(labels)} images. Number the classes from 0 without gaps."
         )
 
 

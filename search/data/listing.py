@@ -44,8 +44,8 @@ class Listing:
 
 def list_folder(root: Path) -> Listing:
     """Lists a folder's image files with their sizes and times; opens none of them."""
-    roles = _find_roles(root)
     listing = Listing()
+    roles = _find_roles(root, listing)
     for role in _ROLES:
         if role not in roles:
             continue
@@ -79,7 +79,7 @@ def list_folder(root: Path) -> Listing:
     return listing
 
 
-def _find_roles(root: Path) -> dict[str, Path]:
+def _find_roles(root: Path, listing: Listing) -> dict[str, Path]:
     folders = _subfolders(root)
     roles: dict[str, Path] = {}
     for entry in folders:
@@ -99,6 +99,9 @@ def _find_roles(root: Path) -> dict[str, Path]:
             f"An image folder that has {found} needs train/ too; {root} has none. "
             f"Expected {_LAYOUTS}."
         )
+    others = [entry.name + "/" for entry in folders if entry.name.lower() not in _ROLE_NAMES]
+    if others:
+        listing.notes.append(f"Folders beside train/ were ignored: {enumerate_names(others)}.")
     return roles
 
 

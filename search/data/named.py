@@ -16,6 +16,7 @@ from cnn_blocks.errors import UserError
 from search.data import decoding
 from search.data.cache import Cache, Content, Entry, PixelWriter
 from search.data.labelled_arrays import Part, write_parts
+from search.runtime import start_keras
 
 _DIGITS_SIDE = 32
 _DOWNLOAD_TIMEOUT_SECONDS = 15.0
@@ -63,9 +64,10 @@ def _digits() -> dict[str, Part]:
 
 def _from_keras(name: str) -> dict[str, Part]:
     try:
-        with _quietly():
-            import keras
+        start_keras()
+        import keras
 
+        with _quietly():
             (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras wraps every network failure in a plain Exception
         raise UserError(

@@ -27,14 +27,14 @@ _SMALLEST_DEVIATION = 1 / 255
 class Split:
     """A data set in its roles. Test images are reached through `open_test` only.
 
-    `development` is train and validation together; `fractions` says what was drawn (None: the data
-    set brings that role itself); `sha256` identifies the indices; `openings` lists every opening
-    of the test share.
+    `development` is train and validation together; `fractions` says what was drawn (a role that
+    the data set brings itself is missing); `sha256` identifies the indices; `openings` lists every
+    opening of the test share.
     """
 
     dataset: Dataset
     seed: int
-    fractions: dict[str, float | None]
+    fractions: dict[str, float]
     train: Share
     validation: Share
     development: Share
@@ -105,12 +105,13 @@ def split_data(
     """
     arrays = dataset.arrays
     pool = len(arrays.development) - arrays.own_validation
-    fractions: dict[str, float | None] = {
-        "validation": None if arrays.own_validation else validation_fraction,
-        "test": None if arrays.test is not None else test_fraction,
-    }
+    fractions = {}
+    if not arrays.own_validation:
+        fractions["validation"] = validation_fraction
+    if arrays.test is None:
+        fractions["test"] = test_fraction
     _check(seed, fractions)
-    drawn = _draw(dataset, pool, seed, [fractions["test"] or 0.0, fractions["validation"] or 0.0])
+    drawn = _draw(dataset, pool, seed, [fractions.get("test"), fractions.get("validation")])
     test_rows, validation_rows, train_rows = drawn
     if arrays.own_validation:
         validation_rows = np.arange(pool, len(arrays.development), dtype=np.int64)
@@ -135,20 +136,19 @@ def split_data(
     )
 
 
-def _check(seed: int, fractions: dict[str, float | None]) -> None:
+def _check(seed: int, fractions: dict[str, float]) -> None:
     if seed < 0:
         raise UserError(f"A seed must not be negative; received {seed}.")
-    given = {name: value for name, value in fractions.items() if value is not None}
-    for name, value in given.items():
+    for name, value in fractions.items():
         if not 0 < value < 1:
             raise UserError(f"The {name} fraction must lie between 0 and 1; received {value}.")
-    if sum(given.values()) >= 1:
+    if sum(fractions.values()) >= 1:
         raise UserError(
-            f"The fractions must leave images for training; received {given}. Lower one."
+            f"The fractions must leave images for training; received {fractions}. Lower one."
         )
 
 
-def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float]) -> list[Indices]:
+def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None]) -> list[Indices]:
     """Draws rows for each fraction, class by class, and returns the rest as the last.
 
     By hand, because importing scikit-learn takes most of the two seconds that a later start has,
@@ -158,7 +158,7 @@ def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float]) -> lis
     labels = dataset.arrays.development_labels[:pool]
     groups = dataset.arrays.groups[:pool]
     keys = np.random.PCG64(seed).random_raw(pool)[groups]
-    roles = 1 + sum(fraction > 0 for fraction in fractions)
+    roles = 1 + sum(fraction is not None for fraction in fractions)
     drawn: list[list[Indices]] = [[] for _ in range(len(fractions) + 1)]
     for number, name in enumerate(dataset.class_names):
         rows = np.flatnonzero(labels == number)
@@ -173,7 +173,7 @@ def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float]) -> lis
         start, last = 0, -1
         left = roles
         for part, fraction in zip(drawn, fractions, strict=False):
-            if not fraction:
+            if fraction is None:
                 continue
             left -= 1
             wanted = start + max(1, int(fraction * len(rows) + 0.5))

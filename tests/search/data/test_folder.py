@@ -1,0 +1,237 @@
+"""Image folders: layouts, mixed content, bad files, changes between starts."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn_blocks.errors import UserError
+from search.data import folder, load_data, split_data
+from tests.search.data.conftest import MakeFolder
+
+TWO = {"train/cat": 6, "train/dog": 7, "test/cat": 3, "test/dog": 2}
+
+
+def is_memory_mapped(array: Any) -> bool:
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap.mmap)
+
+
+def test_train_and_test_folders(make_folder: MakeFolder) -> None:
+    root = make_folder(TWO)
+    dataset = load_data(root)
+    assert dataset.name == "photos"
+    assert dataset.source == str(root)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.image_shape == (8, 10, 3)
+    assert dataset.notes == ()
+    assert dataset.arrays.development_labels.tolist() == [0] * 6 + [1] * 7
+    assert dataset.arrays.test_labels is not None
+    assert dataset.arrays.test_labels.tolist() == [0] * 3 + [1] * 2
+    stored = np.asarray(Image.open(root / "train" / "dog" / "0002.png"))
+    np.testing.assert_array_equal(dataset.arrays.development[6 + 2], stored)
+    assert is_memory_mapped(dataset.arrays.development)
+
+
+def test_a_validation_folder_is_the_validation_share(make_folder: MakeFolder) -> None:
+    dataset = load_data(make_folder({**TWO, "val/cat": 2, "val/dog": 2}))
+    split = split_data(dataset, seed=0)
+    assert split.fractions == {}
+    assert len(split.train) == 13
+    assert split.validation.indices.tolist() == [13, 14, 15, 16]
+    assert split.development.indices.tolist() == list(range(17))
+
+
+def test_one_level_and_folders_inside_classes(make_folder: MakeFolder) -> None:
+    root = make_folder({"cat": 5, "dog/brown": 3, "dog/white": 4})
+    dataset = load_data(root)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.arrays.development_labels.tolist() == [0] * 5 + [1] * 7
+    assert dataset.arrays.test is None
+
+
+def test_mixed_sizes_take_the_commonest_and_say_so(make_folder: MakeFolder) -> None:
+    root = make_folder(TWO)
+    Image.new("RGB", (40, 20)).save(root / "train" / "cat" / "wide.jpg")
+    dataset = load_data(root)
+    assert dataset.image_shape == (8, 10, 3)
+    assert dataset.notes == (
+        "1 of 19 images were resized to 8x10 pixels (height x width): the commonest size. "
+        "--image-size chooses another size.",
+    )
+    assert load_data(root, image_size=16).image_shape == (16, 16, 3)
+    assert load_data(root, image_size=(12, 14)).image_shape == (12, 14, 3)
+
+
+def test_large_images_are_shrunk_by_default(make_folder: MakeFolder) -> None:
+    dataset = load_data(make_folder({"cat": 3, "dog": 3}, size=(300, 450)))
+    assert dataset.image_shape == (149, 224, 3)
+    assert "300x450, shrunk to 224 pixels" in dataset.notes[0]
+
+
+def test_other_files_are_ignored_with_a_note(make_folder: MakeFolder) -> None:
+    root = make_folder(TWO)
+    (root / "train" / "cat" / "notes.txt").write_text("fur")
+    (root / "train" / "cat" / ".DS_Store").write_text("")
+    (root / "extra").mkdir()
+    dataset = load_data(root)
+    assert dataset.images == 18
+    assert dataset.notes == (
+        "Folders beside train/ were ignored: extra/.",
+        "1 files that are no PNG, JPEG, BMP, WebP or GIF were ignored (.txt).",
+    )
+
+
+def test_bad_files_are_skipped_up_to_the_limit(make_folder: MakeFolder) -> None:
+    root = make_folder(TWO)
+    whole = (root / "train" / "cat" / "0000.png").read_bytes()
+    (root / "train" / "cat" / "0000.png").write_bytes(whole[: len(whole) // 2])
+    (root / "train" / "dog" / "9999.jpg").write_bytes(b"no image")
+    (root / "test" / "dog" / "gone.png").symlink_to(root / "nowhere.png")
+    with pytest.raises(UserError, match=r"0\.01 .*3 of 20 are: train/cat/0000\.png \(.*truncated"):
+        load_data(root)
+    dataset = load_data(root, max_bad_files=0.2)
+    assert dataset.arrays.development_labels.tolist() == [0] * 5 + [1] * 7
+    kept = np.asarray(Image.open(root / "train" / "cat" / "0001.png"))
+    np.testing.assert_array_equal(dataset.arrays.development[0], kept)
+    (note,) = dataset.notes
+    assert note.startswith("3 of 20 image files could not be read and were skipped: ")
+    assert "train/dog/9999.jpg (not an image)" in note
+    assert "test/dog/gone.png (No such file or directory)" in note
+
+
+def test_a_decompression_bomb_is_a_bad_file(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(TWO)
+    Image.new("RGB", (50, 50)).save(root / "train" / "cat" / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    (note,) = load_data(root, max_bad_files=0.1).notes
+    assert "train/cat/bomb.png (Image size (2500 pixels) exceeds limit" in note
+
+
+def test_a_repaired_file_comes_back(make_folder: MakeFolder) -> None:
+    root = make_folder(TWO)
+    path = root / "train" / "cat" / "0000.png"
+    whole = path.read_bytes()
+    status = path.stat()
+    path.write_bytes(b"x" * len(whole))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load_data(root, max_bad_files=0.5).images == 17
+    path.write_bytes(whole)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load_data(root).images == 18
+
+
+def test_a_later_start_reads_only_what_changed(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(TWO)
+    first = load_data(root)
+    read: list[str] = []
+    inspect = folder._inspect_file
+
+    def spy(path: Path) -> tuple[bytes, int, int]:
+        read.append(path.name)
+        return inspect(path)
+
+    monkeypatch.setattr(folder, "_inspect_file", spy)
+    assert load_data(root).fingerprint == first.fingerprint
+    assert read == []
+
+    os.utime(root / "train" / "cat" / "0003.png", ns=(1, 1))
+    assert load_data(root).fingerprint == first.fingerprint
+    assert read == ["0003.png"]
+
+    Image.new("RGB", (10, 8)).save(root / "train" / "dog" / "new.png")
+    changed = load_data(root)
+    assert read == ["0003.png", "new.png"]
+    assert changed.fingerprint != first.fingerprint
+    assert changed.images == first.images + 1
+
+    (root / "train" / "dog" / "new.png").unlink()
+    assert load_data(root).fingerprint == first.fingerprint
+    assert read == ["0003.png", "new.png"]
+
+
+def test_the_fingerprint_follows_content_and_not_the_place(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    root = make_folder(TWO)
+    original = load_data(root)
+    shutil.copytree(root, tmp_path / "copy")
+    assert load_data(tmp_path / "copy").fingerprint == original.fingerprint
+    (tmp_path / "copy" / "train" / "cat").rename(tmp_path / "copy" / "train" / "wolf")
+    (tmp_path / "copy" / "test" / "cat").rename(tmp_path / "copy" / "test" / "wolf")
+    assert load_data(tmp_path / "copy").fingerprint != original.fingerprint
+    assert load_data(root, image_size=16).fingerprint != original.fingerprint
+
+
+def test_leaked_images_are_counted_and_reported(make_folder: MakeFolder) -> None:
+    root = make_folder({**TWO, "val/cat": 2, "val/dog": 2})
+    # The same pixels in another file format, under another name.
+    Image.open(root / "train" / "cat" / "0001.png").save(root / "test" / "cat" / "again.bmp")
+    shutil.copy(root / "train" / "dog" / "0001.png", root / "val" / "dog" / "again.png")
+    shutil.copy(root / "train" / "dog" / "0002.png", root / "train" / "cat" / "again.png")
+    dataset = load_data(root)
+    assert dataset.leaked_images == 1
+    assert "1 of 6 test images also stand, pixel for pixel" in dataset.notes[0]
+    assert "1 of 5 validation images also stand, pixel for pixel" in dataset.notes[1]
+    assert dataset.notes[2] == "1 images repeat another image's pixels under another class."
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({"cat": 3}, r"at least two classes; .*photos holds only 'cat'"),
+        ({"photos/cat": 3, "photos/dog": 3}, r"Did you mean .*photos/photos\?"),
+        ({"cat": 3, "dog": 0}, r"Every class needs images; .*dog holds no PNG"),
+        ({"test/cat": 3, "test/dog": 3}, r"that has test/ needs train/ too"),
+        (
+            {"train/cat": 3, "train/dog": 3, "test/cat": 3},
+            r"test must have the same class folders as train; it lacks 'dog'",
+        ),
+        (
+            {"train/cat": 3, "train/dog": 3, "test/cat": 3, "test/dogs": 3},
+            r"it lacks 'dog' and has 'dogs', which train does not",
+        ),
+        (
+            {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "valid/a": 1},
+            r"has val/ and valid/ for validation",
+        ),
+    ],
+)
+def test_what_is_no_image_folder(
+    make_folder: MakeFolder, classes: dict[str, int], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load_data(make_folder(classes))
+
+
+def test_images_without_class_folders(make_folder: MakeFolder) -> None:
+    root = make_folder({".": 3})
+    with pytest.raises(UserError, match=r"holds no folder\. Expected train/<class>"):
+        load_data(root)
+
+
+def test_a_class_whose_files_are_all_bad(make_folder: MakeFolder) -> None:
+    root = make_folder({"cat": 20, "dog": 1})
+    (root / "dog" / "0000.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="none of class 'dog' in train can be read"):
+        load_data(root, max_bad_files=0.5)
+
+
+def test_no_readable_image_at_all(make_folder: MakeFolder) -> None:
+    root = make_folder({"cat": 1, "dog": 1})
+    for path in root.glob("*/*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="none can be read"):
+        load_data(root)
