@@ -6,7 +6,7 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_core import ErrorDetails
@@ -44,7 +44,7 @@ class BestConfiguration(Configuration):
     epochs: PositiveInt | None = None
     image_size: tuple[PositiveInt, PositiveInt] | None = None
     class_names: tuple[str, ...] = ()
-    components: Annotated[dict[str, str], Field(default_factory=dict)]
+    components: dict[str, str] = Field(default_factory=dict)
     candidate: Candidate
 
 

@@ -113,7 +113,10 @@ def _sqlite_path(url: URL) -> Path | None:
 def _prepare_file(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = path.open("rb").read(len(_SQLITE_HEADER)) if path.exists() else b""
+        header = b""
+        if path.exists():
+            with path.open("rb") as file:
+                header = file.read(len(_SQLITE_HEADER))
     except OSError as error:
         raise UserError(
             f"The storage's file must be readable and its folder writable; {path}: "

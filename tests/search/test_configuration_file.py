@@ -218,6 +218,7 @@ def test_a_file_that_fails_is_named_with_its_reason(tmp_path: Path) -> None:
 def test_every_field_of_a_candidate_survives(tmp_path: Path) -> None:
     candidate = Candidate.model_validate(content()["candidate"])
     written = BestConfiguration(candidate=candidate)
-    assert read_configuration(
-        write_configuration(tmp_path / "best.yaml", written)
-    ).candidate.to_json() == candidate.to_json()
+    assert (
+        read_configuration(write_configuration(tmp_path / "best.yaml", written)).candidate.to_json()
+        == candidate.to_json()
+    )

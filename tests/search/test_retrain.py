@@ -1,0 +1,345 @@
+"""From a configuration to a finished run, on real digits with a tiny network."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_blocks.errors import UserError
+from search.configuration_file import BestConfiguration, read_configuration, write_configuration
+from search.data import Split, load_data, split_data
+from search.evaluate import evaluate, predict
+from search.export import classification_report, read_class_names
+from search.progress import Progress
+from search.retrain import (
+    RunOutput,
+    epochs_within,
+    finish_run,
+    retrain,
+    retrain_from_configuration,
+    run_directory,
+)
+from spaces.candidate import Candidate
+
+FILES = {
+    "model.keras",
+    "best_config.json",
+    "best_config.yaml",
+    "metrics.json",
+    "history.csv",
+    "learning_curve.png",
+    "confusion_matrix.png",
+    "example_predictions.png",
+    "classification_report.csv",
+    "classification_report.txt",
+    "environment.json",
+}
+
+
+def configuration(**training: Any) -> BestConfiguration:
+    candidate = {
+        "model": {
+            "backbone": {
+                "kind": "staged",
+                "stages": [{"block": {"kind": "plain", "filters": 8}}],
+            },
+            "head": {"kind": "pooled", "pooling": "flatten", "dropout": 0.2},
+        },
+        "training": {"learning_rate": 0.01, "batch_size": 256, **training},
+    }
+    return BestConfiguration(
+        study="tiny",
+        trial=4,
+        metric="accuracy",
+        value=0.9,
+        seed=1,
+        epochs=3,
+        candidate=Candidate.model_validate(candidate),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNN_SEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def split(cache: None) -> Split:
+    return split_data(load_data("digits"), seed=1)
+
+
+@pytest.fixture(scope="module")
+def openings() -> list[dict[str, Any]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(
+    split: Split, openings: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> RunOutput:
+    return finish_run(
+        configuration(),
+        split,
+        directory=tmp_path_factory.mktemp("runs") / "tiny",
+        precision="float32",
+        record_opening=openings.append,
+        search_curve=[(1, 0.5), (2, 0.9)],
+    )
+
+
+class Recorder(Progress):
+    """Keeps what it is told, and interrupts after an epoch if asked to."""
+
+    def __init__(self, *, interrupt_after: int | None = None) -> None:
+        self.interrupt_after = interrupt_after
+        self.epochs: list[float] = []
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def retraining_progress(
+        self, *, epoch: float, epochs: int, metrics: Mapping[str, float]
+    ) -> None:
+        self.epochs.append(epoch)
+        if epoch == self.interrupt_after:
+            raise KeyboardInterrupt
+
+
+def test_a_run_leaves_all_its_files_and_nothing_else(run: RunOutput) -> None:
+    assert {path.name for path in run.directory.iterdir()} == FILES
+    for path in run.directory.glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_test_images_are_opened_once_and_on_record(
+    run: RunOutput, openings: list[dict[str, Any]], split: Split
+) -> None:
+    stored = json.loads((run.directory / "metrics.json").read_text("utf-8"))
+    assert stored["test_openings"] == openings == split.openings
+    assert [opening["images"] for opening in openings] == [run.evaluation.images]
+
+
+def test_retraining_uses_train_and_validation_for_the_fixed_epochs(
+    run: RunOutput, split: Split
+) -> None:
+    assert run.metrics["retraining"]["images"] == len(split.train) + len(split.validation)
+    with (run.directory / "history.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert not any(name.startswith("val_") for name in rows[0])
+    assert float(rows[-1]["learning_rate"]) < 0.1 * 0.01  # the schedule spans these epochs
+
+
+def test_metrics_agree_with_the_saved_model(run: RunOutput) -> None:
+    stored = json.loads((run.directory / "metrics.json").read_text("utf-8"))
+    assert stored == json.loads(json.dumps(run.metrics))
+    assert stored["test"]["accuracy"] > 0.5
+    assert sum(map(sum, stored["test"]["confusion_matrix"])) == stored["test"]["images"]
+    assert [row["name"] for row in stored["test"]["per_class"]] == list(
+        read_class_names(run.directory / "model.keras")
+    )
+
+
+def test_both_configuration_files_hold_the_retrained_candidate(run: RunOutput) -> None:
+    assert read_configuration(run.directory / "best_config.yaml") == run.configuration
+    assert read_configuration(run.directory / "best_config.json") == run.configuration
+
+
+def test_the_environment_names_what_the_result_depended_on(run: RunOutput, split: Split) -> None:
+    record = json.loads((run.directory / "environment.json").read_text("utf-8"))
+    assert {"python", "versions", "operating_system", "processor", "device", "git"} <= set(record)
+    assert {"keras", "tensorflow", "optuna", "numpy"} <= set(record["versions"])
+    assert record["data"]["fingerprint"] == split.dataset.fingerprint
+    assert record["split"]["sha256"] == split.sha256
+    assert record["dtype_policy"] == "float32"
+    assert record["seed"] == 1
+
+
+def test_the_summary_ends_with_paths_and_commands_that_can_be_typed(run: RunOutput) -> None:
+    summary = run.summary(storage="sqlite:///runs/studies.db")
+    for part in [
+        "tiny, trial 4",
+        "validation accuracy 0.9000",
+        f"accuracy {run.evaluation.accuracy:.4f}",
+        str(run.directory),
+        "training steps",
+        "optuna-dashboard sqlite:///runs/studies.db",
+        f"--config {run.directory / 'best_config.yaml'} --data digits",
+    ]:
+        assert part in summary
+
+
+def test_the_model_opens_in_a_process_without_this_project(
+    run: RunOutput, split: Split, tmp_path: Path
+) -> None:
+    test = split.open_test("a test of ours", lambda opening: None)
+    images, _ = test.gather(np.arange(32))
+    np.save(tmp_path / "images.npy", images)
+    program = """
+import sys, numpy, keras
+assert not any(name.split(".")[0] in ("search", "cnn_blocks") for name in sys.modules)
+model = keras.saving.load_model(sys.argv[1], safe_mode=True)
+assert {weight.dtype for weight in model.weights} == {"float32"}
+numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
+"""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    model = run.directory / "model.keras"
+    # -I leaves out the working folder; the project's own entry on the path is taken out as well.
+    program = "import sys; sys.path = [p for p in sys.path if 'site-packages' in p or " + (
+        "p.startswith(sys.base_prefix)]\nsys.meta_path = [f for f in sys.meta_path if "
+        "not getattr(f, '__name__', '').startswith('_Editable')]\n" + program
+    )
+    answer = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(model), "../images.npy", "answer.npy"],
+        cwd=elsewhere,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert answer.returncode == 0, answer.stderr
+    expected = run.model.predict(images, verbose=0)
+    np.testing.assert_allclose(np.load(elsewhere / "answer.npy"), expected, atol=1e-6)
+
+
+def test_scores_are_those_of_scikit_learn(run: RunOutput, split: Split) -> None:
+    from sklearn import metrics
+
+    share = split.validation
+    probabilities, labels = predict(run.model, share, batch_size=100)
+    predictions = probabilities.argmax(axis=1)
+    evaluation = evaluate(run.model, share, split.dataset.class_names)
+    assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(labels, predictions))
+    assert evaluation.balanced_accuracy == pytest.approx(
+        metrics.balanced_accuracy_score(labels, predictions)
+    )
+    assert evaluation.loss == pytest.approx(metrics.log_loss(labels, probabilities), rel=1e-4)
+    report = metrics.classification_report(labels, predictions, output_dict=True)
+    assert evaluation.macro_f1 == pytest.approx(report["macro avg"]["f1-score"])
+    assert evaluation.macro_average.f1 == pytest.approx(evaluation.macro_f1)
+    assert evaluation.weighted_average.precision == pytest.approx(
+        report["weighted avg"]["precision"]
+    )
+    assert evaluation.per_class[3].recall == pytest.approx(report["3"]["recall"])
+    assert evaluation.per_class[3].support == report["3"]["support"]
+    assert "weighted average" in classification_report(evaluation)
+
+
+def test_a_share_that_lacks_classes_is_scored_without_a_warning(
+    run: RunOutput, split: Split
+) -> None:
+    share = split.validation
+    _, labels = share.gather(np.arange(len(share)))
+    few = type(share)(share.images, share.labels, share.indices[labels < 2])
+    evaluation = evaluate(run.model, few, split.dataset.class_names)
+    assert evaluation.per_class[5].support == 0
+    assert evaluation.confusion_matrix.shape == (10, 10)
+    assert 0 < evaluation.balanced_accuracy <= 1
+
+
+def test_an_interrupted_retraining_goes_on_where_it_was(
+    run: RunOutput, split: Split, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {"directory": tmp_path, "precision": "float32"}
+    with pytest.raises(KeyboardInterrupt):
+        retrain(configuration(), split, progress=Recorder(interrupt_after=2), **arguments)
+    rest = Recorder()
+    result = retrain(configuration(), split, progress=rest, **arguments)
+    assert min(rest.epochs) > 2
+    assert [row["epoch"] for row in result.history] == [1, 2, 3]
+    # Equal to the run that nothing interrupted, but for the order in which threads add up.
+    assert result.history[-1]["loss"] == pytest.approx(run.metrics["retraining"]["loss"], rel=1e-3)
+    with pytest.raises(UserError, match="holds one retraining"):
+        retrain(configuration(), split, epochs=4, **arguments)
+
+
+def test_an_unfinished_folder_is_found_again_and_a_finished_one_is_left(
+    split: Split, tmp_path: Path
+) -> None:
+    first = run_directory(tmp_path, configuration(), split)
+    assert run_directory(tmp_path, configuration(), split) != first
+    with pytest.raises(KeyboardInterrupt):
+        retrain(configuration(), split, directory=first, progress=Recorder(interrupt_after=1))
+    assert run_directory(tmp_path, configuration(), split) == first
+    assert run_directory(tmp_path, configuration(), split, epochs=9) != first
+    (first / "metrics.json").write_text("{}")
+    assert run_directory(tmp_path, configuration(), split) != first
+
+
+def test_validation_driven_settings_are_replaced_and_named(split: Split, tmp_path: Path) -> None:
+    progress = Recorder(interrupt_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(
+            configuration(schedule="plateau", early_stopping=2),
+            split,
+            directory=tmp_path,
+            progress=progress,
+        )
+    assert any("'plateau'" in note and "'cosine'" in note for note in progress.notes)
+    assert any("early stopping" in note for note in progress.notes)
+
+
+def test_a_budget_becomes_epochs() -> None:
+    assert epochs_within((100 + 15) / 0.95, 999, 100.0) == 10
+    assert epochs_within(1, 50_000, 10.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("epochs", "speed", "expected"), [(None, 300.0, 12), (5, 300.0, 5), (500, 300.0, 12)]
+)
+def test_a_budget_bounds_the_epochs_by_the_given_speed(
+    split: Split, tmp_path: Path, epochs: int | None, speed: float, expected: int
+) -> None:
+    budget = (len(split.development) * 12.5 / speed + 15) / 0.95
+    with pytest.raises(KeyboardInterrupt):
+        retrain(
+            configuration(),
+            split,
+            directory=tmp_path,
+            epochs=epochs,
+            budget_seconds=budget,
+            images_per_second=speed,
+            progress=Recorder(interrupt_after=1),
+        )
+    assert json.loads((tmp_path / "retraining.json").read_text("utf-8"))["epochs"] == expected
+
+
+def test_a_file_alone_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: Split
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_configuration(tmp_path / "best.yaml", configuration(epochs=1))
+    progress = Recorder()
+    output = retrain_from_configuration(
+        path, data="digits", epochs=1, budget_seconds=60, progress=progress
+    )
+    assert output.directory.parent == Path("runs") / "tiny"
+    assert {file.name for file in output.directory.iterdir()} == FILES
+    assert not list(tmp_path.rglob("*.db"))
+    assert len(output.metrics["test_openings"]) == 1
+    assert not progress.warnings
+    assert read_configuration(output.directory / "best_config.yaml").epochs == 1
+
+
+def test_other_classes_are_allowed_and_said(tmp_path: Path) -> None:
+    other = configuration().model_copy(update={"class_names": ("cat", "dog")})
+    path = write_configuration(tmp_path / "best.json", other)
+    progress = Recorder(interrupt_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        retrain_from_configuration(path, data="digits", runs_directory=tmp_path, progress=progress)
+    assert any("rebuilt for the 10" in warning for warning in progress.warnings)
