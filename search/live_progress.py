@@ -66,6 +66,7 @@ class LiveProgress(Progress):
         traceback: TracebackType | None,
     ) -> None:
         self._live.stop()
+        self._console.print()  # what is printed next stands apart
 
     def restore_terminal(self) -> None:
         # Not `Live.stop()`: the interrupted code may hold its lock.
