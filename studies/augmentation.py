@@ -10,7 +10,7 @@ from studies.study import StudySpec
 
 study = StudySpec(
     name="augmentation",
-    description="Flips, crops, shifts, turns, zoom, colour, erasing, MixUp, CutMix; each with strength.",
+    description="Flips, crops, shifts, turns, zoom, colour, erasing, MixUp, CutMix and strengths.",
     space=augmentation,
     fixes="The reference network (1.16 million parameters), SGD under one-cycle.",
     expected="TODO",

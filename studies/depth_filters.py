@@ -10,7 +10,7 @@ from studies.study import StudySpec
 
 study = StudySpec(
     name="depth_filters",
-    description="Depth, filters, growth, kernels, activation, normalisation, pooling, dropout, L2, head.",
+    description="Depth, filters, kernels, activation, normalisation, pooling, dropout, L2, head.",
     space=depth_filters,
     fixes="SGD under one-cycle, batches of 256, flips and crops padded by 4, label smoothing 0.1.",
     expected="TODO",
