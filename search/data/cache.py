@@ -107,11 +107,11 @@ class Cache:
         folder = self.directory / "images" / key
         # Again, because another process may discard what it found damaged just as ours is ready.
         for _ in range(_ATTEMPTS):
-            existed = folder.exists()
-            entry = self._read(folder)
-            if entry is not None:
-                return entry
             try:
+                existed = folder.exists()
+                entry = self._read(folder)
+                if entry is not None:
+                    return entry
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 if existed:
                     self._discard(folder)

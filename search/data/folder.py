@@ -138,10 +138,7 @@ def _choose_size(
     development = pairs[: len(pairs) - listing.counts.get("test", 0)]
     development = development[development[:, 0] > 0]
     if not len(development):
-        raise UserError(
-            f"A data set needs readable training images; none can be read, for example "
-            f"{listing.paths[0]}. Check that they are PNG, JPEG, BMP, WebP or GIF images."
-        )
+        raise _unreadable(listing)
     sizes, counts = np.unique(development, axis=0, return_counts=True)
     if image_size is not None:
         size, origin = image_size, "as asked"
@@ -161,6 +158,13 @@ def _choose_size(
         f"{different} of {len(readable)} images were resized to {size[0]}x{size[1]} pixels "
         f"(height x width): {origin}. --image-size chooses another size."
     ]
+
+
+def _unreadable(listing: Listing) -> UserError:
+    return UserError(
+        f"A data set needs readable training images; none can be read, for example "
+        f"{listing.paths[0]}. Check that they are PNG, JPEG, BMP, WebP or GIF images."
+    )
 
 
 def _key(listing: Listing, inspection: Inspection, size: tuple[int, int]) -> str:
@@ -195,6 +199,8 @@ def _decode_all(
             own_validation += row >= listing.counts["train"]
         else:
             test.append(image, listing.labels[row])
+    if not development.labels:
+        raise _unreadable(listing)
     return Content(
         class_names=listing.class_names,
         image_shape=(*size, 3),

@@ -229,9 +229,10 @@ def test_a_class_whose_files_are_all_bad(make_folder: MakeFolder) -> None:
         load_data(root, max_bad_files=0.5)
 
 
-def test_no_readable_image_at_all(make_folder: MakeFolder) -> None:
+@pytest.mark.parametrize("kept", [0, 100])  # 100 bytes: the header is whole, the pixels are not
+def test_no_readable_image_at_all(make_folder: MakeFolder, kept: int) -> None:
     root = make_folder({"cat": 1, "dog": 1})
     for path in root.glob("*/*.png"):
-        path.write_bytes(b"")
+        path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UserError, match="none can be read"):
         load_data(root)
