@@ -1,6 +1,7 @@
 """The whole line, from a study's name to an exported model."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 
 from cnn_blocks.errors import UserError
 from search.clock import Clock
@@ -250,7 +252,10 @@ def _open_study(
     )
     remember_or_refuse(study, identity)
     if name not in names:
-        study.set_metric_names([f"validation {metric}"])
+        with warnings.catch_warnings():
+            # Naming the metric is experimental in Optuna; the dashboard shows the name.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([f"validation {metric}"])
         for parameters in spec.start:
             study.enqueue_trial(dict(parameters), skip_if_exists=True)
     described = {
