@@ -123,9 +123,7 @@ def run_study(
     opened = open_storage(storage)
     with ExitStack() as stack:
         stack.enter_context(quiet_optuna())
-        interruption = stack.enter_context(
-            Interruption(restore_terminal=progress.restore_terminal)
-        )
+        interruption = stack.enter_context(Interruption(restore_terminal=progress.restore_terminal))
         stack.enter_context(_resumable(name))
         with clock.measure("data"):
             split = load_split(
