@@ -84,7 +84,7 @@ def read_configuration(path: str | Path) -> BestConfiguration:
     try:
         return BestConfiguration.model_validate(content)
     except ValidationError as error:
-        problems = [_explain(content, problem) for problem in error.errors()]
+        problems = [_explain(content, problem) for problem in _causes(error.errors())]
         raise UserError("\n".join(f"{path}: {problem}" for problem in problems)) from error
 
 
@@ -190,6 +190,16 @@ def _load_component(path: Path, kind: str, source: str) -> None:
             f"{path}: components.{kind} must come from a file that can be imported; {reference} "
             f"raised {type(error).__name__}: {error}."
         ) from error
+
+
+def _causes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leaves out what follows from a problem further inside: a list counts valid items only."""
+    locations = [problem["loc"] for problem in problems]
+
+    def has_inner(location: tuple[int | str, ...]) -> bool:
+        return any(other[: len(location)] == location != other for other in locations)
+
+    return [problem for problem in problems if not has_inner(problem["loc"])]
 
 
 def _explain(content: Any, problem: ErrorDetails) -> str:

@@ -62,7 +62,7 @@ def environment_record(
         },
         "split": {"seed": split.seed, "fractions": dict(split.fractions), "sha256": split.sha256},
         "git": _git(Path.cwd()),
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(sys.orig_argv),
     }
 
 

@@ -148,9 +148,9 @@ def _draw_example(
 ) -> None:
     names = evaluation.class_names
     predicted, true = evaluation.predictions[position], evaluation.labels[position]
-    title = f"{_shown(names[predicted], 20)} {evaluation.confidences[position]:.0%}"
+    title = f"{_shown(names[predicted], 20)} ({evaluation.confidences[position]:.0%})"
     if predicted != true:
-        title += f"\nis {_shown(names[true], 20)}"
+        title = f"said {title}\nis {_shown(names[true], 20)}"
     axes.imshow(image, interpolation="nearest")
     axes.set_title(title, fontsize=9, color=color)
 

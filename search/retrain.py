@@ -136,8 +136,9 @@ def finish_run(
     from search.export import export_run
     from search.runtime import start_keras
 
-    start_keras()
     directory, clock = Path(directory), clock or Clock()
+    with clock.measure("compiling"):
+        start_keras()
     result = retrain(
         configuration,
         split,
@@ -153,7 +154,13 @@ def finish_run(
     with clock.measure("validation"):
         test = split.open_test("final evaluation", record_opening or (lambda opening: None))
         evaluation = evaluate(result.model, test, split.dataset.class_names)
-    configuration = configuration.model_copy(update={"epochs": result.epochs_trained})
+    # What stands beside a model describes that model, whatever the configuration left open.
+    made = {
+        "epochs": result.epochs_trained,
+        "image_size": split.dataset.image_shape[:2],
+        "class_names": split.dataset.class_names,
+    }
+    configuration = configuration.model_copy(update=made)
     metrics = _metrics(configuration, split, result, clock)
     with clock.measure("other"):
         export_run(

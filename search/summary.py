@@ -39,7 +39,7 @@ def summarize(output: "RunOutput", *, storage: str | None = None) -> str:
         (
             "test",
             f"accuracy {test.accuracy:.4f}, loss {test.loss:.4f}, macro F1 {test.macro_f1:.4f} "
-            f"on {test.images:,} images, opened once",
+            f"on {test.images:,} images",
         ),
         ("files", f"{output.directory}/"),
         ("", "model.keras, best_config.yaml, metrics.json, classification_report.txt,"),

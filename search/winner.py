@@ -2,7 +2,9 @@
 
 import optuna
 from optuna.trial import FrozenTrial
+from pydantic import ValidationError
 
+from cnn_blocks import registry
 from cnn_blocks.errors import UserError
 from search.configuration_file import BestConfiguration
 from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_optuna
@@ -34,7 +36,9 @@ def best_configuration(study: optuna.Study) -> BestConfiguration:
             f"has none there: it was not made by this program."
         )
     stored = study.user_attrs
-    candidate = Candidate.from_json(trial.user_attrs[TrialAttribute.CANDIDATE])
+    candidate = _candidate(
+        trial.user_attrs[TrialAttribute.CANDIDATE], stored.get(StudyAttribute.SOURCE)
+    )
     height, width = (int(size) for size in stored["image_shape"].split("x"))
     return BestConfiguration(
         study=study.study_name,
@@ -48,6 +52,23 @@ def best_configuration(study: optuna.Study) -> BestConfiguration:
         components=candidate.model.sources(),
         candidate=candidate,
     )
+
+
+def _candidate(text: str, source: str | None) -> Candidate:
+    """Rebuilds a stored candidate; a block of one's own is looked for in the study's file."""
+    try:
+        try:
+            return Candidate.from_json(text)
+        except ValidationError:
+            if source is None:
+                raise
+            registry.load_source(source)
+            return Candidate.from_json(text)
+    except ValidationError as error:
+        raise UserError(
+            f"A stored candidate must be one that this version can build: "
+            f"{error.errors()[0]['msg']}"
+        ) from error
 
 
 def load_stored_study(study_name: str, storage: str) -> optuna.Study:

@@ -126,6 +126,12 @@ def test_an_exponent_that_yaml_takes_for_text_is_a_number(tmp_path: Path) -> Non
             "plein",
             ["candidate.model.backbone.stages.0.block", "received 'plein'", "'plain'?"],
         ),
+        (
+            "candidate.model.backbone.stages",
+            [{"block": {"kind": "plain"}, "depth": 0}],
+            ["stages.0.depth must be greater than 0; received 0"],
+        ),
+        ("candidate.model.backbone.stages", [], ["stages", "at least 1 item"]),
         ("candidate.model.head.kind", 3, ["candidate.model.head", "received 3"]),
         ("candidate.model.head", {}, ["candidate.model.head", "kind"]),
         ("candidate.model.head", None, ["candidate.model.head", "received None"]),
@@ -198,6 +204,7 @@ class {name}(Block):
 """
 
 
+@pytest.mark.usefixtures("components_forgotten")
 def test_a_component_of_ones_own_is_found_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(BLOCK.format(name="BesideTheFile"), "utf-8")
     path = changed(tmp_path / "best.yaml", "components", {"beside_the_file": "/gone/own.py"})

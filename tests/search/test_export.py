@@ -68,7 +68,7 @@ def size(path: Path) -> tuple[int, int]:
 
 def test_a_confusion_matrix_grows_with_its_classes_up_to_a_limit(tmp_path: Path) -> None:
     widths = []
-    for classes in (2, 10, 100, 300):
+    for classes in (2, 10, 60, 150):
         path = tmp_path / f"{classes}.png"
         draw_confusion_matrix(path, evaluation([f"class {i}" for i in range(classes)]))
         widths.append(size(path)[0])
@@ -166,6 +166,31 @@ def storage(tmp_path: Path) -> str:
         trial.set_user_attr(TrialAttribute.CANDIDATE, CANDIDATE)
         study.tell(trial, value)
     return url
+
+
+@pytest.mark.usefixtures("components_forgotten")
+def test_a_block_from_the_studys_own_file_is_found_in_a_new_process(
+    tmp_path: Path, storage: str
+) -> None:
+    source = tmp_path / "my_study.py"
+    source.write_text(
+        "from cnn_blocks.config import Block\n"
+        "from cnn_blocks.registry import block\n"
+        "@block\n"
+        "class FromStudyFile(Block):\n"
+        "    pass\n"
+    )
+    study = optuna.load_study(study_name="tiny", storage=open_storage(storage))
+    study.set_user_attr(StudyAttribute.SOURCE, str(source))
+    trial = study.ask()
+    own = CANDIDATE.replace('"plain"', '"from_study_file"')
+    trial.set_user_attr(TrialAttribute.CANDIDATE, own)
+    study.tell(trial, 0.99)
+    configuration = export_best_configuration("tiny", tmp_path / "best.yaml", storage=storage)
+    assert configuration.components == {"from_study_file": str(source)}
+    source.unlink()
+    with pytest.raises(UserError, match=r"my_study\.py"):
+        read_configuration(tmp_path / "best.yaml")
 
 
 @pytest.mark.parametrize("name", ["best.yaml", "best.json"])
