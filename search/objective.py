@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from search.data import Split
 
 _TRACEBACK_CHARACTERS = 2000
+# After so long, start-up no longer distorts how fast a training seems to be.
+_PACE_SECONDS = 10.0
 
 
 class Outcome(StrEnum):
@@ -60,6 +62,7 @@ class TrialContext:
     """Everything that the trials of one study share.
 
     `stop_reason` is asked at every report: a text ends the running trial as pruned, with it.
+    `most_trial_seconds` is asked while a trial trains: one that would take longer is infeasible.
     """
 
     spec: StudySpec
@@ -73,6 +76,7 @@ class TrialContext:
     progress: Progress = field(default_factory=Progress)
     interruption: Interruption = field(default_factory=Interruption)
     stop_reason: Callable[[], str | None] = lambda: None
+    most_trial_seconds: Callable[[], float | None] = lambda: None
 
 
 class _StopTrialError(Exception):
@@ -186,13 +190,31 @@ class _Reporter:
         self._trial = trial
         self._context = context
         self._last_step = candidate.training.epochs * context.spec.reports_per_epoch
+        self._paced_from: tuple[float, float] | None = None
         self._reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
 
     def progress(self, epoch: float, epochs: int, metrics: dict[str, float]) -> None:
         self._context.interruption.check()
+        self._check_pace(epoch, epochs)
         self._context.progress.trial_progress(
             number=self._trial.number, epoch=epoch, epochs=epochs, metrics=metrics
         )
+
+    def _check_pace(self, epoch: float, epochs: int) -> None:
+        now = time.monotonic()
+        if self._paced_from is None:
+            self._paced_from = now, epoch
+            return
+        elapsed, trained = now - self._paced_from[0], epoch - self._paced_from[1]
+        if elapsed < _PACE_SECONDS or trained <= 0:
+            return
+        most, needed = self._context.most_trial_seconds(), elapsed / trained * epochs
+        if most is not None and needed > most:
+            raise InfeasibleError(
+                f"A trial may take a fifth of the search's budget, {most:.0f} s; this one would "
+                f"need about {needed:.0f} s.",
+                constraint="seconds",
+            )
 
     def report(self, report: Report) -> None:
         step = report.step

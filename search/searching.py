@@ -25,6 +25,8 @@ from search.objective import (
 from search.storage import StudyAttribute, TrialAttribute
 from search.winner import best_trial
 
+# One slow candidate must not eat the budget of all others; its retraining would be slow as well.
+_TRIAL_SHARE_OF_BUDGET = 0.2
 # A trial whose process died more often than this is taken for the cause.
 _CRASHES_FORGIVEN = 2
 # Our workers store their process right after asking; a trial without one this long is abandoned.
@@ -63,12 +65,17 @@ def search(
 
     Complete, pruned, infeasible and failed trials count; interrupted ones are continued and count
     when they finish. After `budget_seconds` no trial starts and the running one ends as pruned at
-    its next report, except that the search goes on with it while none is complete.
+    its next report, except that the search goes on with it while none is complete. Once one is,
+    a candidate that would need more than a fifth of the budget is infeasible.
     Raises SearchInterrupted after Ctrl-C, and SearchFailure when no trial completes.
     """
     recover_abandoned(study, context.checkpoints)
     budget = Budget(budget_seconds, float(study.user_attrs.get(StudyAttribute.SEARCH_SECONDS, 0)))
-    context = replace(context, stop_reason=lambda: _over(study, budget))
+    context = replace(
+        context,
+        stop_reason=lambda: _over(study, budget),
+        most_trial_seconds=lambda: _most_trial_seconds(study, budget),
+    )
     _announce(study, context, trials, budget)
     with _time_kept(study, budget), context.interruption.deferred():
         while _has_room(study, trials) and _has_time(study, budget, context):
@@ -76,7 +83,7 @@ def search(
             _run_next(study, context)
         context.interruption.check()
     context.progress.search_finished()
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    if not _any_complete(study):
         raise SearchFailure(_explain_failure(study))
 
 
@@ -190,11 +197,19 @@ def _trained(trial: FrozenTrial) -> bool:
 
 def _over(study: optuna.Study, budget: Budget) -> str | None:
     left = budget.left
-    if left is None or left > 0:
-        return None
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    if left is None or left > 0 or not _any_complete(study):
         return None
     return f"the search's budget of {budget.seconds:g} s is over"
+
+
+def _most_trial_seconds(study: optuna.Study, budget: Budget) -> float | None:
+    if budget.seconds is None or not _any_complete(study):
+        return None
+    return budget.seconds * _TRIAL_SHARE_OF_BUDGET
+
+
+def _any_complete(study: optuna.Study) -> bool:
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
 
 @contextmanager
