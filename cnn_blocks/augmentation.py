@@ -19,13 +19,13 @@ class Augmentation(Configuration):
     Attributes:
         horizontal_flip: Mirrors half of the images.
         crop_padding: Pads each side by so many zero pixels and crops back at a random place
-            (He et al., 2015).
+            of each image's own (He et al., 2015).
         translation: Largest shift, as a fraction of the image's size.
         rotation: Largest turn, in degrees.
         zoom: Largest change of scale, as a fraction.
         contrast: Largest change of contrast, as a fraction.
         brightness: Largest change of brightness, as a fraction of the value range.
-        erasing: Largest share of the area that is blanked out in half of the images (Zhong et
+        erasing: Largest share of the area that noise replaces in half of the images (Zhong et
             al., 2017).
         mixup: Alpha of the Beta distribution that blends pairs of images and their labels (Zhang
             et al., 2017).
@@ -42,7 +42,7 @@ class Augmentation(Configuration):
     brightness: Annotated[float, Field(ge=0, le=1), FloatDistribution(0.0, 0.3)] = 0.0
     erasing: Annotated[float, Field(ge=0, lt=1), FloatDistribution(0.0, 0.3)] = 0.0
     mixup: Annotated[Strength, FloatDistribution(0.0, 0.4)] = 0.0
-    cutmix: Annotated[Strength, FloatDistribution(0.0, 1.0)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=1), FloatDistribution(0.0, 1.0)] = 0.0
 
     @property
     def mixes_labels(self) -> bool:
@@ -61,10 +61,17 @@ def image_layers(
     if augmentation.horizontal_flip:
         chosen.append(layers.RandomFlip("horizontal"))
     if augmentation.crop_padding:
-        chosen += [
-            layers.ZeroPadding2D(augmentation.crop_padding),
-            layers.RandomCrop(height, width),
-        ]
+        # A shift by whole pixels is the padded crop. Keras' RandomCrop takes one place for the
+        # whole batch, this layer one for each image. Half a pixel makes all places equally likely.
+        largest = augmentation.crop_padding + 0.5
+        chosen.append(
+            layers.RandomTranslation(
+                min(1.0, largest / height),
+                min(1.0, largest / width),
+                fill_mode="constant",
+                interpolation="nearest",
+            )
+        )
     if augmentation.translation:
         shift = augmentation.translation
         chosen.append(layers.RandomTranslation(shift, shift, fill_mode="constant"))
@@ -79,7 +86,10 @@ def image_layers(
     if augmentation.erasing:
         chosen.append(
             layers.RandomErasing(
-                factor=0.5, scale=(0.02, max(0.02, augmentation.erasing)), value_range=(0, 255)
+                # A single number would be the upper end of a random probability.
+                factor=(0.5, 0.5),
+                scale=(min(0.02, augmentation.erasing), augmentation.erasing),
+                value_range=(0, 255),
             )
         )
     return chosen
@@ -93,5 +103,5 @@ def mixing_layers(augmentation: Augmentation) -> "list[keras.layers.Layer]":
     if augmentation.mixup:
         chosen.append(layers.MixUp(alpha=augmentation.mixup))
     if augmentation.cutmix:
-        chosen.append(layers.CutMix(factor=augmentation.cutmix))
+        chosen.append(layers.CutMix(factor=(augmentation.cutmix, augmentation.cutmix)))
     return chosen
