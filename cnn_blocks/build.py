@@ -56,11 +56,14 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
     import keras
     from keras.src.backend.common import global_state
 
-    # Variables made inside a stateless scope hold a shape and an initialiser, but no values.
-    pending = global_state.get_global_attribute("uninitialized_variables", [])
-    with keras.StatelessScope(initialize_variables=False):
-        model, feature_map = _assemble(config, spec)
-    global_state.set_global_attribute("uninitialized_variables", pending)
+    # Variables made inside a stateless scope hold a shape and an initialiser, but no values. Keras
+    # keeps a list of them and would give them values at the next occasion.
+    pending = list(global_state.get_global_attribute("uninitialized_variables", []))
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model, feature_map = _assemble(config, spec)
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", pending)
     return ModelShape(
         parameters=sum(_elements(weight.shape) for weight in model.weights),
         trainable_parameters=sum(_elements(weight.shape) for weight in model.trainable_weights),
