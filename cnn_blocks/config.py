@@ -30,7 +30,8 @@ Strength: TypeAlias = Annotated[float, Field(ge=0.0)]
 class Configuration(BaseModel):
     """Base of all configurations: an unknown key or an illegal value cannot exist in one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no infinity: a configuration that holds one would not survive being stored.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Component(Configuration):
