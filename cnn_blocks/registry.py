@@ -111,5 +111,8 @@ def source_of(component: type[Any]) -> str | None:
 def _origin(component: type[Any]) -> tuple[str, str]:
     module = component.__module__
     if module.startswith("cnn_search_user_") or module == "__main__":
-        return inspect.getsourcefile(component) or module, component.__qualname__
+        try:
+            return inspect.getsourcefile(component) or module, component.__qualname__
+        except OSError:  # typed at a prompt: there is no file
+            return module, component.__qualname__
     return module, component.__qualname__
