@@ -191,6 +191,7 @@ class _Reporter:
         self._context = context
         self._last_step = candidate.training.epochs * context.spec.reports_per_epoch
         self._paced_from: tuple[float, float] | None = None
+        self._pace_is_known = False
         self._reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
 
     def progress(self, epoch: float, epochs: int, metrics: dict[str, float]) -> None:
@@ -202,12 +203,15 @@ class _Reporter:
 
     def _check_pace(self, epoch: float, epochs: int) -> None:
         now = time.monotonic()
+        if self._pace_is_known:
+            return
         if self._paced_from is None:
             self._paced_from = now, epoch
             return
         elapsed, trained = now - self._paced_from[0], epoch - self._paced_from[1]
         if elapsed < _PACE_SECONDS or trained <= 0:
             return
+        self._pace_is_known = True
         most, needed = self._context.most_trial_seconds(), elapsed / trained * epochs
         if most is not None and needed > most:
             raise InfeasibleError(
