@@ -1,5 +1,6 @@
 """What a person reads at the end of a run."""
 
+import shlex
 from typing import TYPE_CHECKING
 
 from search.clock import Clock
@@ -60,11 +61,16 @@ def time_table(clock: Clock) -> list[str]:
 
 
 def _next_commands(output: "RunOutput", storage: str | None) -> list[str]:
-    model = output.directory / "model.keras"
-    commands = [] if storage is None else [f"optuna-dashboard {storage}"]
+    directory = output.directory
+    predict = (
+        f"import keras; model = keras.saving.load_model({str(directory / 'model.keras')!r}); "
+        f"image = keras.utils.load_img('IMAGE', target_size=model.input_shape[1:3]); "
+        f"print(model.predict(keras.utils.img_to_array(image, dtype='uint8')[None]))"
+    )
+    configuration = shlex.quote(str(directory / "best_config.yaml"))
+    commands = [] if storage is None else [f"optuna-dashboard {shlex.quote(storage)}"]
     return [
         *commands,
-        f"python -m search.retrain --config {output.directory / 'best_config.yaml'} "
-        f"--data {output.data}",
-        f"python -c \"import keras; keras.saving.load_model('{model}').summary()\"",
+        f"python -m search.retrain --config {configuration} --data {shlex.quote(output.data)}",
+        f'python -c "{predict}"',
     ]

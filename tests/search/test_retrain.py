@@ -183,6 +183,19 @@ def test_the_summary_ends_with_paths_and_commands_that_can_be_typed(run: RunOutp
         assert part in summary
 
 
+def test_the_summarys_last_command_predicts_an_image(
+    run: RunOutput, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shlex
+
+    from PIL import Image
+
+    Image.new("L", (20, 30)).save(tmp_path / "image.png")
+    *_, program = shlex.split(run.summary().splitlines()[-1])
+    exec(program.replace("IMAGE", str(tmp_path / "image.png")), {})
+    assert capsys.readouterr().out.count(".") >= 10
+
+
 def test_the_model_opens_in_a_process_without_this_project(
     run: RunOutput, split: Split, tmp_path: Path
 ) -> None:
@@ -264,6 +277,10 @@ def test_an_interrupted_retraining_goes_on_where_it_was(
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
     # Equal to the run that nothing interrupted, but for the order in which threads add up.
     assert result.history[-1]["loss"] == pytest.approx(run.metrics["retraining"]["loss"], rel=1e-3)
+    again = retrain(configuration(), split, **arguments)
+    assert again.history == result.history
+    for before, after in zip(result.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(before, after)
     with pytest.raises(UserError, match="holds one retraining"):
         retrain(configuration(), split, epochs=4, **arguments)
 
