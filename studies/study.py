@@ -69,7 +69,7 @@ class StudySpec(Configuration):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     description: str
     space: Space
     fixes: str = ""
