@@ -6,7 +6,9 @@
 #   make lock       choose new versions for requirements*.lock
 #   make clean      remove the environment and the tools' caches (never runs/)
 
-PYTHON ?= python3
+# The first interpreter that is new enough; PYTHON=... chooses another one.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -22,7 +24,7 @@ help:
 # or the package's own metadata change. Installing our package fetches nothing: its dependencies
 # and its build tools all come from the lock file.
 $(STAMP): requirements-dev.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; fix: make PYTHON=python3.11 ...")'
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; fix: make PYTHON=path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -49,9 +51,7 @@ bench: $(STAMP)
 
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 
-lock:
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+lock: $(STAMP)
 	$(BIN)/$(UV_COMPILE) --upgrade --output-file requirements.lock pyproject.toml
 	$(BIN)/$(UV_COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 
