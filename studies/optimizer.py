@@ -2,8 +2,8 @@
 
     python -m search.run --study optimizer --data cifar10
 
-Expect: The first trial is the reference's SGD under one-cycle: about 79% validation accuracy after 4
-epochs on CIFAR-10 (JPEG).
+Expect: The first trial is the reference's SGD under one-cycle: about 79%
+validation accuracy after 4 epochs on CIFAR-10 (JPEG).
 """
 
 from spaces.optimizer import optimizer
@@ -14,7 +14,7 @@ study = StudySpec(
     description="Optimizer, learning rate, schedule, warm-up, batch size, decay, label smoothing.",
     space=optimizer,
     fixes="The reference network (1.16 million parameters), flips and padded crops.",
-    expected="About 79% validation accuracy in the first trial (4 epochs, CIFAR-10 JPEG) is what to beat.",
+    expected="The first trial: about 79% on validation images (4 epochs, CIFAR-10 JPEG).",
     trials=40,
     budget_seconds=2400,
     epochs=4,
