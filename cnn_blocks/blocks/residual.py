@@ -41,18 +41,30 @@ class Residual(Block):
         shortcut = _halve(x, reduction)
         if x.shape[-1] != self.filters:
             shortcut = self._convolve(shortcut, kernel_size=1)
-        x = self._convolve(x, kernel_size=self.kernel_size, reduction=reduction)
+        unnormalized = self.normalization == "none"
+        x = self._convolve(
+            x, kernel_size=self.kernel_size, reduction=reduction, use_bias=unnormalized
+        )
         x = activate(x, self.activation)
         x = self._convolve(x, kernel_size=self.kernel_size)
         return activate(layers.Add()([x, shortcut]), self.activation)
 
-    def _convolve(self, x: Any, *, kernel_size: int, reduction: Reduction = "none") -> Any:
+    def _convolve(
+        self,
+        x: Any,
+        *,
+        kernel_size: int,
+        reduction: Reduction = "none",
+        use_bias: bool = False,
+    ) -> Any:
+        # No bias before the addition: TensorFlow on CPUs fuses bias, addition and activation when
+        # it predicts, and fails where it has no such kernel, as for mish.
         x = convolve(
             x,
             self.filters,
             kernel_size=kernel_size,
             reduction=reduction,
-            use_bias=self.normalization == "none",
+            use_bias=use_bias,
             l2=self.l2,
             initializer=self.initializer,
         )
