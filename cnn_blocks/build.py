@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnn_blocks.config import InputSpec, ModelConfig
-from cnn_blocks.errors import InfeasibleError
+from cnn_blocks.config import Classifier, InputSpec, ModelConfig
+from cnn_blocks.errors import InfeasibleError, UserError
+from cnn_blocks.symbolic import without_values
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +19,8 @@ class ModelShape:
     """What a network would hold, known from shapes alone.
 
     `activations` counts the elements that all layers put out for one image;
-    `feature_map` is the head's input (height, width, channels).
+    `feature_map` is the head's input (height, width, channels), the logits' shape where the
+    backbone brings its own head.
     """
 
     parameters: int
@@ -53,23 +55,14 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
 
     Raises InfeasibleError when the graph cannot be built.
     """
-    import keras
-    from keras.src.backend.common import global_state
-
-    # Variables made inside a stateless scope hold a shape and an initialiser, but no values. Keras
-    # keeps a list of them and would give them values at the next occasion.
-    pending = list(global_state.get_global_attribute("uninitialized_variables", []))
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            model, feature_map = _assemble(config, spec)
-    finally:
-        global_state.set_global_attribute("uninitialized_variables", pending)
+    with without_values():
+        model, feature_map = _assemble(config, spec)
     return ModelShape(
         parameters=sum(_elements(weight.shape) for weight in model.weights),
         trainable_parameters=sum(_elements(weight.shape) for weight in model.trainable_weights),
         activations=sum(
             _elements(output.shape[1:])
-            for operation in model.operations
+            for operation in _operations(model)
             for output in _outputs(operation)
         ),
         feature_map=feature_map,
@@ -102,11 +95,17 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
             name="standardize",
         )(x)
     try:
-        features = config.backbone(x)
-        _require_pixels(features.shape)
-        logits = layers.Dense(spec.classes, dtype="float32", name="logits")(config.head(features))
+        if isinstance(config.backbone, Classifier):
+            features = config.backbone.logits(x, classes=spec.classes)
+            logits = layers.Activation("linear", dtype="float32", name="logits")(features)
+        else:
+            assert config.head is not None
+            features = config.backbone(x)
+            _require_pixels(features.shape)
+            dense = layers.Dense(spec.classes, dtype="float32", name="logits")
+            logits = dense(config.head(features))
     except (ValueError, ZeroDivisionError) as error:
-        if isinstance(error, InfeasibleError):
+        if isinstance(error, UserError):
             raise
         raise InfeasibleError(
             f"A network must keep at least one pixel through all its layers; for "
@@ -131,6 +130,15 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     return lines[0] if lines else type(error).__name__
+
+
+def _operations(model: Any) -> Iterator[Any]:
+    """Yields the operations of a network, those inside of nested networks in their place."""
+    for operation in model.operations:
+        if hasattr(operation, "operations"):
+            yield from _operations(operation)
+        else:
+            yield operation
 
 
 def _outputs(operation: Any) -> list[Any]:

@@ -10,6 +10,8 @@ from pydantic import (
     Field,
     PositiveInt,
     SerializeAsAny,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -77,6 +79,14 @@ class Backbone(Component):
         raise NotImplementedError
 
 
+class Classifier(Backbone):
+    """A backbone that brings its own head: it ends in logits."""
+
+    def logits(self, x: Any, *, classes: int) -> Any:
+        """Maps (N, H, W, 3) to logits (N, classes)."""
+        raise NotImplementedError
+
+
 class Head(Component):
     """Everything between the feature map and the logits."""
 
@@ -107,12 +117,24 @@ class ModelConfig(Configuration):
 
     `preprocessing` happens inside the model, in float32: "scale" maps uint8 to [0, 1],
     "standardize" also subtracts the training images' channel mean and divides by their deviation.
+    `head` is None where the backbone is a `Classifier`.
     """
 
     format_version: Literal[1] = 1
     preprocessing: Literal["scale", "standardize"] = "scale"
     backbone: AnyBackbone
-    head: AnyHead
+    head: Annotated[AnyHead | None, Field(validate_default=True)] = None
+
+    @field_validator("head")
+    @classmethod
+    def _one_head(cls, head: Head | None, info: ValidationInfo) -> Head | None:
+        backbone = info.data.get("backbone")
+        if backbone is not None and isinstance(backbone, Classifier) != (head is None):
+            rule = "needs a head" if head is None else "brings its own head and takes no other"
+            raise ValueError(
+                f"the backbone {backbone.kind!r} {rule}; received {head and head.kind}."
+            )
+        return head
 
     def components(self) -> Iterator[Component]:
         """Yields every registered component of this network."""

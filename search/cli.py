@@ -14,6 +14,7 @@ from search.options import parse_duration, parse_image_size, parse_share
 
 if TYPE_CHECKING:
     from search.progress import Progress
+    from studies.study import LoadedStudy
 
 PROGRAM = "cnn-search"
 
@@ -75,14 +76,22 @@ RunsDirectoryOption = Annotated[
       {PROGRAM} run --study depth_filters --data path/to/images --budget 40m
       {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
       {PROGRAM} run --study full_cnn --data path/to/images --dry-run
+      {PROGRAM} run --hypermodel keras_tuner.applications.HyperResNet --data cifar10
 
     Ctrl-C stops in order; the same command goes on from there."""
 )
 def run(
     study: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="<name or file>", help="A study; `list studies` shows them."),
-    ],
+    ] = None,
+    hypermodel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="Instead of a study: a Keras Tuner HyperModel, as package.Name or file.py:Name.",
+        ),
+    ] = None,
     data: DataOption = None,
     trials: Annotated[
         int | None,
@@ -129,9 +138,7 @@ def run(
     size = _image_size(image_size)
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
 
-    from studies.study import load_study
-
-    load_study(study)  # a wrong name must not wait for the imports below
+    searched = _searched(study, hypermodel)
 
     from search import pipeline
     from search.storage import DEFAULT_STORAGE
@@ -141,7 +148,7 @@ def run(
 
         typer.echo(
             describe(
-                study,
+                searched,
                 data=data,
                 trials=trials,
                 budget_seconds=budget_seconds,
@@ -156,7 +163,7 @@ def run(
         return
     with _progress() as progress:
         result = pipeline.run_study(
-            study,
+            searched,
             data=data,
             trials=trials,
             budget_seconds=budget_seconds,
@@ -316,6 +323,19 @@ def _progress() -> Iterator["Progress"]:
 
 def _print_error(message: str) -> None:
     typer.echo(f"error: {' '.join(message.split())}", err=True)
+
+
+def _searched(study: str | None, hypermodel: str | None) -> "LoadedStudy":
+    """Loads what is searched first: a wrong name must not wait for the other imports."""
+    if study is not None and hypermodel is None:
+        from studies.study import load_study
+
+        return load_study(study)
+    if hypermodel is not None and study is None:
+        from search.keras_tuner import hypermodel_study
+
+        return hypermodel_study(hypermodel)
+    raise UserError("A run needs '--study' (`list studies`) or '--hypermodel', one of the two.")
 
 
 def _duration(text: str | None, option: str) -> float | None:

@@ -82,7 +82,7 @@ class RunResult:
 
 
 def run_study(
-    study: str | Path | StudySpec,
+    study: str | Path | StudySpec | LoadedStudy,
     *,
     data: str | Path | None = None,
     trials: int | None = None,

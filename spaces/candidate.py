@@ -3,10 +3,17 @@
 from typing import Annotated, Literal, Self
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.config import Configuration, ModelConfig, Rate, Strength
+
+
+class Compilation(Configuration):
+    """An optimizer and a loss that a model came compiled with, as Keras serialises them."""
+
+    optimizer: dict[str, JsonValue]
+    loss: str | dict[str, JsonValue]
 
 
 class TrainingConfig(Configuration):
@@ -25,6 +32,8 @@ class TrainingConfig(Configuration):
         early_stopping: Epochs without a lower validation loss after which training ends with the
             best weights; None trains all epochs.
         class_weights: "balanced" weights each class by the inverse of its frequency.
+        compilation: Replaces the optimizer with its rates and schedule and the loss with its
+            label smoothing: their settings do nothing then.
     """
 
     epochs: PositiveInt = 10
@@ -44,6 +53,7 @@ class TrainingConfig(Configuration):
     class_weights: Literal["none", "balanced"] = "none"
     early_stopping: PositiveInt | None = None
     augmentation: Augmentation = Augmentation()
+    compilation: Compilation | None = None
 
     @model_validator(mode="after")
     def _decay_needs_a_decoupling_optimizer(self) -> Self:
@@ -53,6 +63,17 @@ class TrainingConfig(Configuration):
                 f"Use 'adamw'."
             )
         return self
+
+    def summary(self) -> str:
+        """Returns optimizer, learning rate and batch size, as in "adamw 0.001, batch 128"."""
+        name: object = self.optimizer
+        rate: object = self.learning_rate
+        if self.compilation is not None:
+            name = str(self.compilation.optimizer["class_name"]).lower()
+            settings = self.compilation.optimizer["config"]
+            rate = settings.get("learning_rate") if isinstance(settings, dict) else None
+        shown = f"{rate:.2g}" if isinstance(rate, float) else "scheduled"
+        return f"{name} {shown}, batch {self.batch_size}"
 
 
 class Candidate(Configuration):
@@ -73,11 +94,8 @@ class Candidate(Configuration):
 
     def summary(self) -> str:
         """Returns one readable line, for progress lines and dashboards."""
-        training = self.training
-        return (
-            f"{self.model.backbone.summary()}; {self.model.head.summary()}; "
-            f"{training.optimizer} {training.learning_rate:.2g}, batch {training.batch_size}"
-        )
+        parts = (self.model.backbone, self.model.head, self.training)
+        return "; ".join(part.summary() for part in parts if part is not None)
 
     def with_training(self, **changes: object) -> "Candidate":
         """Returns this candidate with some training settings replaced, validated again."""

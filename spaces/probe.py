@@ -81,15 +81,15 @@ def explore(space: Space, *, draws: int = 24) -> list[tuple[ProbeTrial, Candidat
     return [(probe, space(probe)) for probe in probes]
 
 
-def parameters(space: Space) -> dict[str, BaseDistribution]:
+def parameters(space: Space, *, draws: int = 24) -> dict[str, BaseDistribution]:
     """Returns the parameters that a space asks for, conditional ones included, in its order."""
     found: dict[str, BaseDistribution] = {}
-    for probe, _ in explore(space):
+    for probe, _ in explore(space, draws=draws):
         found |= {name: known for name, known in probe.distributions.items() if name not in found}
     return found
 
 
-def space_fingerprint(space: Space) -> str:
+def space_fingerprint(space: Space, *, draws: int = 24) -> str:
     """Returns the SHA-256 of what a space does: its parameters and the candidates they make.
 
     It follows behaviour, so that a comment or a renamed variable changes nothing, and a changed
@@ -100,6 +100,6 @@ def space_fingerprint(space: Space) -> str:
             {name: distribution_to_json(known) for name, known in probe.distributions.items()},
             json.loads(candidate.to_json()),
         ]
-        for probe, candidate in explore(space)
+        for probe, candidate in explore(space, draws=draws)
     ]
     return hashlib.sha256(json.dumps(behaviour, sort_keys=True).encode()).hexdigest()

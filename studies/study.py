@@ -65,6 +65,8 @@ class StudySpec(Configuration):
         pruner: Makes the pruner from the first step at which a trial may be pruned.
         first_rung: Epochs before a trial may be pruned.
         start: Parameters of the first trials, known to be good.
+        probes: Candidates of each kind (random, smallest, largest) that a look around the space
+            takes; few where the space is slow to answer.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -85,6 +87,7 @@ class StudySpec(Configuration):
     pruner: Callable[[int], Any] = successive_halving_pruner
     first_rung: PositiveInt = 1
     start: tuple[Mapping[str, Any], ...] = ()
+    probes: PositiveInt = 24
 
     def candidate(self, trial: Trial) -> Candidate:
         """Maps a trial to the candidate that this study trains."""
@@ -98,7 +101,7 @@ class StudySpec(Configuration):
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study and the file that it came from; `source` is None for a shipped one."""
+    """A study and the file or module that it came from; `source` is None for a shipped one."""
 
     spec: StudySpec
     source: str | None
@@ -116,11 +119,13 @@ def list_studies() -> list[StudySpec]:
     return [load_study(name).spec for name in shipped_studies()]
 
 
-def load_study(reference: str | Path | StudySpec) -> LoadedStudy:
+def load_study(reference: str | Path | StudySpec | LoadedStudy) -> LoadedStudy:
     """Returns a shipped study by name, or a user's from a .py file that defines `study`.
 
     Raises UserError for an unknown name, a missing file, or a file without a `study`.
     """
+    if isinstance(reference, LoadedStudy):
+        return reference
     if isinstance(reference, StudySpec):
         return LoadedStudy(reference, None)
     text = str(reference)

@@ -104,7 +104,7 @@ def fit(
     with clock.measure("compiling"):
         network = build_model(candidate.model, spec, seed=seed, dtype_policy=policy)
         set_batch_normalization_momentum(network, steps)
-        trainer = TrainingNetwork(network, training, _class_weights(candidate, train, spec))
+        trainer = TrainingNetwork(network, training, class_weights(candidate, train, spec))
         trainer.compile(
             optimizer=make_optimizer(training, steps * training.epochs),
             jit_compile=runtime.jit_compile(xla),
@@ -211,9 +211,10 @@ def _validation_driven(candidate: Candidate) -> list[Any]:
     return chosen
 
 
-def _class_weights(
+def class_weights(
     candidate: Candidate, train: "Share", spec: InputSpec
 ) -> npt.NDArray[np.float32] | None:
+    """Returns the weight of each class (C,), as a candidate asks for; None for equal ones."""
     if candidate.training.class_weights == "none":
         return None
     counts = np.maximum(train.class_counts(spec.classes), 1)
