@@ -59,7 +59,8 @@ def _parts(reference: str) -> tuple[str, str]:
     place, colon, name = reference.rpartition(":")
     if not colon:
         place, _, name = reference.rpartition(".")
-    if not place or not name.isidentifier() or (bool(colon) != place.endswith(".py")):
+    in_file = place.endswith(".py")
+    if not place or not name.isidentifier() or name == "py" or bool(colon) != in_file:
         raise UserError(
             f"A HyperModel must be named as package.module.Name or path/to/file.py:Name; received "
             f"{reference!r}."
