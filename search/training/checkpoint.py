@@ -44,7 +44,7 @@ class Checkpoint:
             return None
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Arrays]] | None:
-        with np.load(self.path, allow_pickle=False) as file:
+        with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
             if header["identity"] != self.identity:
                 return None
