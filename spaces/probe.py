@@ -14,6 +14,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
+from cnn_blocks.errors import InfeasibleError
 from spaces.candidate import Candidate
 from spaces.suggest import Trial
 
@@ -75,10 +76,22 @@ class ProbeTrial:
 
 
 def explore(space: Space, *, draws: int = 24) -> list[tuple[ProbeTrial, Candidate]]:
-    """Returns candidates over the whole space: `draws` of each strategy, the same every time."""
+    """Returns candidates over the whole space: `draws` of each strategy, the same every time.
+
+    What the space itself finds infeasible is left out; if it is everything, InfeasibleError.
+    """
     strategies: tuple[Strategy, ...] = ("random", "lowest", "highest")
     probes = [ProbeTrial(strategy, seed=seed) for strategy in strategies for seed in range(draws)]
-    return [(probe, space(probe)) for probe in probes]
+    found: list[tuple[ProbeTrial, Candidate]] = []
+    problem: InfeasibleError | None = None
+    for probe in probes:
+        try:
+            found.append((probe, space(probe)))
+        except InfeasibleError as error:
+            problem = error
+    if problem is not None and not found:
+        raise problem
+    return found
 
 
 def parameters(space: Space, *, draws: int = 24) -> dict[str, BaseDistribution]:

@@ -24,6 +24,8 @@ from spaces.probe import parameters
 from spaces.suggest import suggest_from
 from studies.study import StudySpec
 
+_ENDLESS = 10**9  # steps
+
 
 class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
     """Builds a study's candidates, and trains them as their `TrainingConfig` says.
@@ -31,8 +33,8 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
     `build` returns the inference model (uint8 images in, probabilities out), compiled for one-hot
     labels. `fit` trains it through Keras with everything that a candidate says about training:
     augmentation, class weights, batch size, and the learning-rate schedule, which spans the epochs
-    of the call. Keras Tuner's Hyperband keeps weights but not the optimizer between its rounds, so
-    that each round is a whole schedule. Training is in float32.
+    of the call: each round of Keras Tuner's Hyperband goes on from the weights of the round before,
+    with a whole schedule and a fresh optimizer. Training is in float32.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         """Returns a compiled model, which a plain `fit` would train at a constant rate."""
         candidate = self.candidate(hp)
         model = build_model(candidate.model, self.spec, seed=self.seed)
-        # The length of the training, and with it the schedule, is known to `fit` alone.
-        self._compile(model, candidate.with_training(schedule="constant").training, total_steps=1)
+        # Only `fit` knows how long the schedule is. Its kind stays, and with it the number of the
+        # optimizer's variables, which Keras Tuner's checkpoints hold.
+        training = candidate.with_training(warmup=0.0).training
+        self._compile(model, training, total_steps=_ENDLESS)
         return model
 
     def fit(
@@ -110,6 +114,7 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
             initial_epoch=initial_epoch,
             validation_data=None if validation is None else self._arrays(validation),
             callbacks=[SeedEpochs(self.seed), *callbacks],
+            shuffle=False,
             verbose=verbose,
         )
 
@@ -120,6 +125,7 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
             metrics=["accuracy"],
             jit_compile=runtime.jit_compile("auto"),
         )
+        model.optimizer.build(model.trainable_variables)
 
     def _batches(
         self, model: keras.Model, candidate: Candidate, train: Share, first_epoch: int

@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from cnn_blocks.config import ModelConfig
-from cnn_blocks.errors import UserError
+from cnn_blocks.errors import InfeasibleError, UserError
 from cnn_blocks.symbolic import without_values
 from search.keras_tuner import network
 from search.keras_tuner.loading import load_hypermodel, resolve
@@ -61,7 +61,13 @@ def _sample(hypermodel: Any, trial: Trial) -> tuple[dict[str, Any], Compilation 
     hp = SuggestedHyperParameters(lambda asked: suggest_value(trial, asked))
     hypermodel.declare_hyperparameters(hp)
     with without_values():
-        model = network.build(hypermodel, hp)
+        try:
+            model = network.build(hypermodel, hp)
+        except Exception as error:  # whatever a person's own file does wrong
+            raise InfeasibleError(
+                f"A HyperModel must build a network from the values that it asked for; with "
+                f"{hp.values} it raised {type(error).__name__}: {error}"
+            ) from error
         compiled = _serialize(model) if model.compiled and model.loss is not None else None
     return dict(hp.values), compiled and _checked(*compiled)
 

@@ -65,7 +65,8 @@ def test_fit_trains_with_everything_a_candidate_says(digits: Split) -> None:
     model = hypermodel(spec.model_copy(update={"space": space}), data="digits")
     hp = keras_tuner.HyperParameters()
     network = model.build(hp)
-    assert network.optimizer.learning_rate.shape == ()
+    rate = model.candidate(hp).training.learning_rate
+    assert float(network.optimizer.learning_rate) == pytest.approx(rate)
     rates: list[float] = []
     watch = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: rates.append(float(network.optimizer.learning_rate))

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn_blocks.errors import UserError
+from cnn_blocks.errors import InfeasibleError, UserError
 from search.data import Split
 from search.errors import SearchInterrupted
 from search.progress import Progress
 from spaces.candidate import Candidate
-from spaces.probe import ProbeTrial, parameters, space_fingerprint
+from spaces.probe import ProbeTrial, explore, parameters, space_fingerprint
 from studies.study import LoadedStudy, StudySpec
 
 
@@ -97,6 +97,24 @@ def test_what_cannot_be_stored_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="odd_loss"):
         study_of(f"{path}:build").spec.candidate(ProbeTrial())
+
+
+def test_values_that_build_nothing_are_infeasible(tmp_path: Path) -> None:
+    path = tmp_path / "partly.py"
+    path.write_text(
+        "import keras\n"
+        "def build(hp):\n"
+        "    if hp.Boolean('broken'):\n"
+        "        raise RuntimeError('no such network')\n"
+        "    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])\n"
+        "def broken(hp):\n"
+        "    raise RuntimeError('no such network')\n"
+    )
+    spec = study_of(f"{path}:build").spec
+
+    assert 0 < len(explore(spec.candidate, draws=4)) < 12
+    with pytest.raises(InfeasibleError, match="RuntimeError: no such network"):
+        explore(study_of(f"{path}:broken").spec.candidate, draws=1)
 
 
 @pytest.mark.parametrize(
