@@ -146,7 +146,8 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         return images, self._one_hot(labels)
 
     def _one_hot(self, labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        return np.eye(self.spec.classes, dtype=np.float32)[labels]
+        one_hot: npt.NDArray[np.float32] = np.eye(self.spec.classes, dtype=np.float32)[labels]
+        return one_hot
 
 
 def _share(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Share:

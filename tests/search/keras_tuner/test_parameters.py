@@ -1,5 +1,6 @@
 """Parameters cross over with their ranges, steps and sampling."""
 
+import functools
 from typing import Any
 
 import optuna
@@ -177,7 +178,7 @@ def test_one_name_under_two_conditions_lives_in_one_study() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(8):
         trial = study.ask()
-        hp = SuggestedHyperParameters(lambda known, trial=trial: suggest_value(trial, known))
+        hp = SuggestedHyperParameters(functools.partial(suggest_value, trial))
         hp.Choice("kind", ["a", "b"])
         for kind in ("a", "b"):
             hp.Choice("layer", [kind, "none"], parent_name="kind", parent_values=[kind])
