@@ -111,7 +111,7 @@ def _transform(images: Any, choices: tuple[str, ...], chosen: Any, strength: Any
             changed[name] = images + factor * (images - operation(images))
     result = images
     for name, image in changed.items():
-        result = ops.where(_per_image(chosen == choices.index(name)), image, result)
+        result = _where(_per_image(chosen == choices.index(name)), image, result)
     return ops.clip(result, 0.0, 255.0)
 
 
@@ -133,7 +133,7 @@ def _move(images: Any, levels: dict[str, Any]) -> Any:
 def _auto_contrast(images: Any) -> Any:
     low = ops.min(images, axis=(1, 2), keepdims=True)
     spread = ops.max(images, axis=(1, 2), keepdims=True) - low
-    return ops.where(spread > 0, (images - low) * 255 / ops.maximum(spread, 1e-3), images)
+    return _where(spread > 0, (images - low) * (255 / ops.maximum(spread, 1e-3)), images)
 
 
 def _equalize(images: Any) -> Any:
@@ -148,7 +148,7 @@ def _equalize(images: Any) -> Any:
     ranks = ops.reshape(ops.take(below, places), (count, height, width, channels))
     darkest = ops.min(ranks, axis=(1, 2), keepdims=True)
     brighter = height * width - darkest
-    return ops.where(brighter > 0, (ranks - darkest) * 255 / ops.maximum(brighter, 1), images)
+    return _where(brighter > 0, (ranks - darkest) * (255 / ops.maximum(brighter, 1)), images)
 
 
 def _posterize(images: Any, strength: Any) -> Any:
@@ -157,7 +157,7 @@ def _posterize(images: Any, strength: Any) -> Any:
 
 
 def _solarize(images: Any, strength: Any) -> Any:
-    return ops.where(images >= 256 * (1 - _per_image(strength)), 255 - images, images)
+    return _where(images >= 256 * (1 - _per_image(strength)), 255 - images, images)
 
 
 def _grey(images: Any) -> Any:
@@ -177,6 +177,11 @@ _DEGENERATES = {
     "brightness": ops.zeros_like,
     "sharpness": _smooth,
 }
+
+
+def _where(condition: Any, chosen: Any, other: Any) -> Any:
+    # Several times as fast as `ops.where` on a CPU, which does not broadcast well.
+    return other + ops.cast(condition, "float32") * (chosen - other)
 
 
 def _draw(images: Any, seed: Any) -> Any:
