@@ -110,11 +110,14 @@ def image_layers(
 
 def mixing_layers(augmentation: Augmentation) -> "list[keras.layers.Layer]":
     """Returns the layers that change images and one-hot labels together."""
-    from keras import layers
+    from keras import backend, layers
 
     chosen: list[Any] = []
     if augmentation.mixup:
         chosen.append(layers.MixUp(alpha=augmentation.mixup))
     if augmentation.cutmix:
         chosen.append(layers.CutMix(factor=(augmentation.cutmix, augmentation.cutmix)))
+    for layer in chosen:
+        # They draw from a gamma distribution, for which TensorFlow has no XLA kernel.
+        layer.supports_jit = backend.backend() != "tensorflow"
     return chosen

@@ -36,6 +36,7 @@ class RandAugment(keras.layers.Layer):  # type: ignore[misc]
         super().__init__()
         self.strength = strength
         self.seed_generator = keras.random.SeedGenerator()
+        self.supports_jit = False  # as Keras' own geometric layers: TensorFlow has no XLA kernel
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Changes the images in training, and only then."""
@@ -64,6 +65,7 @@ class AugMix(keras.layers.Layer):  # type: ignore[misc]
         super().__init__()
         self.strength = strength
         self.seed_generator = keras.random.SeedGenerator()
+        self.supports_jit = False  # as Keras' own geometric layers: TensorFlow has no XLA kernel
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Changes the images in training, and only then."""

@@ -26,7 +26,7 @@ from cnn_blocks.layers import (
 
 
 class Convolution(NamedTuple):
-    """One convolution of a residual branch."""
+    """A convolution within a residual branch, in front of the last one."""
 
     filters: int
     kernel_size: int
@@ -60,7 +60,7 @@ class ConvolutionalBlock(Block):
         reduction: Reduction = "none",
         use_bias: bool | None = None,
     ) -> Any:
-        # A normalisation right behind has a bias of its own.
+        # By default there is a bias where no normalisation brings one.
         return convolve(
             x,
             filters,
@@ -96,21 +96,23 @@ class ShortcutBlock(ConvolutionalBlock):
 
         return layers.Add()([drop_branch(branch, self.stochastic_depth), shortcut])
 
-    def _activate_last(self, x: Any, branch: Sequence[Convolution], *, reduction: Reduction) -> Any:
+    def _convolve_to_add(self, x: Any, *, kernel_size: int = 1) -> Any:
+        # No bias before the addition: TensorFlow on CPUs fuses bias, addition and activation when
+        # it predicts, and fails where it has no such kernel, as for mish.
+        return self._convolve(x, self.filters, kernel_size=kernel_size, use_bias=False)
+
+    def _activate_last(
+        self, x: Any, inner: Sequence[Convolution], *, last_kernel: int, reduction: Reduction
+    ) -> Any:
         """Convolution, normalisation, activation; the last activation follows the addition."""
         shortcut = halve(x, reduction)
         if x.shape[-1] != self.filters:
-            shortcut = self._normalize(self._convolve(shortcut, self.filters))
-        for index, part in enumerate(branch):
-            x = x if index == 0 else self._activate(x)
-            x = self._convolve(
-                x, part.filters, kernel_size=part.kernel_size, reduction=part.reduction
-            )
-            x = self._normalize(x)
+            shortcut = self._normalize(self._convolve_to_add(shortcut))
+        x = self._normalize(self._convolve_to_add(self._inside(x, inner), kernel_size=last_kernel))
         return self._activate(self._add(x, shortcut))
 
     def _activate_first(
-        self, x: Any, branch: Sequence[Convolution], *, reduction: Reduction
+        self, x: Any, inner: Sequence[Convolution], *, last_kernel: int, reduction: Reduction
     ) -> Any:
         """Normalisation, activation, convolution; nothing follows the addition.
 
@@ -120,11 +122,12 @@ class ShortcutBlock(ConvolutionalBlock):
         if x.shape[-1] == self.filters:
             shortcut = halve(x, reduction)
         else:
-            shortcut = self._convolve(halve(ready, reduction), self.filters)
-        x = ready
-        for index, part in enumerate(branch):
-            x = x if index == 0 else self._activate(self._normalize(x))
-            x = self._convolve(
-                x, part.filters, kernel_size=part.kernel_size, reduction=part.reduction
-            )
+            shortcut = self._convolve_to_add(halve(ready, reduction))
+        x = self._convolve_to_add(self._inside(ready, inner), kernel_size=last_kernel)
         return self._add(x, shortcut)
+
+    def _inside(self, x: Any, inner: Sequence[Convolution]) -> Any:
+        for filters, kernel_size, reduction in inner:
+            x = self._convolve(x, filters, kernel_size=kernel_size, reduction=reduction)
+            x = self._activate(self._normalize(x))
+        return x

@@ -23,15 +23,11 @@ class BottleneckResidual(ShortcutBlock):
 
     def __call__(self, x: Any, *, reduction: Reduction = "none") -> Any:
         """Maps (N, H, W, C) to (N, H', W', filters)."""
-        inner = max(1, self.filters // self.bottleneck)
-        branch = (
-            Convolution(inner, 1),
-            Convolution(inner, self.kernel_size, reduction),
-            Convolution(self.filters, 1),
-        )
+        filters = max(1, self.filters // self.bottleneck)
+        inner = (Convolution(filters, 1), Convolution(filters, self.kernel_size, reduction))
         if self.preactivation:
-            return self._activate_first(x, branch, reduction=reduction)
-        return self._activate_last(x, branch, reduction=reduction)
+            return self._activate_first(x, inner, last_kernel=1, reduction=reduction)
+        return self._activate_last(x, inner, last_kernel=1, reduction=reduction)
 
     def finish(self, x: Any) -> Any:
         """Normalises and activates the last sum of blocks that activate first."""

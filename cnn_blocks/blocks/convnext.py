@@ -34,8 +34,7 @@ class Convnext(ShortcutBlock):
             x = self._normalize(self._resample(x, reduction))
         branch = self._normalize(self._convolve_depthwise(x))
         branch = self._convolve(branch, self.filters * self.expansion, use_bias=True)
-        branch = self._convolve(self._activate(branch), self.filters, use_bias=True)
-        return self._add(branch, x)
+        return self._add(self._convolve_to_add(self._activate(branch)), x)
 
     def finish(self, x: Any) -> Any:
         """Normalises the last sum."""

@@ -38,7 +38,7 @@ class InvertedResidual(ShortcutBlock):
                 l2=self.l2,
                 initializer=self.initializer,
             )
-        x = self._normalize(self._convolve(x, self.filters))
+        x = self._normalize(self._convolve_to_add(x))
         if reduction != "none" or channels != self.filters:
             return x
         return self._add(x, shortcut)

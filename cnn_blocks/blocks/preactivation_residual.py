@@ -18,11 +18,8 @@ class PreactivationResidual(ShortcutBlock):
 
     def __call__(self, x: Any, *, reduction: Reduction = "none") -> Any:
         """Maps (N, H, W, C) to (N, H', W', filters)."""
-        branch = (
-            Convolution(self.filters, self.kernel_size, reduction),
-            Convolution(self.filters, self.kernel_size),
-        )
-        return self._activate_first(x, branch, reduction=reduction)
+        inner = (Convolution(self.filters, self.kernel_size, reduction),)
+        return self._activate_first(x, inner, last_kernel=self.kernel_size, reduction=reduction)
 
     def finish(self, x: Any) -> Any:
         """Normalises and activates the last sum."""

@@ -17,8 +17,5 @@ class Residual(ShortcutBlock):
 
     def __call__(self, x: Any, *, reduction: Reduction = "none") -> Any:
         """Maps (N, H, W, C) to (N, H', W', filters)."""
-        branch = (
-            Convolution(self.filters, self.kernel_size, reduction),
-            Convolution(self.filters, self.kernel_size),
-        )
-        return self._activate_last(x, branch, reduction=reduction)
+        inner = (Convolution(self.filters, self.kernel_size, reduction),)
+        return self._activate_last(x, inner, last_kernel=self.kernel_size, reduction=reduction)
