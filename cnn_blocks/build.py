@@ -110,7 +110,7 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
             raise
         raise InfeasibleError(
             f"A network must keep at least one pixel through all its layers; for "
-            f"{'x'.join(map(str, x.shape[1:3]))} pixels this one cannot be built: "
+            f"{x.shape[1]}x{x.shape[2]} images this one cannot be built: "
             f"{_reason(error)} Use fewer reductions, a smaller kernel or larger images."
         ) from error
     probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
