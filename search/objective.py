@@ -32,6 +32,7 @@ from studies.study import StudySpec
 
 if TYPE_CHECKING:
     from search.data import Split
+    from search.features import FeatureSource
 
 _TRACEBACK_CHARACTERS = 2000
 # After so long, start-up no longer distorts how fast a training seems to be.
@@ -77,6 +78,7 @@ class TrialContext:
     interruption: Interruption = field(default_factory=Interruption)
     stop_reason: Callable[[], str | None] = lambda: None
     most_trial_seconds: Callable[[], float | None] = lambda: None
+    features: "FeatureSource | None" = None
 
 
 class _StopTrialError(Exception):
@@ -168,6 +170,7 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         precision=context.precision,
         xla=context.xla,
         clock=context.clock,
+        features=context.features,
         on_progress=reporter.progress,
     )
     with context.clock.measure("storage"):
