@@ -75,15 +75,15 @@ class FeatureCache:
         """
         folder = self.directory / key
         try:
-            entry = self._read(folder)
+            entry = self.open(key)
             if entry is not None:
                 return entry
             self.directory.mkdir(parents=True, exist_ok=True)
             with (self.directory / "lock").open("wb") as file, _locked(file, waiting):
-                entry = self._read(folder)
+                entry = self.open(key)
                 if entry is None:
                     self._make(folder, compute())
-                    entry = self._read(folder)
+                    entry = self.open(key)
         except OSError as error:
             raise FeaturesUnavailableError(
                 f"the cache {self.directory} cannot be used: {error}"
@@ -97,7 +97,9 @@ class FeatureCache:
         with contextlib.suppress(OSError):
             os.utime(self.directory / key / _DESCRIPTION)
 
-    def _read(self, folder: Path) -> Entry | None:
+    def open(self, key: str) -> Entry | None:
+        """Returns an entry; None where it is missing or damaged."""
+        folder = self.directory / key
         try:
             description = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
             if spot_digest(folder / _FEATURES) != description["digest"]:
@@ -107,7 +109,7 @@ class FeatureCache:
             entry = Entry(features.reshape(description["shape"]), int(description["parameters"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        self.touch(folder.name)
+        self.touch(key)
         return entry
 
     def _make(self, folder: Path, computation: Computation) -> None:

@@ -36,6 +36,7 @@ View: TypeAlias = Literal["plain", "mirrored"]
 # A change of what an entry holds, or of how a backbone is run, needs another number.
 _FORMAT = 1
 _BATCHES_AT_ONCE = 16
+_MAPS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +118,17 @@ class FeatureSource:
         self._opened: dict[str, Entry] = {}
         self._unavailable: set[str] = set()
 
+    def suits(self, candidate: Candidate) -> bool:
+        """Returns whether features can stand for all that the candidate's head sees in training.
+
+        Its backbone must be frozen, and its augmentation come to a few views.
+        """
+        return bool(
+            self._cache.limit
+            and candidate.model.backbone.frozen
+            and views(candidate.training.augmentation) is not None
+        )
+
     def find(
         self,
         candidate: Candidate,
@@ -129,11 +141,10 @@ class FeatureSource:
     ) -> HeadData | None:
         """Returns what the candidate's head can be trained on; None where images are needed.
 
-        Images are needed where the backbone learns, where augmentation has no few views, and where
-        the features cannot be kept, which is said once.
+        That is where features do not suit, and where they cannot be kept, which is said once.
         """
         wanted = views(candidate.training.augmentation)
-        if not candidate.model.backbone.frozen or wanted is None or not self._cache.limit:
+        if not self.suits(candidate) or wanted is None:
             return None
         rows = [self._find_rows(share) for share in (train, validation) if share is not None]
         if any(found is None for found in rows):
@@ -170,7 +181,7 @@ class FeatureSource:
         return rows.astype(np.int64, copy=False)
 
     def _fetch(self, model: ModelConfig, spec: InputSpec, seed: int, view: View) -> Entry | None:
-        key = self._key(model, spec, seed, view)
+        key = self._key(model, spec, seed, view, pooled=model.head.pooled_only)
         if key in self._unavailable:
             return None
         if key in self._opened:
@@ -190,7 +201,9 @@ class FeatureSource:
         self._opened[key] = entry
         return entry
 
-    def _key(self, model: ModelConfig, spec: InputSpec, seed: int, view: View) -> str:
+    def _key(
+        self, model: ModelConfig, spec: InputSpec, seed: int, view: View, *, pooled: bool
+    ) -> str:
         import keras
 
         backbone = model.backbone
@@ -207,7 +220,7 @@ class FeatureSource:
             model.preprocessing,
             [spec.channel_mean, spec.channel_deviation] if standardized else None,
             model.input_size,
-            "pooled" if model.head.pooled_only else "maps",
+            "pooled" if pooled else "maps",
             self._fingerprint,
             self._rows_digest,
             view,
@@ -217,6 +230,12 @@ class FeatureSource:
     def _computation(
         self, model: ModelConfig, spec: InputSpec, seed: int, view: View
     ) -> Computation:
+        maps = None
+        if model.head.pooled_only:
+            maps = self._cache.open(self._key(model, spec, seed, view, pooled=False))
+        if maps is not None:
+            shape = (len(self._rows), 2 * maps.features.shape[-1])
+            return Computation(shape, maps.parameters, self._pooled(maps.features))
         network = build_features(model, spec, seed=seed)
         computation = Computation(
             shape=(len(self._rows), *network.output_shape[1:]),
@@ -239,6 +258,12 @@ class FeatureSource:
             if view == "mirrored":
                 images = images[:, :, ::-1]
             yield _as_float16(network.predict(images, batch_size=size, verbose=0))
+
+    def _pooled(self, maps: Features) -> Iterator[Features]:
+        for start in range(0, len(maps), _MAPS_AT_ONCE):
+            self._check()
+            part = maps[start : start + _MAPS_AT_ONCE].astype(np.float32)
+            yield _as_float16(np.concatenate([part.mean(axis=(1, 2)), part.max(axis=(1, 2))], 1))
 
 
 def _as_float16(exact: npt.NDArray[np.float32]) -> Features:

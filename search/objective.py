@@ -155,7 +155,8 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         return _repeat(trial, earlier)
     with context.clock.measure("compiling"):
         shape = describe_model(candidate.model, context.split.spec)
-    _check_memory(trial, shape, candidate)
+    on_features = context.features is not None and context.features.suits(candidate)
+    _check_memory(trial, shape, candidate, on_features)
     feasibility.require_parameters(shape.parameters, context.spec.most_parameters)
     reporter = _Reporter(trial, candidate, context)
     result = fit(
@@ -301,8 +302,10 @@ def _repeat(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
     return earlier.value
 
 
-def _check_memory(trial: optuna.Trial, shape: ModelShape, candidate: Candidate) -> None:
-    needed = feasibility.estimate_memory(shape, candidate.training)
+def _check_memory(
+    trial: optuna.Trial, shape: ModelShape, candidate: Candidate, on_features: bool
+) -> None:
+    needed = feasibility.estimate_memory(shape, candidate.training, on_features=on_features)
     trial.set_user_attr(TrialAttribute.PARAMETERS, shape.parameters)
     trial.set_user_attr(TrialAttribute.MEMORY_MIB, round(needed / feasibility.MEBIBYTE))
     feasibility.require_memory(needed)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import assign_head_weights, assign_weights, build_head, build_model
 from cnn_blocks.config import InputSpec
 from search import runtime
@@ -144,9 +145,12 @@ def fit(
     steps_timed = 0
     for number in range(first_phase, len(phases)):
         phase = phases[number]
+        settings = phase.candidate.training
         head = found if number == 0 else None
         with clock.measure("compiling"):
             if head is not None:
+                # Augmented images are among the features already.
+                settings = settings.model_copy(update={"augmentation": Augmentation()})
                 network = build_head(
                     phase.candidate.model, spec, head.shape, seed=seed, dtype_policy=policy
                 )
@@ -161,13 +165,9 @@ def fit(
             if weights is not None:
                 assign_weights(network, weights)
             set_batch_normalization_momentum(network, steps)
-            trainer = TrainingNetwork(
-                network, phase.candidate.training, _class_weights(candidate, train, spec)
-            )
+            trainer = TrainingNetwork(network, settings, _class_weights(candidate, train, spec))
             trainer.compile(
-                optimizer=make_optimizer(
-                    phase.candidate.training, steps * phase.candidate.training.epochs
-                ),
+                optimizer=make_optimizer(settings, steps * settings.epochs),
                 jit_compile=runtime.jit_compile(xla),
             )
             trainer.optimizer.build(trainer.trainable_variables)

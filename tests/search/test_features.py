@@ -180,6 +180,22 @@ def test_a_backbone_is_evaluated_once_for_all_heads_and_studies(
     assert evaluated == [images, images]
 
 
+def test_maps_are_pooled_without_the_backbone(
+    candidate: Make, digits: Split, source: FeatureSource, tmp_path: Path, evaluated: list[int]
+) -> None:
+    _find(source, candidate(HEADS["flatten"]), digits)
+    pooled = _find(source, candidate(), digits)
+    directly = _find(FeatureSource(digits, cache_directory=tmp_path / "b"), candidate(), digits)
+
+    assert pooled is not None
+    assert directly is not None
+    assert len(evaluated) == 2  # the maps, and the other cache's
+    np.testing.assert_allclose(
+        *(found.train.gather(np.arange(50))[0] for found in (pooled, directly)), rtol=2e-3
+    )
+    assert pooled.parameters == directly.parameters
+
+
 @pytest.mark.parametrize("weights", ["file", "none"])
 @pytest.mark.parametrize("head", HEADS)
 def test_the_result_is_one_network_that_predicts_what_its_head_did(
