@@ -146,8 +146,9 @@ class FeatureSource:
         wanted = views(candidate.training.augmentation)
         if not self.suits(candidate) or wanted is None:
             return None
-        rows = [self._find_rows(share) for share in (train, validation) if share is not None]
-        if any(found is None for found in rows):
+        trained = self._find_rows(train)
+        validated = None if validation is None else self._find_rows(validation)
+        if trained is None or (validated is None and validation is not None):
             return None
         with clock.measure("features"):
             entries = []
@@ -157,15 +158,10 @@ class FeatureSource:
                     return None
                 entries.append(entry)
         arrays = tuple(entry.features for entry in entries)
-
-        def share(number: int, arrays: tuple[Features, ...]) -> FeatureShare:
-            found = rows[number]
-            assert found is not None
-            return FeatureShare(arrays, self._labels, found)
-
+        labels = self._labels
         return HeadData(
-            train=share(0, arrays),
-            validation=None if validation is None else share(1, arrays[:1]),
+            train=FeatureShare(arrays, labels, trained),
+            validation=None if validated is None else FeatureShare(arrays[:1], labels, validated),
             shape=arrays[0].shape[1:],
             parameters=entries[0].parameters,
         )
