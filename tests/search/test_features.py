@@ -190,8 +190,9 @@ def test_maps_are_pooled_without_the_backbone(
     assert pooled is not None
     assert directly is not None
     assert len(evaluated) == 2  # the maps, and the other cache's
+    first = np.arange(50)
     np.testing.assert_allclose(
-        *(found.train.gather(np.arange(50))[0] for found in (pooled, directly)), rtol=2e-3
+        pooled.train.gather(first)[0], directly.train.gather(first)[0], rtol=2e-3
     )
     assert pooled.parameters == directly.parameters
 
@@ -401,7 +402,7 @@ def test_the_first_phase_of_fine_tuning_trains_on_features(
 ) -> None:
     made = candidate(
         HEADS["average_max"],
-        backbone={"weights": weights, "trainable": "all"},
+        backbone={"weights": weights, "trainable": 1},
         epochs=4,
         fine_tuning={"head_share": 0.5, "learning_rate": 1e-6},
     )
