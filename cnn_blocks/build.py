@@ -1,10 +1,12 @@
 """The only assembler: a configuration and the data's specification become a Keras model."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from cnn_blocks.config import Classifier, InputSpec, ModelConfig
 from cnn_blocks.errors import InfeasibleError, UserError
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 class ModelShape:
     """What a network would hold, known from shapes alone.
 
-    `activations` counts the elements that all layers put out for one image;
+    `activations` counts the elements that all layers put out for one image, and
+    `frozen_activations` those among them in front of all that trains, which training need not
+    keep; `largest_activation` is what the widest layer puts out (0: unknown).
     `feature_map` is the head's input (height, width, channels), the logits' shape where the
     backbone brings its own head.
     """
@@ -27,6 +31,8 @@ class ModelShape:
     trainable_parameters: int
     activations: int
     feature_map: tuple[int, ...]
+    frozen_activations: int = 0
+    largest_activation: int = 0
 
 
 def build_model(
@@ -35,19 +41,97 @@ def build_model(
     *,
     seed: int | None = None,
     dtype_policy: str = "float32",
+    pretrained: bool = True,
 ) -> "keras.Model":
     """Builds the inference model: uint8 RGB (N, H, W, 3) in, class probabilities (N, C) out.
 
     The layer "logits" (N, C) stands before the softmax; preprocessing, logits and softmax are
-    float32 under every dtype policy. `seed` makes the initial weights repeatable.
-    Raises InfeasibleError when the graph cannot be built, as when pooling leaves no pixel.
+    float32 under every dtype policy. `seed` makes the initial weights repeatable; a pretrained
+    backbone has its own, unless `pretrained` is false because others will follow
+    (`assign_weights`).
+    Raises InfeasibleError when the graph cannot be built, as when pooling leaves no pixel, and
+    UserError when pretrained weights cannot be had.
     """
     import keras
 
     if seed is not None:
         keras.utils.set_random_seed(seed)
     with _policy(dtype_policy):
-        return _assemble(config, spec)[0]
+        model = _assemble(config, spec)[0]
+        if pretrained:
+            config.backbone.load_weights(model)
+    return model
+
+
+def assign_weights(model: "keras.Layer", weights: Sequence[npt.NDArray[Any]]) -> None:
+    """Gives a model, or a layer, the weights that `get_weights` returned from an equal one."""
+    model.set_weights(weights)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):
+            # Normalization computes with constants that it makes from its weights.
+            layer.finalize_state()
+
+
+def build_features(
+    config: ModelConfig, spec: InputSpec, *, seed: int | None = None
+) -> "keras.Model":
+    """Builds what stands in front of the head, in float32: uint8 RGB in, the head's features out.
+
+    They are each channel's mean and, behind it, its maximum (N, 2 C) where the head reads nothing
+    else, otherwise the feature map (N, H, W, C). With the same seed, weights are `build_model`'s.
+    """
+    import keras
+    from keras import layers
+
+    assert config.head is not None
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    with _policy("float32"):
+        images, x = _preprocess(config, spec)
+        with _explained(x):
+            features = config.backbone(x)
+            _require_pixels(features.shape)
+        if config.head.pooled_only:
+            features = layers.Concatenate()(
+                [layers.GlobalAveragePooling2D()(features), layers.GlobalMaxPooling2D()(features)]
+            )
+        model = keras.Model(images, features, name="features")
+        config.backbone.load_weights(model)
+    return model
+
+
+def build_head(
+    config: ModelConfig,
+    spec: InputSpec,
+    features: tuple[int, ...],
+    *,
+    seed: int | None = None,
+    dtype_policy: str = "float32",
+) -> "keras.Model":
+    """Builds the part of a network behind its backbone, to be trained on its features.
+
+    Takes an image's features, of the shape that `build_features` puts out, to class probabilities.
+    Its weights are the last ones of the whole network's (`assign_head_weights`).
+    """
+    import keras
+
+    assert config.head is not None
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    with _policy(dtype_policy):
+        x = keras.Input(features, name="features")
+        if config.head.pooled_only:
+            channels = features[0] // 2
+            described = config.head.from_pooled(x[:, :channels], x[:, channels:])
+        else:
+            described = config.head(x)
+        return keras.Model(x, _probabilities(described, spec), name="head")
+
+
+def assign_head_weights(model: "keras.Model", weights: Sequence[npt.NDArray[Any]]) -> None:
+    """Gives a whole network the weights of a head that was built and trained alone."""
+    kept = model.get_weights()[: -len(weights)]
+    assign_weights(model, [*kept, *weights])
 
 
 def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
@@ -57,16 +141,40 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
     """
     with without_values():
         model, feature_map = _assemble(config, spec)
+    activations = _activations(model)
     return ModelShape(
         parameters=sum(_elements(weight.shape) for weight in model.weights),
         trainable_parameters=sum(_elements(weight.shape) for weight in model.trainable_weights),
-        activations=sum(
-            _elements(output.shape[1:])
-            for operation in _operations(model)
-            for output in _outputs(operation)
-        ),
+        activations=sum(elements for elements, _ in activations),
+        frozen_activations=sum(elements for elements, trained in activations if not trained),
+        largest_activation=max(elements for elements, _ in activations),
         feature_map=feature_map,
     )
+
+
+def _activations(model: "keras.Model") -> list[tuple[int, bool]]:
+    """Returns, by output of a layer, its elements and whether anything up to it trains."""
+    import keras
+
+    trained: dict[int, bool] = {}
+    found = []
+
+    def visit(network: Any) -> None:
+        for operation in network.operations:
+            inputs = keras.tree.flatten(operation.input)
+            trains = any(trained.get(id(tensor), False) for tensor in inputs)
+            nested = hasattr(operation, "operations")
+            if nested:  # a network as a layer: its own layers are what puts something out
+                trained.update((id(tensor), trains) for tensor in operation.inputs)
+                visit(operation)
+            trains = trains or bool(getattr(operation, "trainable_weights", ()))
+            for output in keras.tree.flatten(operation.output):
+                trained[id(output)] = trains
+                if not nested:
+                    found.append((_elements(output.shape[1:]), trains))
+
+    visit(model)
+    return found
 
 
 @contextmanager
@@ -85,8 +193,30 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
     import keras
     from keras import layers
 
+    images, x = _preprocess(config, spec)
+    with _explained(x):
+        if isinstance(config.backbone, Classifier):
+            features = config.backbone.logits(x, classes=spec.classes)
+            logits = layers.Activation("linear", dtype="float32", name="logits")(features)
+            probabilities = _softmax(logits)
+        else:
+            assert config.head is not None
+            features = config.backbone(x)
+            _require_pixels(features.shape)
+            probabilities = _probabilities(config.head(features), spec)
+    return keras.Model(images, probabilities, name="cnn"), tuple(features.shape[1:])
+
+
+def _preprocess(config: ModelConfig, spec: InputSpec) -> tuple[Any, Any]:
+    import keras
+    from keras import layers
+
     images = keras.Input(spec.image_shape, dtype="uint8", name="images")
-    x = layers.Rescaling(1 / 255, dtype="float32", name="scale")(images)
+    scale = 1.0 if config.preprocessing == "none" else 1 / 255
+    x = layers.Rescaling(scale, dtype="float32", name="scale")(images)
+    if config.input_size is not None:
+        size = config.input_size
+        x = layers.Resizing(size, size, dtype="float32", name="resize")(x)
     if config.preprocessing == "standardize":
         x = layers.Normalization(
             mean=spec.channel_mean,
@@ -94,26 +224,34 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
             dtype="float32",
             name="standardize",
         )(x)
+    return images, x
+
+
+def _probabilities(features: Any, spec: InputSpec) -> Any:
+    from keras import layers
+
+    return _softmax(layers.Dense(spec.classes, dtype="float32", name="logits")(features))
+
+
+def _softmax(logits: Any) -> Any:
+    from keras import layers
+
+    return layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
+
+
+@contextmanager
+def _explained(x: Any) -> Iterator[None]:
+    """Says of an image of x's size that it is too small, where Keras only says what failed."""
     try:
-        if isinstance(config.backbone, Classifier):
-            features = config.backbone.logits(x, classes=spec.classes)
-            logits = layers.Activation("linear", dtype="float32", name="logits")(features)
-        else:
-            assert config.head is not None
-            features = config.backbone(x)
-            _require_pixels(features.shape)
-            dense = layers.Dense(spec.classes, dtype="float32", name="logits")
-            logits = dense(config.head(features))
+        yield
     except (ValueError, ZeroDivisionError) as error:
         if isinstance(error, UserError):
             raise
         raise InfeasibleError(
             f"A network must keep at least one pixel through all its layers; for "
-            f"{spec.image_shape[0]}x{spec.image_shape[1]} images this one cannot be built: "
+            f"{x.shape[1]}x{x.shape[2]} images this one cannot be built: "
             f"{_reason(error)} Use fewer reductions, a smaller kernel or larger images."
         ) from error
-    probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
-    return keras.Model(images, probabilities, name="cnn"), tuple(features.shape[1:])
 
 
 def _require_pixels(shape: tuple[int | None, ...]) -> None:
@@ -130,20 +268,6 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     return lines[0] if lines else type(error).__name__
-
-
-def _operations(model: Any) -> Iterator[Any]:
-    """Yields the operations of a network, those inside of nested networks in their place."""
-    for operation in model.operations:
-        if hasattr(operation, "operations"):
-            yield from _operations(operation)
-        else:
-            yield operation
-
-
-def _outputs(operation: Any) -> list[Any]:
-    outputs = operation.output
-    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 def _elements(shape: tuple[int | None, ...]) -> int:

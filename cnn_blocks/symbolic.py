@@ -1,5 +1,6 @@
 """Networks made for their shapes alone."""
 
+import collections
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,3 +22,16 @@ def without_values() -> Iterator[None]:
             yield
     finally:
         global_state.set_global_attribute("uninitialized_variables", pending)
+
+
+@contextmanager
+def names_from_the_start() -> Iterator[None]:
+    """Lets the same code name its layers the same, whatever was named before."""
+    from keras.src.backend.common import global_state
+
+    before = global_state.get_global_attribute("object_name_uids")
+    global_state.set_global_attribute("object_name_uids", collections.defaultdict(int))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("object_name_uids", before)

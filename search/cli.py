@@ -10,7 +10,7 @@ import typer
 
 from cnn_blocks.errors import UserError
 from search.errors import SearchFailure
-from search.options import parse_duration, parse_image_size, parse_share
+from search.options import parse_bytes, parse_duration, parse_image_size, parse_share
 
 if TYPE_CHECKING:
     from search.progress import Progress
@@ -33,7 +33,7 @@ app = typer.Typer(
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
-Kind = Literal["studies", "spaces", "blocks", "heads", "data"]
+Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "data"]
 
 # Options that several commands share.
 DATA_HELP = "A named data set, a folder of images or an .npz file; `list data` shows them."
@@ -64,6 +64,14 @@ PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="Training precision; auto chooses by device.")
 ]
 XlaOption = Annotated[Xla, typer.Option("--xla", help="Compile with XLA; auto chooses by device.")]
+CacheLimitOption = Annotated[
+    str,
+    typer.Option(
+        "--cache-limit",
+        metavar="<size>",
+        help="Disk for frozen backbones' features, such as 20G; 0 keeps none.",
+    ),
+]
 RunsDirectoryOption = Annotated[
     Path, typer.Option("--runs-directory", metavar="<folder>", help="Where results are written.")
 ]
@@ -77,6 +85,7 @@ RunsDirectoryOption = Annotated[
       {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
       {PROGRAM} run --study full_cnn --data path/to/images --dry-run
       {PROGRAM} run --hypermodel keras_tuner.applications.HyperResNet --data cifar10
+      {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
 
     Ctrl-C stops in order; the same command goes on from there."""
 )
@@ -93,6 +102,14 @@ def run(
         ),
     ] = None,
     data: DataOption = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="<name or file>",
+            help="For a transfer study: a network of keras.applications, or a .keras file; "
+            "`NAME=none` for random weights. Several are searched.",
+        ),
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option(min=1, metavar="<number>", help="Trials in total.  [default: the study's]"),
@@ -127,6 +144,7 @@ def run(
     max_bad_files: MaxBadFilesOption = "1%",
     precision: PrecisionOption = "auto",
     xla: XlaOption = "auto",
+    cache_limit: CacheLimitOption = "20G",
     runs_directory: RunsDirectoryOption = Path("runs"),
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be searched, and stop.")
@@ -137,8 +155,9 @@ def run(
     retrain_budget_seconds = _duration(retrain_budget, "--retrain-budget")
     size = _image_size(image_size)
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
+    cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
 
-    searched = _searched(study, hypermodel)
+    searched = _searched(study, hypermodel).with_backbones(backbone or [])
 
     from search import pipeline
     from search.storage import DEFAULT_STORAGE
@@ -178,6 +197,7 @@ def run(
             max_bad_files=bad_files,
             precision=precision,
             xla=xla,
+            cache_limit=cache_bytes,
             progress=progress,
         )
     typer.echo(result.summary())
@@ -195,7 +215,7 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Lists studies, spaces, blocks, heads or data, one line each."""
+    """Lists studies, spaces, blocks, heads, backbones or data, one line each."""
     from search.listing import as_json, as_lines, entries
 
     found = entries(kind)
@@ -253,12 +273,14 @@ def retrain(
     max_bad_files: MaxBadFilesOption = "1%",
     precision: PrecisionOption = "auto",
     xla: XlaOption = "auto",
+    cache_limit: CacheLimitOption = "20G",
     runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
     """Trains, evaluates and exports a configuration; needs no study database."""
     budget_seconds = _duration(budget, "--budget")
     size = _image_size(image_size)
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
+    cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
 
     from search.retrain import retrain_from_configuration
 
@@ -274,6 +296,7 @@ def retrain(
             max_bad_files=bad_files,
             precision=precision,
             xla=xla,
+            cache_limit=cache_bytes,
             progress=progress,
         )
     typer.echo(output.summary())

@@ -32,6 +32,7 @@ from studies.study import StudySpec
 
 if TYPE_CHECKING:
     from search.data import Split
+    from search.features import FeatureSource
 
 _TRACEBACK_CHARACTERS = 2000
 # After so long, start-up no longer distorts how fast a training seems to be.
@@ -77,6 +78,7 @@ class TrialContext:
     interruption: Interruption = field(default_factory=Interruption)
     stop_reason: Callable[[], str | None] = lambda: None
     most_trial_seconds: Callable[[], float | None] = lambda: None
+    features: "FeatureSource | None" = None
 
 
 class _StopTrialError(Exception):
@@ -153,7 +155,9 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         return _repeat(trial, earlier)
     with context.clock.measure("compiling"):
         shape = describe_model(candidate.model, context.split.spec)
-    _check_memory(trial, shape, candidate)
+    on_features = context.features is not None and context.features.suits(candidate)
+    _check_memory(trial, shape, candidate, on_features)
+    feasibility.require_parameters(shape.parameters, context.spec.most_parameters)
     reporter = _Reporter(trial, candidate, context)
     result = fit(
         candidate,
@@ -167,6 +171,7 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         precision=context.precision,
         xla=context.xla,
         clock=context.clock,
+        features=context.features,
         on_progress=reporter.progress,
     )
     with context.clock.measure("storage"):
@@ -190,6 +195,7 @@ class _Reporter:
         self._trial = trial
         self._context = context
         self._last_step = candidate.training.epochs * context.spec.reports_per_epoch
+        self._head_steps = candidate.training.head_epochs * context.spec.reports_per_epoch
         self._paced_from: tuple[float, float] | None = None
         self._pace_is_known = False
         self._reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
@@ -227,14 +233,18 @@ class _Reporter:
             return
         self._reported.add(step)
         value = float(report.metrics[f"val_{self._context.metric}"])
+        # While the head trains alone a value says little about the whole: pruners never see it, so
+        # that none compares it with another trial's fine-tuning.
+        comparable = step > self._head_steps
         with self._context.clock.measure("storage"):
-            self._trial.report(value, step)
+            if comparable:
+                self._trial.report(value, step)
             self._trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, round(report.epoch, 3))
         self._context.interruption.check()
         if step >= self._last_step:
             return  # All epochs are paid for: the value is worth more than pruning.
         with self._context.clock.measure("storage"):
-            if self._trial.should_prune():
+            if comparable and self._trial.should_prune():
                 raise _StopTrialError(self._pruning_reason(report.epoch, step, value))
         reason = self._context.stop_reason()
         if reason is not None:
@@ -292,8 +302,10 @@ def _repeat(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
     return earlier.value
 
 
-def _check_memory(trial: optuna.Trial, shape: ModelShape, candidate: Candidate) -> None:
-    needed = feasibility.estimate_memory(shape, candidate.training)
+def _check_memory(
+    trial: optuna.Trial, shape: ModelShape, candidate: Candidate, on_features: bool
+) -> None:
+    needed = feasibility.estimate_memory(shape, candidate.training, on_features=on_features)
     trial.set_user_attr(TrialAttribute.PARAMETERS, shape.parameters)
     trial.set_user_attr(TrialAttribute.MEMORY_MIB, round(needed / feasibility.MEBIBYTE))
     feasibility.require_memory(needed)

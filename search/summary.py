@@ -13,6 +13,7 @@ _ACTIVITY_WORDS = {
     "training": "training steps",
     "compiling": "tracing and compiling",
     "sampling": "suggestion",
+    "features": "backbone's features",
 }
 
 

@@ -14,7 +14,7 @@ from search import cli
 from search.errors import SearchFailure, SearchInterrupted
 
 COMMANDS = ("run", "list", "export", "retrain")
-KINDS = ("studies", "spaces", "blocks", "heads", "data")
+KINDS = ("studies", "spaces", "blocks", "heads", "backbones", "data")
 HEAVY = ("keras", "tensorflow", "sklearn", "matplotlib", "pandas", "jax", "torch", "tensorboard")
 
 
@@ -48,6 +48,9 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--study", "quickstrat"], "quickstart"),
         (["run", "--study", "no/such/study.py"], "no/such/study.py"),
         (["run", "--studdy", "quickstart"], "--study"),
+        (["run", "--study", "fine_tune", "--backbone", "mobilenetv2"], "'MobileNetV2'"),
+        (["run", "--study", "fine_tune", "--backbone", "no_such.keras"], "no_such.keras"),
+        (["run", "--study", "quickstart", "--backbone", "VGG16"], "transfer_head"),
         (["list", "nothing"], "'studies'"),
         (["walk"], "walk"),
         (["export", "--study", "quickstart"], "'--to'"),
@@ -188,7 +191,8 @@ def test_run_hands_every_option_over(
     line = (
         "run --study quickstart --data digits --trials 7 --budget 1h30m --storage sqlite:///a.db "
         "--study-name second --metric macro_f1 --seed 5 --retrain-epochs 9 --retrain-budget 90s "
-        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --runs-directory out"
+        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --cache-limit 2G "
+        "--runs-directory out"
     )
 
     assert cli.invoke(line.split()) == 0
@@ -211,6 +215,7 @@ def test_run_hands_every_option_over(
         "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
+        "cache_limit": 2 * 2**30,
         "runs_directory": Path("out"),
     }
 
