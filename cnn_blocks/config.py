@@ -107,10 +107,13 @@ class ModelConfig(Configuration):
 
     `preprocessing` happens inside the model, in float32: "scale" maps uint8 to [0, 1],
     "standardize" also subtracts the training images' channel mean and divides by their deviation.
+    `input_size` is the height and width in pixels that images are resized to inside the model,
+    batch by batch; None keeps theirs.
     """
 
     format_version: Literal[1] = 1
     preprocessing: Literal["scale", "standardize"] = "scale"
+    input_size: PositiveInt | None = None
     backbone: AnyBackbone
     head: AnyHead
 

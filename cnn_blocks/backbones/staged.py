@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from cnn_blocks.config import AnyBlock, Backbone, Configuration, Rate, Reduction
-from cnn_blocks.layers import pool
+from cnn_blocks.config import AnyBlock, Backbone, Configuration, Normalization, Rate, Reduction
+from cnn_blocks.layers import normalize, pool
 from cnn_blocks.registry import backbone
 
 
@@ -14,10 +14,13 @@ class Stage(Configuration):
 
     `reduction` halves height and width: inside the stage's first block (`place` "first"), or
     behind its last one ("last"; "stride" then strides the last block). Dropout follows the stage.
+    `normalization` stands behind the last block, in front of the pooling there, whatever the
+    blocks do inside.
     """
 
     block: AnyBlock
     depth: PositiveInt = 1
+    normalization: Normalization = "none"
     reduction: Reduction = "max"
     place: Literal["first", "last"] = "last"
     dropout: Rate = 0.0
@@ -33,6 +36,7 @@ class Stage(Configuration):
                 else index == self.depth - 1 and self.reduction == "stride"
             )
             x = self.block(x, reduction=self.reduction if inside else "none")
+        x = normalize(x, self.normalization)
         if self.place == "last":
             x = pool(x, self.reduction)
         return layers.Dropout(self.dropout)(x) if self.dropout else x
