@@ -68,6 +68,10 @@ class Block(Component):
         """Maps (N, H, W, C) to (N, H', W', filters)."""
         raise NotImplementedError
 
+    def finish(self, x: Any) -> Any:
+        """Adds what a network's last block still needs before the head; most need nothing."""
+        return x
+
 
 class Backbone(Component):
     """Everything between the preprocessed image and the head."""

@@ -14,7 +14,7 @@ from optuna.exceptions import ExperimentalWarning
 from cnn_blocks.errors import UserError
 from search.clock import Clock
 from search.configuration_file import BestConfiguration
-from search.errors import SearchInterrupted
+from search.errors import SearchFailure, SearchInterrupted
 from search.files import whole_file
 from search.fingerprint import identify, remember_or_refuse
 from search.interruption import Interruption
@@ -331,3 +331,8 @@ def _resumable(name: str) -> Iterator[None]:
             f"interrupted; everything finished so far is kept in {name!r}: the same command goes "
             f"on from there"
         ) from None
+    except optuna.exceptions.StorageInternalError as error:
+        raise SearchFailure(
+            f"The storage stopped working: {error.__cause__ or error}. Everything finished so far "
+            f"is kept in {name!r}: mend the storage, and the same command goes on from there."
+        ) from error

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Xla: TypeAlias = Literal["auto", "on", "off"]
 
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
@@ -23,7 +24,9 @@ def start_keras() -> None:
     import fails.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Without a GPU, TensorFlow's C++ error log holds only what its graph optimizer skipped (the
+    # remapper does for leaky_relu); with one it may hold why the GPU is not used.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _NVIDIA_DRIVER.exists() else "3")
     # Retracing advice means nothing in a search: every trial is another graph.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if "keras" in sys.modules:

@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 class ReseedingSampler(BaseSampler):
     """Reseeds a sampler before every trial from (study seed, trial number).
 
-    Several workers with one seed draw different candidates, and a resumed study draws what an
-    uninterrupted one would have drawn from the same history. Optuna's samplers keep their
-    randomness in `LazyRandomState`; a sampler that has its own is left as it is.
+    Several workers with one seed draw different candidates, and a trial's draw does not depend on
+    how many processes the study has seen. Optuna's samplers keep their randomness in
+    `LazyRandomState`; a sampler that has its own is left as it is.
     """
 
     def __init__(self, sampler: BaseSampler, *, seed: int) -> None:

@@ -81,7 +81,7 @@ def search(
         while _has_room(study, trials) and _has_time(study, budget, context):
             context.interruption.check()
             _run_next(study, context)
-        context.interruption.check()
+    context.interruption.check()
     context.progress.search_finished()
     if not _any_complete(study):
         raise SearchFailure(_explain_failure(study))

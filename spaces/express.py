@@ -220,7 +220,7 @@ def _is_number(value: Any) -> bool:
 def _words(wanted: Leaves, found: Leaves, path: str) -> str:
     name = _topic(path).removeprefix("model.").removeprefix("training.")
     if path in wanted and path in found:
-        return f"{name} {wanted[path]} (not {found[path]})"
+        return f"{name} {wanted[path]} (nearest {found[path]})"
     # A whole block or layer is missing or too many: its first field is enough.
     part = re.sub(r"(\.\d+)\..*", r"\1", name)
     return f"{part} ({'missing' if path in wanted else 'too many'})"

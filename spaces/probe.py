@@ -110,12 +110,13 @@ def space_fingerprint(space: Space) -> str:
     """Returns the SHA-256 of what a space does: its parameters and the candidates they make.
 
     It follows behaviour, so that a comment or a renamed variable changes nothing, and a changed
-    range or fixed value does.
+    range or fixed value does. Values at their defaults are left out: a configuration's new field
+    changes no space that does not use it.
     """
     behaviour = [
         [
             {name: distribution_to_json(known) for name, known in probe.distributions.items()},
-            json.loads(candidate.to_json()),
+            candidate.model_dump(mode="json", exclude_defaults=True),
         ]
         for probe, candidate in explore(space)
     ]

@@ -15,6 +15,7 @@ study = StudySpec(
     fixes="SGD under one-cycle, batches of 256, flips and crops padded by 4, label smoothing 0.1.",
     expected="TODO",
     trials=40,
+    budget_seconds=2400,
     epochs=4,
     retrain_epochs=40,
     start=(

@@ -2,7 +2,8 @@
 
     python -m search.run --study full_cnn --data cifar10
 
-Expect: TODO
+Expect: The first trial is the reference network as it stands: about 84% validation accuracy after 8
+epochs on CIFAR-10 (JPEG). This space wants a GPU, or a night.
 """
 
 from spaces.full_cnn import full_cnn
@@ -13,8 +14,9 @@ study = StudySpec(
     description="Architecture, regularisation, learning rate, batch size, augmentation together.",
     space=full_cnn,
     fixes="SGD under one-cycle.",
-    expected="TODO",
+    expected="The first trial: about 84% on validation images (8 epochs, CIFAR-10 JPEG).",
     trials=100,
+    budget_seconds=14400,
     epochs=8,
     retrain_epochs=60,
     start=(

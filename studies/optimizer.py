@@ -2,7 +2,8 @@
 
     python -m search.run --study optimizer --data cifar10
 
-Expect: TODO
+Expect: The first trial is the reference's SGD under one-cycle: about 79%
+validation accuracy after 4 epochs on CIFAR-10 (JPEG).
 """
 
 from spaces.optimizer import optimizer
@@ -13,8 +14,9 @@ study = StudySpec(
     description="Optimizer, learning rate, schedule, warm-up, batch size, decay, label smoothing.",
     space=optimizer,
     fixes="The reference network (1.16 million parameters), flips and padded crops.",
-    expected="TODO",
+    expected="The first trial: about 79% on validation images (4 epochs, CIFAR-10 JPEG).",
     trials=40,
+    budget_seconds=2400,
     epochs=4,
     retrain_epochs=40,
     start=(

@@ -129,7 +129,7 @@ def fit(
     stateful = _validation_driven(candidate) if validation is not None else []
     checkpoint, first_epoch, stopped = None, 0, False
     if checkpoint_directory is not None:
-        identity = _identity(candidate, seed, policy, len(train), reports_per_epoch)
+        identity = _identity(candidate, spec, seed, policy, len(train), reports_per_epoch)
         checkpoint = Checkpoint(checkpoint_directory, identity=identity)
         saved = checkpoint.read()
         if saved is not None:
@@ -219,8 +219,11 @@ def _class_weights(
     return (len(train) / (spec.classes * counts)).astype(np.float32)
 
 
-def _identity(candidate: Candidate, seed: int, policy: str, images: int, reports: int) -> str:
-    text = f"{candidate.to_json()} {seed} {policy} {images} {reports}"
+def _identity(
+    candidate: Candidate, spec: InputSpec, seed: int, policy: str, images: int, reports: int
+) -> str:
+    # The specification holds the training images' statistics: other data is another training.
+    text = f"{candidate.to_json()} {spec.model_dump_json()} {seed} {policy} {images} {reports}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,8 +1,17 @@
 """Fixtures of the search's tests."""
 
 import pytest
+from optuna.pruners import MedianPruner
 
 from cnn_blocks import registry
+from cnn_blocks.blocks.plain import Plain
+from cnn_blocks.config import ModelConfig
+from cnn_blocks.heads.pooled import Pooled
+from search.data import Split, load_data, split_data
+from spaces.candidate import Candidate, TrainingConfig
+from spaces.stages import staged
+from spaces.suggest import Trial
+from studies.study import StudySpec
 
 
 @pytest.fixture
@@ -11,3 +20,42 @@ def components_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     for role in registry.ROLES:
         known = registry.components(role)
         monkeypatch.setitem(registry._registered, role, dict(known))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Split:
+    """The digits, split as the studies of these tests split them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNN_SEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return split_data(load_data("digits"), seed=0)
+
+
+@pytest.fixture
+def tiny_study() -> StudySpec:
+    """Networks of one stage, which train in a second."""
+    return StudySpec(
+        name="tiny",
+        description="Filters and dropout of one stage.",
+        space=tiny_space,
+        data="digits",
+        trials=3,
+        epochs=2,
+        retrain_epochs=1,
+        pruner=lambda first_rung: MedianPruner(n_startup_trials=1),
+    )
+
+
+def tiny_space(trial: Trial) -> Candidate:
+    """Suggests filters and dropout."""
+    backbone = staged(
+        Plain(),
+        filters=[trial.suggest_int("filters", 2, 8)],
+        depth=1,
+        reduction="max",
+        place="first",
+        dropout=[trial.suggest_float("dropout", 0.0, 0.5)],
+    )
+    return Candidate(
+        model=ModelConfig(backbone=backbone, head=Pooled()),
+        training=TrainingConfig(batch_size=256, optimizer="adam"),
+    )

@@ -1,0 +1,113 @@
+"""optuna-dashboard in a real browser over a real study."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+import search
+from studies.study import StudySpec
+
+WAIT_SECONDS = 60
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium; skips where there is none."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no browser: chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        "--window-size=1600,2400",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(argument)
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield started
+    started.quit()
+
+
+@contextmanager
+def _dashboard(storage: str, folder: Path) -> Iterator[str]:
+    """Runs optuna-dashboard over a storage and gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = Path(sys.executable).with_name("optuna-dashboard")
+    with (folder / "dashboard.log").open("wb") as log:
+        process = subprocess.Popen(
+            [command, storage, "--host", "127.0.0.1", "--port", str(port)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _await_port(port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=WAIT_SECONDS)
+
+
+def _await_port(port: int) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _text_with(browser: webdriver.Chrome, expected: str) -> str:
+    """Waits until the page shows a text and returns all of its text."""
+
+    def shown(driver: webdriver.Chrome) -> str | None:
+        text = driver.find_element(By.TAG_NAME, "body").text
+        return text if expected in text else None
+
+    return str(WebDriverWait(browser, WAIT_SECONDS).until(shown))
+
+
+def test_the_dashboard_shows_what_a_person_wants_to_know(
+    browser: webdriver.Chrome,
+    tiny_study: StudySpec,
+    tmp_path: Path,
+) -> None:
+    storage = f"sqlite:///{tmp_path / 'studies.db'}"
+    result = search.run_study(
+        tiny_study, storage=storage, trials=2, runs_directory=tmp_path / "runs"
+    )
+    trial, study_id = result.study.trials[0], result.study._study_id
+    with _dashboard(storage, tmp_path) as address:
+        browser.get(f"{address}/dashboard/studies/{study_id}")
+        page = _text_with(browser, "validation accuracy")
+        assert "tiny" in page
+        browser.get(f"{address}/dashboard/studies/{study_id}/trials?numbers=0")
+        page = _text_with(browser, "images_per_second")
+    for parameter in trial.params:
+        assert parameter in page
+    for attribute in ("summary", "parameters", "seconds", "epochs_trained", "outcome"):
+        assert attribute in page
+    assert trial.user_attrs["summary"] in page
+    assert str(trial.user_attrs["parameters"]) in page.replace(",", "")

@@ -1,0 +1,39 @@
+"""What a dry run says."""
+
+from pathlib import Path
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search.dry_run import describe_distribution, dry_run
+from studies.study import StudySpec
+
+
+def test_names_the_space_its_extremes_and_the_time(
+    tiny_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    answer = dry_run(tiny_study, trials=4)
+
+    assert list(answer.parameters) == ["filters", "dropout"]
+    # 3x3 convolution of 3 channels, batch normalisation, ten classes.
+    assert answer.smallest.parameters == 27 * 2 + 4 * 2 + 10 * (2 + 1)
+    assert answer.largest.parameters == 27 * 8 + 4 * 8 + 10 * (8 + 1)
+    assert answer.seconds_per_epoch is not None and answer.seconds_per_epoch > 0
+    assert answer.search_seconds == pytest.approx(4 * 2 * answer.seconds_per_epoch)
+    assert "filters  2 to 8" in str(answer)
+    assert "search: 4 trials of 2 epochs on 1,259 images" in str(answer)
+    assert not (tmp_path / "runs").exists()
+
+    bounded = dry_run(tiny_study, budget_seconds=0.01)
+    assert bounded.search_seconds == 0.01
+
+
+def test_ranges_are_described_in_words() -> None:
+    assert describe_distribution(IntDistribution(8, 32, step=8)) == "8 to 32, in steps of 8"
+    assert describe_distribution(FloatDistribution(1e-4, 0.1, log=True)) == (
+        "0.0001 to 0.1, logarithmic"
+    )
+    assert describe_distribution(CategoricalDistribution(["max", "average"])) == "max, average"

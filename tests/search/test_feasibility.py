@@ -1,0 +1,124 @@
+"""Memory estimated from shapes, and what is free."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cnn_blocks.build import ModelShape
+from cnn_blocks.errors import InfeasibleError
+from search.feasibility import (
+    MEBIBYTE,
+    _cgroup_memory,
+    estimate_memory,
+    free_memory,
+    require_memory,
+)
+from spaces.candidate import TrainingConfig
+
+SMALL = ModelShape(
+    parameters=10_000, trainable_parameters=10_000, activations=50_000, feature_map=(4, 4, 8)
+)
+
+
+def test_weights_and_activations_both_count() -> None:
+    hostile = ModelShape(
+        parameters=10**9, trainable_parameters=10**9, activations=50_000, feature_map=(4, 4, 8)
+    )
+    small = estimate_memory(SMALL, TrainingConfig(batch_size=128))
+
+    assert small < 300 * MEBIBYTE
+    assert estimate_memory(hostile, TrainingConfig(batch_size=128)) > 16 * 10**9
+    assert estimate_memory(SMALL, TrainingConfig(batch_size=65_536)) > 20 * 10**9
+
+
+def test_more_than_what_is_free_is_infeasible() -> None:
+    require_memory(100 * MEBIBYTE, available=1000 * MEBIBYTE)
+
+    with pytest.raises(InfeasibleError, match="950 MiB of 900 MiB") as raised:
+        require_memory(950 * MEBIBYTE, available=1000 * MEBIBYTE)
+
+    assert raised.value.constraint == "memory"
+
+
+def test_free_memory_is_less_than_what_the_machine_has() -> None:
+    assert 0 < free_memory() <= psutil.virtual_memory().total
+
+
+def test_a_control_groups_limit_counts(tmp_path: Path) -> None:
+    second, first = tmp_path / "second", tmp_path / "first"
+    second.mkdir()
+    (second / "memory.max").write_text("1000000\n")
+    (second / "memory.current").write_text("700000\n")
+    (second / "memory.stat").write_text("anon 500000\ninactive_file 200000\n")
+    (first / "memory").mkdir(parents=True)
+    (first / "memory" / "memory.limit_in_bytes").write_text("2000000\n")
+    (first / "memory" / "memory.usage_in_bytes").write_text("500000\n")
+    (first / "memory" / "memory.stat").write_text("total_inactive_file 100000\n")
+
+    assert min(_cgroup_memory(second)) == 500_000
+    assert min(_cgroup_memory(first)) == 1_600_000
+
+
+def test_a_control_group_without_a_limit_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+
+    assert _cgroup_memory(tmp_path) == [psutil.virtual_memory().total]
+
+
+MEASURE = """
+import sys, threading, time
+import numpy as np, psutil
+from search.runtime import start_keras
+start_keras()
+from cnn_blocks.blocks.residual import Residual
+from cnn_blocks.build import describe_model
+from cnn_blocks.config import InputSpec, ModelConfig
+from cnn_blocks.heads.pooled import Pooled
+from search import feasibility
+from search.data import Share
+from search.training import fit
+from spaces.candidate import Candidate, TrainingConfig
+from spaces.stages import staged
+
+size, batch = int(sys.argv[1]), int(sys.argv[2])
+backbone = staged(
+    Residual(), filters=[32, 64], depth=1, reduction="max", place="last", dropout=[0.1] * 2
+)
+candidate = Candidate(
+    model=ModelConfig(backbone=backbone, head=Pooled()),
+    training=TrainingConfig(epochs=1, batch_size=batch),
+)
+def share(images):
+    pixels = np.zeros((images, size, size, 3), dtype=np.uint8)
+    return Share(images=pixels, labels=np.arange(images) % 2, indices=np.arange(images))
+spec = InputSpec(image_shape=(size, size, 3), class_names=("a", "b"))
+process = psutil.Process()
+before = peak = process.memory_info().rss
+estimate = feasibility.estimate_memory(describe_model(candidate.model, spec), candidate.training)
+def watch():
+    global peak
+    while True:
+        peak = max(peak, process.memory_info().rss)
+        time.sleep(0.005)
+threading.Thread(target=watch, daemon=True).start()
+fit(candidate, share(3 * batch), spec=spec, validation=share(512), seed=0, precision="float32")
+print((peak - before) / estimate)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "batch"), [(32, 256), (64, 16), (64, 128)])
+def test_the_estimate_bounds_the_measured_growth(size: int, batch: int, repository: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(size), str(batch)],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert 0.2 < float(ended.stdout.split()[-1]) < 1.0

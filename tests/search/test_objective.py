@@ -1,0 +1,272 @@
+"""One trial: what is stored, and what each kind of end becomes.
+
+Training itself is replaced by a curve, except where a test says otherwise.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from cnn_blocks.blocks.plain import Plain
+from search import feasibility, objective
+from search.data import Split
+from search.errors import NonFiniteLossError
+from search.objective import Outcome, TrialContext, TrialResult, run_trial
+from search.sampling import ReseedingSampler
+from search.storage import open_storage, quiet_optuna
+from search.training import FitResult, Report
+from spaces.candidate import Candidate
+from spaces.stages import staged
+from studies.study import StudySpec
+
+Curve = Callable[[Candidate], list[float]]
+
+
+@pytest.fixture
+def context(tiny_study: StudySpec, digits: Split, tmp_path: Path) -> TrialContext:
+    return TrialContext(
+        spec=tiny_study, split=digits, metric="accuracy", seed=0, checkpoints=tmp_path / "c"
+    )
+
+
+@pytest.fixture
+def study(tiny_study: StudySpec, tmp_path: Path) -> Iterator[optuna.Study]:
+    with quiet_optuna():
+        yield optuna.create_study(
+            storage=open_storage(f"sqlite:///{tmp_path / 'studies.db'}"),
+            study_name="tiny",
+            sampler=ReseedingSampler(tiny_study.sampler(0), seed=0),
+            pruner=tiny_study.make_pruner(),
+            direction="maximize",
+        )
+
+
+@pytest.fixture
+def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Curve], list[dict[str, Any]]]:
+    """Replaces training by a curve of validation accuracies; returns the calls made."""
+
+    def install(curve: Curve) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = []
+
+        def fit(candidate: Candidate, train: object, **settings: Any) -> FitResult:
+            calls.append(settings)
+            settings["checkpoint_directory"].mkdir(parents=True, exist_ok=True)
+            rows = []
+            for epoch, value in enumerate(curve(candidate), start=1):
+                rows.append({"epoch": epoch, "val_accuracy": value, "val_loss": 1 - value})
+                per_epoch = settings["reports_per_epoch"]
+                settings["on_report"](Report(epoch * per_epoch, float(epoch), rows[-1]))
+            best = max(rows, key=lambda row: row["val_accuracy"])
+            return FitResult(
+                candidate=candidate,
+                spec=settings["spec"],
+                weights=[],
+                history=rows,
+                best_epoch=int(best["epoch"]),
+                epochs_trained=len(rows),
+                seconds=1.0,
+                images_per_second=100.0,
+                parameters=1,
+            )
+
+        monkeypatch.setattr(objective, "fit", fit)
+        return calls
+
+    return install
+
+
+def run(study: optuna.Study, context: TrialContext) -> TrialResult:
+    return run_trial(study.ask(), context)
+
+
+def test_a_complete_trial_stores_what_a_reader_wants(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    train_as(lambda candidate: [0.9, 0.8])
+
+    result = run(study, context)
+
+    trial = study.trials[0]
+    assert result == TrialResult(Outcome.COMPLETE, 0.8)
+    assert trial.state is TrialState.COMPLETE and trial.value == 0.8
+    assert trial.intermediate_values == {2: 0.9, 4: 0.8}
+    assert trial.user_attrs["epochs_trained"] == 2
+    assert trial.user_attrs["images_per_second"] == 100.0
+    assert trial.user_attrs["parameters"] > 0
+    assert trial.user_attrs["seconds"] >= 0
+    assert trial.user_attrs["outcome"] == "complete"
+    assert Candidate.from_json(trial.user_attrs["candidate"]).training.epochs == 2
+    assert not list(context.checkpoints.glob("*"))
+
+
+def test_the_candidate_is_stored_before_training_starts(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    stored = []
+
+    def look(candidate: Candidate) -> list[float]:
+        stored.append(study.trials[0].user_attrs["candidate"])
+        return [0.5, 0.6]
+
+    train_as(look)
+    run(study, context)
+
+    assert json.loads(stored[0])["training"]["epochs"] == 2
+
+
+def test_with_early_stopping_the_value_is_the_restored_epochs(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    space = context.spec.space
+    patient = context.spec.model_copy(
+        update={"space": lambda trial: space(trial).with_training(early_stopping=3)}
+    )
+    train_as(lambda candidate: [0.9, 0.8])
+
+    result = run(study, TrialContext(**{**vars(context), "spec": patient}))
+
+    assert result.value == 0.9
+    assert study.trials[0].user_attrs["best_epoch"] == 1
+
+
+def test_a_pruned_trial_says_why(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    values = iter([[0.8, 0.9], [0.7, 0.95], [0.3, 0.9]])
+    train_as(lambda candidate: next(values))
+
+    results = [run(study, context) for _ in range(3)]
+
+    assert results[1].outcome is Outcome.PRUNED
+    assert results[1].reason == (
+        "MedianPruner at epoch 1: accuracy 0.7000, where the other trial had 0.8000"
+    )
+    assert results[2].reason == (
+        "MedianPruner at epoch 1: accuracy 0.3000, where 2 other trials had 0.7000 to 0.8000, "
+        "median 0.7500"
+    )
+    assert study.trials[2].user_attrs["reason"] == results[2].reason
+    assert study.trials[2].user_attrs["epochs_trained"] == 1.0
+
+
+def test_the_last_epoch_is_never_pruned(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    values = iter([[0.5, 0.9], [0.6, 0.1]])
+    train_as(lambda candidate: next(values))
+
+    outcomes = [run(study, context).outcome for _ in range(2)]
+
+    assert outcomes == [Outcome.COMPLETE, Outcome.COMPLETE]
+
+
+def test_the_end_of_the_budget_prunes(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    train_as(lambda candidate: [0.5, 0.9])
+    over = TrialContext(**{**vars(context), "stop_reason": lambda: "the budget is over"})
+
+    result = run(study, over)
+
+    assert result == TrialResult(Outcome.PRUNED, 0.5, "the budget is over, at epoch 1")
+
+
+def test_a_graph_that_cannot_be_built_is_infeasible(
+    study: optuna.Study, context: TrialContext
+) -> None:
+    def too_deep(trial: Any) -> Candidate:
+        candidate = context.spec.space(trial)
+        backbone = staged(
+            Plain(), filters=[2] * 7, depth=1, reduction="max", place="last", dropout=[0.0] * 7
+        )
+        return candidate.model_copy(
+            update={"model": candidate.model.model_copy(update={"backbone": backbone})}
+        )
+
+    spec = context.spec.model_copy(update={"space": too_deep})
+
+    result = run(study, TrialContext(**{**vars(context), "spec": spec}))
+
+    trial = study.trials[0]
+    assert result.outcome is Outcome.INFEASIBLE
+    assert "at least one pixel" in str(result.reason)
+    assert trial.state is TrialState.PRUNED
+    assert trial.constraints == trial.user_attrs["constraints"] == {"buildable": 1.0}
+
+
+def test_a_candidate_beyond_the_memory_is_infeasible_and_never_built(
+    study: optuna.Study,
+    context: TrialContext,
+    train_as: Callable[[Curve], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = train_as(lambda candidate: [0.5, 0.6])
+    monkeypatch.setattr(feasibility, "free_memory", lambda: 10 * feasibility.MEBIBYTE)
+
+    result = run(study, context)
+
+    assert result.outcome is Outcome.INFEASIBLE
+    assert "must fit into the free memory" in str(result.reason)
+    assert study.trials[0].constraints == {"memory": 1.0}
+    assert calls == []
+
+
+def test_a_loss_that_is_not_finite_is_infeasible(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    def diverge(candidate: Candidate) -> list[float]:
+        raise NonFiniteLossError("the loss became nan at batch 3 of an epoch")
+
+    train_as(diverge)
+
+    result = run(study, context)
+
+    assert result.outcome is Outcome.INFEASIBLE
+    assert study.trials[0].user_attrs["reason"] == "the loss became nan at batch 3 of an epoch"
+    assert study.trials[0].constraints == {"NonFiniteLossError": 1.0}
+
+
+def test_an_unexpected_error_fails_the_trial_with_its_traceback(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    def break_down(candidate: Candidate) -> list[float]:
+        raise RuntimeError("the space has a bug\nand more")
+
+    train_as(break_down)
+
+    result = run(study, context)
+
+    trial = study.trials[0]
+    assert result == TrialResult(Outcome.FAILED, None, "RuntimeError: the space has a bug")
+    assert trial.state is TrialState.FAIL
+    assert "break_down" in trial.user_attrs["traceback"]
+
+
+def test_a_candidate_that_was_trained_before_is_not_trained_again(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    calls = train_as(lambda candidate: [0.5, 0.6])
+    for _ in range(2):
+        study.enqueue_trial({"filters": 4, "dropout": 0.25})
+
+    results = [run(study, context) for _ in range(2)]
+
+    assert len(calls) == 1
+    assert results[1] == TrialResult(Outcome.COMPLETE, 0.6, "same candidate as trial 0")
+    assert study.trials[1].value == 0.6
+
+
+def test_memory_errors_of_the_interpreter_are_infeasible(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    def overflow(candidate: Candidate) -> list[float]:
+        raise MemoryError
+
+    train_as(overflow)
+
+    assert run(study, context) == TrialResult(Outcome.INFEASIBLE, None, "MemoryError")

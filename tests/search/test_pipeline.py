@@ -1,0 +1,257 @@
+"""The whole line with real trainings: search, interruption, resumption, retraining."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from cnn_blocks.errors import UserError
+from search.errors import SearchFailure
+from search.pipeline import RunResult, run_study
+from search.storage import quiet_optuna
+from search.winner import load_stored_study
+from spaces.candidate import Candidate
+from studies.study import StudySpec
+
+STUDY_FILE = '''
+"""Networks of one stage."""
+from cnn_blocks.blocks.plain import Plain
+from cnn_blocks.config import ModelConfig
+from cnn_blocks.heads.pooled import Pooled
+from spaces.candidate import Candidate, TrainingConfig
+from spaces.stages import staged
+from studies.study import StudySpec
+
+
+def space(trial):
+    backbone = staged(
+        Plain(), filters=[trial.suggest_int("filters", 2, 64)], depth=1, reduction="max",
+        place="first", dropout=[0.0],
+    )
+    return Candidate(
+        model=ModelConfig(backbone=backbone, head=Pooled()),
+        training=TrainingConfig(batch_size=32, optimizer="adam"),
+    )
+
+
+study = StudySpec(
+    name="long", description="Filters.", space=space, data="digits", trials=2, epochs=12,
+    first_rung=12, retrain_epochs=1,
+)
+'''
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Any]:
+    return {"storage": f"sqlite:///{tmp_path / 'studies.db'}", "runs_directory": tmp_path / "runs"}
+
+
+def test_a_study_runs_to_its_end_and_resumes_into_retraining(
+    tiny_study: StudySpec, places: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = tiny_study.model_copy(update={"start": ({"filters": 3, "dropout": 0.0},)})
+    result = run_study(spec, **places)
+
+    assert capfd.readouterr() == ("", "")
+    assert [trial.state.is_finished() for trial in result.study.trials] == [True] * 3
+    assert result.study.trials[0].params == {"filters": 3, "dropout": 0.0}
+    assert result.candidate == Candidate.from_json(result.study.best_trial.user_attrs["candidate"])
+    assert result.directory.parent == places["runs_directory"] / "tiny"
+    assert (result.directory / "model.keras").is_file()
+    assert result.model.output_shape == (None, 10)
+    assert 0 <= result.metrics["test"]["accuracy"] <= 1
+    assert result.study.metric_names == ["validation accuracy"]
+    assert [opening["purpose"] for opening in result.study.user_attrs["test_openings"]] == [
+        "final evaluation"
+    ]
+    assert Path(result.study.user_attrs["split_indices"]).is_file()
+    assert "where the time went" in result.summary()
+
+    again = run_study(spec, **places)
+
+    assert len(again.study.trials) == 3
+    assert len(again.study.user_attrs["test_openings"]) == 2
+
+    with pytest.raises(UserError, match=r"the metric \(stored: accuracy, received: loss\)"):
+        run_study(tiny_study, metric="loss", **places)
+    with pytest.raises(UserError, match="the seed"):
+        run_study(tiny_study, seed=5, **places)
+
+
+def test_a_study_runs_in_another_thread_under_another_name_by_another_metric(
+    tiny_study: StudySpec, places: dict[str, Any]
+) -> None:
+    results: list[RunResult] = []
+    settings = {**places, "trials": 1, "study_name": "by_loss", "metric": "loss"}
+    thread = threading.Thread(target=lambda: results.append(run_study(tiny_study, **settings)))
+    thread.start()
+    thread.join()
+
+    study = results[0].study
+    assert study.study_name == "by_loss"
+    assert study.direction is optuna.study.StudyDirection.MINIMIZE
+    assert study.best_value == pytest.approx(study.best_trial.intermediate_values[4])
+
+
+def test_a_study_without_a_usable_trial_fails_clearly(
+    tiny_study: StudySpec, places: dict[str, Any]
+) -> None:
+    def broken(trial: Any) -> Candidate:
+        candidate = tiny_study.space(trial)
+        if isinstance(trial, optuna.Trial):
+            raise RuntimeError("this space has a bug")
+        return candidate
+
+    with pytest.raises(SearchFailure, match="3 x failed: RuntimeError: this space has a bug"):
+        run_study(tiny_study.model_copy(update={"space": broken}), **places)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"trials": 0}, "at least one trial"),
+        ({"budget_seconds": -1.0}, "budget must be positive"),
+        ({"metric": "precision"}, "must be one of accuracy"),
+        ({"study_name": "../elsewhere"}, "letters, digits"),
+        ({"storage": "studies.db"}, "database URL"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_made(
+    tiny_study: StudySpec, places: dict[str, Any], arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        run_study(tiny_study, **{**places, **arguments})
+
+    assert not places["runs_directory"].exists()
+
+
+def test_a_study_without_data_names_the_option(
+    tiny_study: StudySpec, places: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match="--data"):
+        run_study(tiny_study.model_copy(update={"data": None}), **places)
+
+
+def _command(tmp_path: Path, *options: str) -> list[str]:
+    file = tmp_path / "long.py"
+    file.write_text(STUDY_FILE)
+    runs, storage = tmp_path / "runs", f"sqlite:///{tmp_path / 'studies.db'}"
+    command = [sys.executable, "-m", "search.run", "--study", str(file), "--storage", storage]
+    return [*command, "--runs-directory", str(runs), *options]
+
+
+def _wait_for_checkpoint(tmp_path: Path, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 90
+    while not list((tmp_path / "runs/long/checkpoints").glob("*/checkpoint.npz")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _stored(tmp_path: Path) -> optuna.Study:
+    with quiet_optuna():
+        return load_stored_study("long", f"sqlite:///{tmp_path / 'studies.db'}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_same_command_goes_on_after_a_signal(
+    number: signal.Signals, tmp_path: Path, repository: Path
+) -> None:
+    command = _command(tmp_path)
+    with subprocess.Popen(
+        command, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        _wait_for_checkpoint(tmp_path, process)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+
+    first = _stored(tmp_path).trials[0]
+    if number == signal.SIGKILL:
+        assert first.state is TrialState.RUNNING
+    else:
+        assert process.returncode == 130
+        assert "the same command goes on from there" in errors
+        assert [trial.state for trial in _stored(tmp_path).trials] == [
+            TrialState.FAIL,
+            TrialState.WAITING,
+        ]
+
+    resumed = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=150)
+
+    assert resumed.returncode == 0, resumed.stderr
+    study = _stored(tmp_path)
+    assert [trial.user_attrs["outcome"] for trial in study.trials] == [
+        "interrupted",
+        "complete",
+        "complete",
+    ]
+    continued = study.trials[1]
+    assert continued.params == study.trials[0].params
+    assert continued.user_attrs["epochs_trained"] == 12
+    kept = study.trials[0].intermediate_values
+    assert kept and kept.items() <= continued.intermediate_values.items()
+    assert not list((tmp_path / "runs/long/checkpoints").glob("*"))
+    assert len(list((tmp_path / "runs/long").glob("*/model.keras"))) == 1
+    with sqlite3.connect(tmp_path / "studies.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+LEAK = """
+import sys
+import psutil
+from search import run_study
+from search.progress import Progress
+from studies.study import load_study
+
+process, resident = psutil.Process(), []
+
+class Watch(Progress):
+    def trial_finished(self, **event):
+        resident.append(process.memory_info().rss)
+
+study = load_study(sys.argv[1]).spec
+
+def same_network(trial):
+    # Equal candidates are not trained twice; these differ in a decay that changes nothing.
+    decay = trial.suggest_float("weight_decay", 1e-6, 1e-5)
+    fixed = type("Fixed", (), {"suggest_int": lambda self, name, low, high: 16})()
+    return study.space(fixed).with_training(optimizer="adamw", weight_decay=decay)
+
+leak = study.model_copy(update={"name": "leak", "space": same_network, "epochs": 1})
+run_study(leak, trials=30, progress=Watch())
+print(len(resident), resident[2], resident[-1])
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_trials(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "long.py").write_text(STUDY_FILE)
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAK, str(tmp_path / "long.py")],
+        cwd=tmp_path,
+        env={**dict(psutil.Process().environ()), "PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    trials, third, last = map(int, ended.stdout.split()[-3:])
+    assert trials == 30
+    assert last < 1.15 * third

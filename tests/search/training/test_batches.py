@@ -1,0 +1,61 @@
+"""Batches as a function of (seed, epoch)."""
+
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from search.data import Share
+from search.training.batches import steps_per_epoch, training_batches
+
+
+@pytest.fixture
+def share() -> Share:
+    """Eleven of twenty images; each image's pixels and label are its number."""
+    numbers = np.arange(20)
+    images = np.broadcast_to(numbers[:, None, None, None], (20, 2, 2, 3)).astype(np.uint8)
+    return Share(images, numbers.astype(np.int64), np.arange(3, 14).astype(np.int64))
+
+
+def _labels(share: Share, batches: int, **options: Any) -> npt.NDArray[np.int64]:
+    drawn = islice(training_batches(share, **options), batches)
+    return np.stack([inputs["labels"].astype(np.int64) for (inputs,) in drawn])
+
+
+def test_an_epoch_has_full_batches_of_different_members(share: Share) -> None:
+    assert steps_per_epoch(len(share), 4) == 2
+    labels = _labels(share, 2, batch_size=4, seed=0, first_epoch=0)
+
+    assert labels.shape == (2, 4)
+    assert len(set(labels.ravel())) == 8
+    assert set(labels.ravel()) <= set(share.indices)
+
+
+def test_images_and_labels_stay_together(share: Share) -> None:
+    (inputs,) = next(training_batches(share, batch_size=11, seed=0, first_epoch=0))
+
+    assert inputs["images"].dtype == np.uint8
+    assert (inputs["images"][:, 0, 0, 0] == inputs["labels"]).all()
+
+
+def test_every_epoch_has_an_order_of_its_own_that_a_later_start_repeats(share: Share) -> None:
+    three = _labels(share, 6, batch_size=4, seed=0, first_epoch=0).reshape(3, 8)
+    third = _labels(share, 2, batch_size=4, seed=0, first_epoch=2).ravel()
+    other = _labels(share, 2, batch_size=4, seed=1, first_epoch=0).ravel()
+
+    assert (three[2] == third).all()
+    assert not (three[0] == three[1]).all()
+    assert not (three[0] == other).all()
+
+
+def test_everybody_takes_part_in_the_long_run(share: Share) -> None:
+    labels = _labels(share, 40, batch_size=4, seed=0, first_epoch=0)
+
+    assert set(labels.ravel()) == set(share.indices)
+
+
+def test_a_small_share_is_one_batch(share: Share) -> None:
+    assert steps_per_epoch(len(share), 64) == 1
+    assert _labels(share, 2, batch_size=64, seed=0, first_epoch=0).shape == (2, 11)
