@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_blocks.config import InputSpec, ModelConfig
-from cnn_blocks.errors import InfeasibleError
+from cnn_blocks.errors import InfeasibleError, UserError
+from cnn_blocks.symbolic import without_values
 
 if TYPE_CHECKING:
     import keras
@@ -37,15 +38,19 @@ def build_model(
     """Builds the inference model: uint8 RGB (N, H, W, 3) in, class probabilities (N, C) out.
 
     The layer "logits" (N, C) stands before the softmax; preprocessing, logits and softmax are
-    float32 under every dtype policy. `seed` makes the initial weights repeatable.
-    Raises InfeasibleError when the graph cannot be built, as when pooling leaves no pixel.
+    float32 under every dtype policy. `seed` makes the initial weights repeatable; a pretrained
+    backbone has its own.
+    Raises InfeasibleError when the graph cannot be built, as when pooling leaves no pixel, and
+    UserError when pretrained weights cannot be had.
     """
     import keras
 
     if seed is not None:
         keras.utils.set_random_seed(seed)
     with _policy(dtype_policy):
-        return _assemble(config, spec)[0]
+        model = _assemble(config, spec)[0]
+        config.backbone.load_weights(model)
+    return model
 
 
 def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
@@ -53,17 +58,8 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
 
     Raises InfeasibleError when the graph cannot be built.
     """
-    import keras
-    from keras.src.backend.common import global_state
-
-    # Variables made inside a stateless scope hold a shape and an initialiser, but no values. Keras
-    # keeps a list of them and would give them values at the next occasion.
-    pending = list(global_state.get_global_attribute("uninitialized_variables", []))
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            model, feature_map = _assemble(config, spec)
-    finally:
-        global_state.set_global_attribute("uninitialized_variables", pending)
+    with without_values():
+        model, feature_map = _assemble(config, spec)
     return ModelShape(
         parameters=sum(_elements(weight.shape) for weight in model.weights),
         trainable_parameters=sum(_elements(weight.shape) for weight in model.trainable_weights),
@@ -93,7 +89,8 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
     from keras import layers
 
     images = keras.Input(spec.image_shape, dtype="uint8", name="images")
-    x = layers.Rescaling(1 / 255, dtype="float32", name="scale")(images)
+    scale = 1.0 if config.preprocessing == "none" else 1 / 255
+    x = layers.Rescaling(scale, dtype="float32", name="scale")(images)
     if config.input_size is not None:
         size = config.input_size
         x = layers.Resizing(size, size, dtype="float32", name="resize")(x)
@@ -109,7 +106,7 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
         _require_pixels(features.shape)
         logits = layers.Dense(spec.classes, dtype="float32", name="logits")(config.head(features))
     except (ValueError, ZeroDivisionError) as error:
-        if isinstance(error, InfeasibleError):
+        if isinstance(error, UserError):
             raise
         raise InfeasibleError(
             f"A network must keep at least one pixel through all its layers; for "
