@@ -19,6 +19,11 @@ Leaves: TypeAlias = Mapping[str, Any]
 _FEW = 16
 # Numbers this close train alike: a space whose L2 starts at 1e-7 has none.
 _TOLERANCE = 1e-6
+_BISECTIONS = 24
+# What a stage does in or between its blocks; its other fields stand behind the last one.
+_INSIDE_STAGE = {"block", "depth", "reduction", "place"}
+# Beside the lowest candidate, the nearest known ones to set out from.
+_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,10 @@ class Expressing:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        explored = [_leaves(candidate) for _, candidate in explore(space)]
-        self._kinds = {leaves["model.backbone.kind"] for leaves in explored}
+        self._explored = [(probe.params, _leaves(candidate)) for probe, candidate in explore(space)]
+        self._kinds = {leaves["model.backbone.kind"] for _, leaves in self._explored}
         values: dict[str, set[Any]] = {}
-        for leaves in explored:
+        for _, leaves in self._explored:
             for path, value in leaves.items():
                 if _is_training(path):
                     values.setdefault(_topic(path), set()).add(value)
@@ -60,7 +65,7 @@ class Expressing:
         if kind not in self._kinds:
             known = ", ".join(sorted(self._kinds))
             return Expression({}, (f"backbone {kind!r}, where the space has {known}",), ())
-        parameters = self._descend(wanted)
+        parameters = self._search(wanted)
         # What is found must hold for a trial that knows nothing but these parameters.
         nearest = self.space(FixedTrial(parameters))
         target, found = _canonical_leaves(candidate), _canonical_leaves(nearest)
@@ -86,13 +91,28 @@ class Expressing:
         paths = [path for path in wanted.keys() | found.keys() if self._counts(path)]
         return sum(_differs(wanted, found, path) for path in paths)
 
-    def _descend(self, wanted: Leaves) -> dict[str, Any]:
+    def _search(self, wanted: Leaves) -> dict[str, Any]:
+        """Descends from the lowest candidate, then from the nearest ones of a look around."""
+        nearest = sorted(self._explored, key=lambda known: self._distance(wanted, known[1]))
+        starts = [{}, *(parameters for parameters, _ in nearest[:_STARTS])]
+        best: dict[str, Any] = {}
+        least = math.inf
+        for start in starts:
+            parameters, distance = self._descend(wanted, start)
+            if distance < least:
+                best, least = parameters, distance
+            if not least:
+                break
+        return best
+
+    def _descend(self, wanted: Leaves, start: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         """Sets one parameter after the other to what brings the candidate nearer, until none does.
 
         Spaces are plain in this respect: most parameters become one field, and the value to try is
-        what stands there in the candidate that is wanted.
+        what stands there in the candidate that is wanted. What takes several parameters at once may
+        be missed.
         """
-        best, leaves = self._try({})
+        best, leaves = self._try(start)
         distance = self._distance(wanted, leaves)
         improved = True
         while improved and distance:
@@ -102,7 +122,7 @@ class Expressing:
                     trial, tried = self._try({**best.params, name: value})
                     if (nearer := self._distance(wanted, tried)) < distance:
                         best, leaves, distance, improved = trial, tried, nearer, True
-        return best.params
+        return best.params, distance
 
     def _try(self, parameters: Mapping[str, Any]) -> tuple[ProbeTrial, Leaves]:
         trial = ProbeTrial("lowest", wanted=parameters)
@@ -118,23 +138,56 @@ class Expressing:
             yield from distribution.choices
             return
         low, high, step = (getattr(distribution, end) for end in ("low", "high", "step"))
-        if isinstance(distribution, IntDistribution) and (high - low) // step < _FEW:
+        whole = isinstance(distribution, IntDistribution)
+        if whole and (high - low) // step < _FEW:
             yield from range(low, high + 1, step)
             return
         other = high if best.params[name] != high else low
         _, changed = self._try({**best.params, name: other})
-        touched = [path for path in wanted if path in leaves and _differs(leaves, changed, path)]
-        hints = [wanted[path] for path in touched]
-        # A rate of growth shows in what it makes out of the first value.
-        hints += [
-            hints[i + 1] / hints[i]
-            for i in range(len(hints) - 1)
-            if _is_number(hints[i]) and _is_number(hints[i + 1]) and hints[i]
+        touched = [
+            path
+            for path in wanted
+            if path in leaves and _is_number(wanted[path]) and _differs(leaves, changed, path)
         ]
-        whole = isinstance(distribution, IntDistribution)
-        for hint in dict.fromkeys(hints):
+        if not any(_differs(wanted, leaves, path) for path in touched):
+            return
+        for hint in dict.fromkeys(wanted[path] for path in touched):
             if isinstance(hint, int if whole else int | float) and is_legal(distribution, hint):
                 yield hint
+        if not whole and step is None:
+            yield self._solve(name, low, high, best.params, touched[-1], wanted)
+
+    def _solve(
+        self,
+        name: str,
+        low: float,
+        high: float,
+        parameters: Mapping[str, Any],
+        path: str,
+        wanted: Leaves,
+    ) -> float:
+        """Returns the value with which a field that follows from it comes out as it is wanted.
+
+        As with a rate of growth, which shows best in the last thing that grows.
+        """
+        rising = self._value(name, high, parameters, path) > self._value(
+            name, low, parameters, path
+        )
+        middle = low
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            found = self._value(name, middle, parameters, path)
+            if math.isclose(found, wanted[path], rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+                break
+            if (found < wanted[path]) == rising:
+                low = middle
+            else:
+                high = middle
+        return middle
+
+    def _value(self, name: str, value: float, parameters: Mapping[str, Any], path: str) -> float:
+        _, leaves = self._try({**parameters, name: value})
+        return float(leaves[path])
 
 
 def _leaves(candidate: Candidate) -> dict[str, Any]:
@@ -159,9 +212,10 @@ def _canonical_leaves(candidate: Candidate) -> dict[str, Any]:
 
 
 def _blocks(stage: Stage) -> list[dict[str, Any]]:
-    rest = stage.model_dump(
-        mode="json", exclude={"block", "depth", "reduction", "place", "dropout"}
-    )
+    behind_all = stage.model_dump(mode="json", exclude=_INSIDE_STAGE)
+    if not stage.dropout:
+        del behind_all["dropout_kind"]
+    behind_none = {name: Stage.model_fields[name].default for name in behind_all}
     blocks = []
     for index in range(stage.depth):
         last = index == stage.depth - 1
@@ -173,7 +227,7 @@ def _blocks(stage: Stage) -> list[dict[str, Any]]:
             fields["behind"] = stage.reduction
         if fields["kind"] == "plain":
             fields = _canonical_plain(fields)
-        blocks.append({**fields, **(rest | {"dropout": stage.dropout} if last else {})})
+        blocks.append({**fields, "stage": behind_all if last else behind_none})
     return blocks
 
 

@@ -7,7 +7,7 @@ from cnn_blocks.backbones.staged import Staged
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import DenseLayer, Pooled
 from spaces.candidate import Candidate
-from spaces.recipes.recipe import Recipe, adam, convolutions
+from spaces.recipes.recipe import Recipe, adam, convolutions, dense, pretrained
 
 SOURCE = "bicocca, published report 003_753b23262839900e.txt"
 
@@ -58,6 +58,30 @@ RECIPES = (
         assumed=(
             "Adam's rate (0.001) as in Keras",
             "what turns and shifts uncover is black",
+        ),
+    ),
+    Recipe(
+        name="bicocca_inception_resnet_v2",
+        source=SOURCE,
+        description=(
+            "resized to 299x299: InceptionResNetV2, frozen, GAP, D512 BN Do.5, D128 BN Do.5"
+        ),
+        candidate=Candidate(
+            model=pretrained(
+                "InceptionResNetV2",
+                dense(512, batch_normalization=True, dropout=0.5),
+                dense(128, batch_normalization=True, dropout=0.5),
+                input_size=299,
+            ),
+            training=adam(epochs=4, batch_size=256),
+        ),
+        parameters=55_193_194,
+        trainable_parameters=855_178,
+        published={"accuracy": 0.92},
+        assumed=(
+            "dropout 0.5 and 0.5",
+            "ReLU, initial weights (glorot_uniform) and Adam's rate (0.001) as in Keras",
+            "no augmentation",
         ),
     ),
 )

@@ -5,10 +5,12 @@ from cnn_blocks.backbones.staged import Staged
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from spaces.candidate import Candidate
-from spaces.recipes.recipe import KERAS_DEFAULTS, Recipe, adam, convolutions, dense
+from spaces.recipes.recipe import KERAS_DEFAULTS, Recipe, adam, convolutions, dense, pretrained
 
 SOURCE = "ironhack, published report 004_2511cfae0bc84e45.txt"
 
+
+_TRAINING = adam(augmentation=Augmentation(translation=0.1, rotation=15.0))
 
 RECIPES = (
     Recipe(
@@ -55,10 +57,7 @@ RECIPES = (
                 ),
                 head=Pooled(pooling="flatten", dropout=0.5, layers=(dense(256, l2=0.001),)),
             ),
-            training=adam(
-                epochs=50,
-                augmentation=Augmentation(translation=0.1, rotation=15.0),
-            ),
+            training=_TRAINING,
         ),
         parameters=7_799_978,
         trainable_parameters=7_797_994,
@@ -70,5 +69,29 @@ RECIPES = (
             "f1": 0.778,
         },
         assumed=(KERAS_DEFAULTS, "50 epochs", "what turns and shifts uncover is black"),
+    ),
+    *(
+        Recipe(
+            name=name,
+            source=SOURCE,
+            description=f"resized to 64x64: {family}, frozen, GAP, Do.5, D256 with L2 0.001",
+            candidate=Candidate(
+                model=pretrained(family, dense(256, l2=0.001), dropout=0.5, input_size=64),
+                training=_TRAINING,
+            ),
+            parameters=parameters,
+            trainable_parameters=trainable_parameters,
+            published={},
+            remark=remark,
+            assumed=(
+                KERAS_DEFAULTS,
+                "64x64 pixels, GAP and the head of ironhack_vgg12",
+                "trained like ironhack_vgg12",
+            ),
+        )
+        for name, family, parameters, trainable_parameters, remark in (
+            ("ironhack_resnet50", "ResNet50", 24_114_826, 527_114, "better than ironhack_vgg12"),
+            ("ironhack_vgg16", "VGG16", 14_848_586, 133_898, "below ironhack_resnet50"),
+        )
     ),
 )

@@ -1,14 +1,15 @@
 """What a recipe is, and the pieces that most recipes are written with."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
+from cnn_blocks.backbones.keras_application import KerasApplication
 from cnn_blocks.backbones.staged import Stage
 from cnn_blocks.blocks.plain import Plain
-from cnn_blocks.config import Configuration, Reduction
-from cnn_blocks.heads.pooled import DenseLayer
+from cnn_blocks.config import Configuration, ModelConfig, Reduction
+from cnn_blocks.heads.pooled import DenseLayer, Pooled
 from spaces.candidate import Candidate, TrainingConfig
 
 
@@ -82,6 +83,22 @@ def convolutions(
 def dense(units: int, **fields: Any) -> DenseLayer:
     """Returns a dense layer with ReLU, some of its fields replaced."""
     return DenseLayer(**{"units": units, "initializer": "glorot_uniform", **fields})
+
+
+def pretrained(
+    family: str,
+    *layers: DenseLayer,
+    dropout: float = 0.0,
+    input_size: int | None = None,
+    trainable: Literal["none", "all"] = "none",
+) -> ModelConfig:
+    """Returns a network of keras.applications with ImageNet's weights, GAP and dense layers."""
+    return ModelConfig(
+        preprocessing="none",
+        input_size=input_size,
+        backbone=KerasApplication(family=family, trainable=trainable),
+        head=Pooled(pooling="average", dropout=dropout, layers=layers),
+    )
 
 
 def adam(**changes: Any) -> TrainingConfig:
