@@ -6,6 +6,7 @@ Takes about an hour on 2 CPU cores. The result goes to benchmarks/results/depth_
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ def main(
     retrain_budget: str = "36m",
     seed: int = 0,
     study: str = "depth_filters",
+    keep: Annotated[Path | None, typer.Option(help="Where the run's files go.")] = None,
 ) -> None:
     """Runs the command that a person would type, in an empty folder, and keeps its figures."""
     options = ["--study", study, "--budget", budget, "--retrain-budget", retrain_budget]
@@ -36,6 +38,8 @@ def main(
         seconds = time.perf_counter() - began
         directory = max(Path(runs).glob(f"{study}/*/metrics.json")).parent
         record = _record(directory)
+        if keep is not None:
+            shutil.copytree(directory, keep, dirs_exist_ok=True)
     record |= {
         "command": " ".join(["python -m search.run --data CIFAR10_FOLDER", *options]),
         "seconds": round(seconds),

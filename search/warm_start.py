@@ -36,7 +36,7 @@ def enqueue_recipes(study: optuna.Study, spec: StudySpec, progress: Progress) ->
         progress.note(f"first trial: {recipe.name}" + (f", but {settled}" if settled else ""))
         attributes: dict[str, Any] = {TrialAttribute.RECIPE: recipe.name}
         study.enqueue_trial(expression.parameters, user_attrs=attributes, skip_if_exists=True)
-    progress.note(f"{len(enqueued)} recipes of {len(RECIPES)} are among the first trials")
+    progress.note(f"{len(enqueued)} of {len(RECIPES)} recipes are among the first trials")
 
 
 def _shorten(differences: tuple[str, ...]) -> str:
