@@ -22,6 +22,7 @@ _TOLERANCE = 1e-6
 _BISECTIONS = 24
 # What a stage does in or between its blocks; its other fields stand behind the last one.
 _INSIDE_STAGE = {"block", "depth", "reduction", "place"}
+_NO_REDUCTION = {"reduction_inside": "none", "reduction_behind": "none"}
 # Beside the lowest candidate, the nearest known ones to set out from.
 _STARTS = 3
 
@@ -41,7 +42,7 @@ class Expression:
 
 
 class Expressing:
-    """A space that can be asked for candidates.
+    """A space that is asked how it would express candidates.
 
     What a study trains equally for all of its candidates (settings of the training, and initial
     weights) need not agree with the candidate's; everything else has to.
@@ -65,23 +66,33 @@ class Expressing:
         if kind not in self._kinds:
             known = ", ".join(sorted(self._kinds))
             return Expression({}, (f"backbone {kind!r}, where the space has {known}",), ())
-        parameters = self._search(wanted)
+        # From the lowest candidate, then from the nearest ones of a look around.
+        nearest = sorted(self._explored, key=lambda known: self._distance(wanted, known[1]))
+        best: Expression | None = None
+        for start in ({}, *(parameters for parameters, _ in nearest[:_STARTS])):
+            found = self._compare(candidate, self._descend(wanted, start))
+            if best is None or len(found.differences) < len(best.differences):
+                best = found
+            if not best.differences:
+                break
+        assert best is not None
+        return best
+
+    def _compare(self, candidate: Candidate, parameters: dict[str, Any]) -> Expression:
         # What is found must hold for a trial that knows nothing but these parameters.
         nearest = self.space(FixedTrial(parameters))
         target, found = _canonical_leaves(candidate), _canonical_leaves(nearest)
         differing = sorted(
             (path for path in target | found if _differs(target, found, path)), key=_is_training
         )
-        counting = [path for path in differing if self._counts(path)]
-        settled = [path for path in differing if path in target and path in found]
+        differences = [_words(target, found, path) for path in differing if self._counts(path)]
+        settled = [
+            _words(target, found, path)
+            for path in differing
+            if not self._counts(path) and path in target and path in found
+        ]
         return Expression(
-            parameters,
-            tuple(dict.fromkeys(_words(target, found, path) for path in counting)),
-            tuple(
-                dict.fromkeys(
-                    _words(target, found, path) for path in settled if not self._counts(path)
-                )
-            ),
+            parameters, tuple(dict.fromkeys(differences)), tuple(dict.fromkeys(settled))
         )
 
     def _counts(self, path: str) -> bool:
@@ -91,21 +102,7 @@ class Expressing:
         paths = [path for path in wanted.keys() | found.keys() if self._counts(path)]
         return sum(_differs(wanted, found, path) for path in paths)
 
-    def _search(self, wanted: Leaves) -> dict[str, Any]:
-        """Descends from the lowest candidate, then from the nearest ones of a look around."""
-        nearest = sorted(self._explored, key=lambda known: self._distance(wanted, known[1]))
-        starts = [{}, *(parameters for parameters, _ in nearest[:_STARTS])]
-        best: dict[str, Any] = {}
-        least = math.inf
-        for start in starts:
-            parameters, distance = self._descend(wanted, start)
-            if distance < least:
-                best, least = parameters, distance
-            if not least:
-                break
-        return best
-
-    def _descend(self, wanted: Leaves, start: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    def _descend(self, wanted: Leaves, start: Mapping[str, Any]) -> dict[str, Any]:
         """Sets one parameter after the other to what brings the candidate nearer, until none does.
 
         Spaces are plain in this respect: most parameters become one field, and the value to try is
@@ -122,7 +119,7 @@ class Expressing:
                     trial, tried = self._try({**best.params, name: value})
                     if (nearer := self._distance(wanted, tried)) < distance:
                         best, leaves, distance, improved = trial, tried, nearer, True
-        return best.params, distance
+        return best.params
 
     def _try(self, parameters: Mapping[str, Any]) -> tuple[ProbeTrial, Leaves]:
         trial = ProbeTrial("lowest", wanted=parameters)
@@ -187,7 +184,8 @@ class Expressing:
 
     def _value(self, name: str, value: float, parameters: Mapping[str, Any], path: str) -> float:
         _, leaves = self._try({**parameters, name: value})
-        return float(leaves[path])
+        found = leaves.get(path)
+        return float(found) if _is_number(found) else math.nan
 
 
 def _leaves(candidate: Candidate) -> dict[str, Any]:
@@ -220,11 +218,11 @@ def _blocks(stage: Stage) -> list[dict[str, Any]]:
     for index in range(stage.depth):
         last = index == stage.depth - 1
         inside = index == 0 if stage.place == "first" else last and stage.reduction == "stride"
-        fields = {**stage.block.model_dump(mode="json"), "inside": "none", "behind": "none"}
+        fields = {**stage.block.model_dump(mode="json"), **_NO_REDUCTION}
         if inside:
-            fields["inside"] = stage.reduction
+            fields["reduction_inside"] = stage.reduction
         elif last and stage.place == "last":
-            fields["behind"] = stage.reduction
+            fields["reduction_behind"] = stage.reduction
         if fields["kind"] == "plain":
             fields = _canonical_plain(fields)
         blocks.append({**fields, "stage": behind_all if last else behind_none})
@@ -232,9 +230,9 @@ def _blocks(stage: Stage) -> list[dict[str, Any]]:
 
 
 def _canonical_plain(fields: dict[str, Any]) -> dict[str, Any]:
-    if fields["order"] == "after" and fields["inside"] in ("max", "average"):
-        fields = {**fields, "inside": "none", "behind": fields["inside"]}
-    if fields["normalization"] == "none" and fields["inside"] == "none":
+    if fields["order"] == "after" and fields["reduction_inside"] in ("max", "average"):
+        fields = {**fields, **_NO_REDUCTION, "reduction_behind": fields["reduction_inside"]}
+    if fields["normalization"] == "none" and fields["reduction_inside"] == "none":
         fields = {**fields, "order": "after"}
     return fields
 

@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,17 +23,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("recipes")
 
 
-@pytest.fixture(scope="module")
-def run(folder: Path) -> RunOutput:
+@pytest.fixture(scope="module", autouse=True)
+def cache(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNN_SEARCH_CACHE", str(folder / "cache"))
-        return run_recipe(
-            "bicocca_cnn",
-            data="digits",
-            retrain_epochs=2,
-            runs_directory=folder,
-            precision="float32",
-        )
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, cache: None) -> RunOutput:
+    return run_recipe(
+        "bicocca_cnn",
+        data="digits",
+        retrain_epochs=2,
+        runs_directory=folder,
+        precision="float32",
+    )
 
 
 def test_a_recipe_leaves_the_files_of_a_run(run: RunOutput, folder: Path) -> None:
@@ -78,16 +85,13 @@ def test_the_model_is_the_recipes_own_for_other_images(run: RunOutput) -> None:
     assert trained.training == RECIPES["bicocca_cnn"].candidate.training
 
 
-def test_an_interrupted_recipe_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
-    arguments = {"data": "digits", "retrain_epochs": 2, "runs_directory": tmp_path}
+def test_an_interrupted_recipe_goes_on_where_it_was(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"data": "digits", "retrain_epochs": 2, "runs_directory": tmp_path}
 
     with pytest.raises(KeyboardInterrupt, match="'siaj_tensorflow' keeps its finished epochs"):
-        run_recipe("siaj_tensorflow", progress=Recorder(interrupt_after=1), **arguments)  # type: ignore[arg-type]
+        run_recipe("siaj_tensorflow", progress=Recorder(interrupt_after=1), **arguments)
     rest = Recorder()
-    output = run_recipe("siaj_tensorflow", progress=rest, **arguments)  # type: ignore[arg-type]
+    output = run_recipe("siaj_tensorflow", progress=rest, **arguments)
 
     assert min(rest.epochs) > 1
     assert [row.name for row in output.directory.parent.iterdir()] == [output.directory.name]
@@ -96,13 +100,12 @@ def test_an_interrupted_recipe_goes_on_where_it_was(
 def test_a_recipes_own_validation_share_and_images_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     small = find_recipe("siaj_tensorflow").model_copy(update={"images": 500})
     monkeypatch.setitem(RECIPES, "siaj_tensorflow", small)
 
     output = run_recipe("siaj_tensorflow", data="digits", retrain_epochs=1, runs_directory=tmp_path)
 
-    assert output.metrics["retraining"]["images"] == pytest.approx(500 * 0.9 / 1.0, rel=0.05)
+    assert output.metrics["retraining"]["images"] == pytest.approx(500 * 0.9, rel=0.05)
 
 
 def test_an_unknown_recipe_is_refused_before_any_data_is_read(tmp_path: Path) -> None:

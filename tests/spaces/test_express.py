@@ -107,7 +107,7 @@ def test_a_rate_of_growth_and_a_rising_dropout_are_found() -> None:
 def test_what_a_space_cannot_express_has_its_reasons() -> None:
     found = Expressing(depth_filters).express(RECIPES["granita_3"].candidate)
 
-    assert "backbone.blocks.4.behind none (nearest max)" in found.differences
+    assert "backbone.blocks.4.reduction_behind none (nearest max)" in found.differences
     assert "optimizer adam (nearest sgd)" in found.settled
     assert "initializer glorot_uniform (nearest he_uniform)" in found.settled
     depth_filters(FixedTrial(found.parameters))  # the nearest is one of its candidates
@@ -167,12 +167,12 @@ def test_two_ways_of_saying_the_same_are_the_same(one: list[Stage], other: list[
 @pytest.mark.parametrize(
     ("one", "other", "difference"),
     [
-        ([_stage(depth=2)], [_stage(), _stage()], "blocks.1.behind max (nearest none)"),
-        ([_stage(depth=2, place="first")], [_stage(depth=2)], "blocks.2.behind max"),
+        ([_stage(depth=2)], [_stage(), _stage()], "blocks.1.reduction_behind max (nearest none)"),
+        ([_stage(depth=2, place="first")], [_stage(depth=2)], "blocks.2.reduction_behind max"),
         (
             [_stage(place="first", block={"order": "before"})],
             [_stage(block={"order": "before"})],
-            "blocks.1.behind max (nearest none)",
+            "blocks.1.reduction_behind max (nearest none)",
         ),
         ([_stage(), _stage()], [_stage()], "blocks.2 (too many)"),
         ([_stage()], [_stage(), _stage()], "blocks.2 (missing)"),
