@@ -1,10 +1,12 @@
 """The only assembler: a configuration and the data's specification become a Keras model."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.errors import InfeasibleError, UserError
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 class ModelShape:
     """What a network would hold, known from shapes alone.
 
-    `activations` counts the elements that all layers put out for one image;
+    `activations` counts the elements that all layers put out for one image, and
+    `frozen_activations` those among them in front of all that trains, which training need not
+    keep; `largest_activation` is what the widest layer puts out (0: unknown).
     `feature_map` is the head's input (height, width, channels).
     """
 
@@ -26,6 +30,8 @@ class ModelShape:
     trainable_parameters: int
     activations: int
     feature_map: tuple[int, ...]
+    frozen_activations: int = 0
+    largest_activation: int = 0
 
 
 def build_model(
@@ -34,12 +40,14 @@ def build_model(
     *,
     seed: int | None = None,
     dtype_policy: str = "float32",
+    pretrained: bool = True,
 ) -> "keras.Model":
     """Builds the inference model: uint8 RGB (N, H, W, 3) in, class probabilities (N, C) out.
 
     The layer "logits" (N, C) stands before the softmax; preprocessing, logits and softmax are
     float32 under every dtype policy. `seed` makes the initial weights repeatable; a pretrained
-    backbone has its own.
+    backbone has its own, unless `pretrained` is false because others will follow
+    (`assign_weights`).
     Raises InfeasibleError when the graph cannot be built, as when pooling leaves no pixel, and
     UserError when pretrained weights cannot be had.
     """
@@ -49,8 +57,18 @@ def build_model(
         keras.utils.set_random_seed(seed)
     with _policy(dtype_policy):
         model = _assemble(config, spec)[0]
-        config.backbone.load_weights(model)
+        if pretrained:
+            config.backbone.load_weights(model)
     return model
+
+
+def assign_weights(model: "keras.Layer", weights: Sequence[npt.NDArray[Any]]) -> None:
+    """Gives a model, or a layer, the weights that `get_weights` returned from an equal one."""
+    model.set_weights(weights)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):
+            # Normalization computes with constants that it makes from its weights.
+            layer.finalize_state()
 
 
 def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
@@ -60,16 +78,31 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
     """
     with without_values():
         model, feature_map = _assemble(config, spec)
+    activations = _activations(model)
     return ModelShape(
         parameters=sum(_elements(weight.shape) for weight in model.weights),
         trainable_parameters=sum(_elements(weight.shape) for weight in model.trainable_weights),
-        activations=sum(
-            _elements(output.shape[1:])
-            for operation in model.operations
-            for output in _outputs(operation)
-        ),
+        activations=sum(elements for elements, _ in activations),
+        frozen_activations=sum(elements for elements, trained in activations if not trained),
+        largest_activation=max(elements for elements, _ in activations),
         feature_map=feature_map,
     )
+
+
+def _activations(model: "keras.Model") -> list[tuple[int, bool]]:
+    """Returns, by output of a layer, its elements and whether anything up to it trains."""
+    import keras
+
+    trained: dict[int, bool] = {}
+    found = []
+    for operation in model.operations:
+        trains = bool(getattr(operation, "trainable_weights", ()))
+        inputs = keras.tree.flatten(operation.input)
+        trains = trains or any(trained.get(id(tensor), False) for tensor in inputs)
+        for output in keras.tree.flatten(operation.output):
+            trained[id(output)] = trains
+            found.append((_elements(output.shape[1:]), trains))
+    return found
 
 
 @contextmanager
@@ -131,11 +164,6 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     return lines[0] if lines else type(error).__name__
-
-
-def _outputs(operation: Any) -> list[Any]:
-    outputs = operation.output
-    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 def _elements(shape: tuple[int | None, ...]) -> int:

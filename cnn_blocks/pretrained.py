@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import PositiveInt
 
+from cnn_blocks.build import assign_weights
 from cnn_blocks.config import Backbone
 from cnn_blocks.errors import InfeasibleError, UserError
 from cnn_blocks.symbolic import names_from_the_start, without_values
@@ -77,11 +78,7 @@ class Pretrained(Backbone):
             return
         for name, layer in _leaves(source):
             if layer.weights:
-                target = model.get_layer(name)
-                target.set_weights(layer.get_weights())
-                if hasattr(target, "finalize_state"):
-                    # Normalization computes with constants that it made from its weights.
-                    target.finalize_state()
+                assign_weights(model.get_layer(name), layer.get_weights())
 
     def _choose(self, network: "keras.Model", x: Any) -> Callable[[str], bool]:
         if isinstance(self.trainable, str):

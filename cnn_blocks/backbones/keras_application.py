@@ -87,7 +87,7 @@ class KerasApplication(Pretrained):
         sha256: Of the file of weights; found by itself.
     """
 
-    family: str
+    family: str = "MobileNetV3Small"
     weights: str = Field(default="imagenet", min_length=1)
     sha256: str | None = None
 
