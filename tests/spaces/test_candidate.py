@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ def candidate() -> Candidate:
     )
 
 
+@settings(deadline=None)
 @given(
     learning_rate=st.floats(1e-300, 1e300),
     warmup=st.floats(0, 1, exclude_max=True),
