@@ -2,7 +2,7 @@
 #   make run        set up, then run the quickstart study to its end
 #   make test       set up, then lint, types and the default tests
 #   make test-all   the slow tests too
-#   make bench      the measurements
+#   make bench DATA=path/to/cifar10   the measurements, about an hour
 #   make lock       choose new versions for requirements*.lock
 #   make clean      remove the environment and the tools' caches (never runs/)
 
@@ -44,10 +44,10 @@ test: lint
 	$(BIN)/python -m pytest $(ARGS)
 
 test-all: lint
-	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
 bench: $(STAMP)
-	$(BIN)/python -m pytest -m bench -s $(ARGS)
+	$(BIN)/python benchmarks/depth_filters.py $(DATA) $(ARGS)
 
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 

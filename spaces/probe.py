@@ -93,8 +93,8 @@ def space_fingerprint(space: Space) -> str:
     """Returns the SHA-256 of what a space does: its parameters and the candidates they make.
 
     It follows behaviour, so that a comment or a renamed variable changes nothing, and a changed
-    range or fixed value does. Values at their defaults are left out: a configuration's new field
-    changes no space that does not use it.
+    range or fixed value does. Fields at their defaults are left out: a later version may add
+    fields without stranding stored studies.
     """
     behaviour = [
         [

@@ -170,7 +170,8 @@ def fit(
         compiling.stop()
 
     rows = record.rows
-    trained_now = (len(rows) - epochs_before) * steps * min(training.batch_size, len(train))
+    # The first step's time counts as compiling, so its images do not count either.
+    steps_timed = max(0, (len(rows) - epochs_before) * steps - 1)
     spent = clock.seconds["training"] - spent_before
     best = (
         min(rows, key=lambda row: row["val_loss"])
@@ -185,7 +186,7 @@ def fit(
         best_epoch=int(best["epoch"]),
         epochs_trained=len(rows),
         seconds=time.perf_counter() - began,
-        images_per_second=trained_now / spent if spent > 0 else 0.0,
+        images_per_second=steps_timed * min(training.batch_size, len(train)) / max(spent, 1e-9),
         parameters=network.count_params(),
     )
 
