@@ -20,6 +20,8 @@ LARGEST_TRANSLATION = 0.3
 LARGEST_ROTATION = math.pi / 6
 LARGEST_ENHANCEMENT = 0.9
 MOST_BITS_LOST = 4
+# TensorFlow has no XLA kernel for geometric operations.
+_HAS_KERNELS = keras.backend.backend() != "tensorflow"
 
 
 class RandAugment(keras.layers.Layer):  # type: ignore[misc]
@@ -36,7 +38,7 @@ class RandAugment(keras.layers.Layer):  # type: ignore[misc]
         super().__init__()
         self.strength = strength
         self.seed_generator = keras.random.SeedGenerator()
-        self.supports_jit = False  # as Keras' own geometric layers: TensorFlow has no XLA kernel
+        self.supports_jit = _HAS_KERNELS
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Changes the images in training, and only then."""
@@ -65,7 +67,7 @@ class AugMix(keras.layers.Layer):  # type: ignore[misc]
         super().__init__()
         self.strength = strength
         self.seed_generator = keras.random.SeedGenerator()
-        self.supports_jit = False  # as Keras' own geometric layers: TensorFlow has no XLA kernel
+        self.supports_jit = _HAS_KERNELS
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Changes the images in training, and only then."""

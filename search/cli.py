@@ -33,7 +33,7 @@ app = typer.Typer(
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
-Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "data"]
+Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "data", "recipes"]
 
 # Options that several commands share.
 DATA_HELP = "A named data set, a folder of images or an .npz file; `list data` shows them."
@@ -85,6 +85,8 @@ RunsDirectoryOption = Annotated[
       {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
       {PROGRAM} run --study full_cnn --data path/to/images --dry-run
       {PROGRAM} run --hypermodel keras_tuner.applications.HyperResNet --data cifar10
+      {PROGRAM} run --study hand_made --data cifar10 --warm-start recipes
+      {PROGRAM} run --recipe g3_homebrew --data cifar10
       {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
 
     Ctrl-C stops in order; the same command goes on from there."""
@@ -99,6 +101,13 @@ def run(
         typer.Option(
             metavar="<name>",
             help="Instead of a study: a Keras Tuner HyperModel, as package.Name or file.py:Name.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="Instead of a study: train a published baseline; `list recipes` shows them.",
         ),
     ] = None,
     data: DataOption = None,
@@ -146,17 +155,60 @@ def run(
     xla: XlaOption = "auto",
     cache_limit: CacheLimitOption = "20G",
     runs_directory: RunsDirectoryOption = Path("runs"),
+    warm_start: Annotated[
+        Literal["recipes"] | None,
+        typer.Option(help="Begin with the published baselines that the study's space holds."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be searched, and stop.")
     ] = False,
 ) -> None:
-    """Searches, then retrains, evaluates and exports the winner."""
+    """Searches, then retrains, evaluates and exports the winner; or trains a recipe."""
     budget_seconds = _duration(budget, "--budget")
     retrain_budget_seconds = _duration(retrain_budget, "--retrain-budget")
     size = _image_size(image_size)
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
     cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
 
+    if recipe is not None:
+        _refuse_beside_recipe(
+            {
+                "--study": study,
+                "--hypermodel": hypermodel,
+                "--backbone": backbone or None,
+                "--trials": trials,
+                "--budget": budget,
+                "--storage": storage,
+                "--study-name": study_name,
+                "--metric": metric,
+                "--warm-start": warm_start,
+                "--dry-run": dry_run or None,
+            }
+        )
+        from spaces.recipes import find_recipe
+
+        find_recipe(recipe)  # a wrong name must not wait for the imports below
+        if data is None:
+            raise UserError(f"A recipe needs images; name them with --data FOLDER. {DATA_HELP}")
+
+        from search.recipes import run_recipe
+
+        with _progress() as progress:
+            output = run_recipe(
+                recipe,
+                data=data,
+                seed=seed,
+                runs_directory=runs_directory,
+                retrain_epochs=retrain_epochs,
+                retrain_budget_seconds=retrain_budget_seconds,
+                image_size=size,
+                max_bad_files=bad_files,
+                precision=precision,
+                xla=xla,
+                progress=progress,
+            )
+        typer.echo(output.summary())
+        return
     searched = _searched(study, hypermodel).with_backbones(backbone or [])
 
     from search import pipeline
@@ -198,6 +250,7 @@ def run(
             precision=precision,
             xla=xla,
             cache_limit=cache_bytes,
+            warm_start=warm_start,
             progress=progress,
         )
     typer.echo(result.summary())
@@ -215,7 +268,7 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Lists studies, spaces, blocks, heads, backbones or data, one line each."""
+    """Lists studies, spaces, blocks, heads, backbones, data or recipes, one line each."""
     from search.listing import as_json, as_lines, entries
 
     found = entries(kind)
@@ -358,7 +411,19 @@ def _searched(study: str | None, hypermodel: str | None) -> "LoadedStudy":
         from search.keras_tuner import hypermodel_study
 
         return hypermodel_study(hypermodel)
-    raise UserError("A run needs '--study' (`list studies`) or '--hypermodel', one of the two.")
+    raise UserError(
+        "A run needs one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
+        "'--hypermodel'."
+    )
+
+
+def _refuse_beside_recipe(options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UserError(
+            f"A recipe is one training, not a search; received {', '.join(given)} beside "
+            f"'--recipe'. Leave out the one or the other."
+        )
 
 
 def _duration(text: str | None, option: str) -> float | None:

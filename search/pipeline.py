@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -27,6 +27,7 @@ from search.storage import (
     open_storage,
     quiet_optuna,
 )
+from search.warm_start import enqueue_recipes
 from search.winner import best_configuration
 from studies.study import LoadedStudy, StudySpec, load_study
 
@@ -99,6 +100,7 @@ def run_study(
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
     cache_limit: int | None = None,
+    warm_start: Literal["recipes"] | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Searches, retrains the winner, evaluates it once on the test images and exports it.
@@ -106,8 +108,9 @@ def run_study(
     Called again with the same arguments, it resumes where it was interrupted: `trials` and
     `budget_seconds` bound the study as a whole, over all starts. What is left out comes from the
     study; files go below `runs_directory`/NAME. The features of frozen backbones take at most
-    `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. Shows nothing unless
-    given a `progress`.
+    `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. `warm_start`
+    "recipes" begins with the published baselines that the study's space can express. Shows nothing
+    unless given a `progress`.
 
     Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
@@ -145,7 +148,16 @@ def run_study(
             for backbone in spec.backbones:
                 backbone.source()  # what cannot be had now would fail every trial
         with clock.measure("storage"):
-            stored = _open_study(loaded, split, opened, name=name, metric=metric, seed=seed)
+            stored = _open_study(
+                loaded,
+                split,
+                opened,
+                name=name,
+                metric=metric,
+                seed=seed,
+                warm_start=warm_start,
+                progress=progress,
+            )
             directory = Path(runs_directory) / name
             _keep_split(stored, split, directory)
         _search(
@@ -245,6 +257,8 @@ def _open_study(
     name: str,
     metric: "Metric",
     seed: int,
+    warm_start: Literal["recipes"] | None,
+    progress: Progress,
 ) -> optuna.Study:
     """Creates or loads the stored study; a stored one with another identity is refused."""
     from search.sampling import ReseedingSampler
@@ -261,6 +275,8 @@ def _open_study(
         load_if_exists=True,
     )
     remember_or_refuse(study, identity)
+    if warm_start == "recipes":
+        enqueue_recipes(study, spec, progress)
     if name not in names:
         with warnings.catch_warnings():
             # Naming the metric is experimental in Optuna; the dashboard shows the name.

@@ -2,7 +2,7 @@
 
     python -m search.run --study blocks --data cifar10
 
-Expect: the best block for each stage after at most 60 trials of 6 epochs, most of them pruned.
+Expect: A block for each stage, after two hours or 60 trials of at most 6 epochs.
 """
 
 from spaces.blocks import blocks
@@ -12,9 +12,10 @@ study = StudySpec(
     name="blocks",
     description="Block, depth and filters of each stage; reduction, stochastic depth, head.",
     space=blocks,
-    fixes="AdamW under one-cycle, batches of 256, flips and crops padded by 4; 4 million weights.",
-    expected="The best block for each stage after at most 60 trials of 6 epochs, most pruned.",
+    fixes="AdamW under one-cycle, batches of 256, flips and crops; at most 4 million parameters.",
+    expected="A block for each stage, after two hours or 60 trials of at most 6 epochs.",
     trials=60,
+    budget_seconds=7200,
     epochs=6,
     retrain_epochs=40,
     most_parameters=4_000_000,

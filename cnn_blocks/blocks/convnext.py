@@ -15,10 +15,9 @@ from cnn_blocks.registry import block
 class Convnext(ShortcutBlock):
     """Large depthwise convolution, one normalisation, then wide and narrow 1x1 convolutions.
 
-    Liu et al., 2022, "A ConvNet for the 2020s", without its layer scale, which starts too slowly
-    for a short trial. Where the block reduces or changes the channels, a convolution (2x2 with
-    stride 2, or 1x1 behind pooling) and a normalisation stand in front; the last block is followed
-    by one more normalisation.
+    Liu et al., 2022, "A ConvNet for the 2020s", without its layer scale. Where the block reduces or
+    changes the channels, a convolution (2x2 with stride 2, or 1x1 behind pooling) and a
+    normalisation stand in front; the last block is followed by one more normalisation.
     """
 
     kernel_size: Annotated[PositiveInt, IntDistribution(3, 7, step=2)] = 7
