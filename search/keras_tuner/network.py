@@ -1,6 +1,5 @@
 """The network of a HyperModel as a registered component, rebuilt from stored values."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -92,9 +91,6 @@ def _last_operation(model: Any) -> Any:
     return _last_operation(operation) if hasattr(operation, "operations") else operation
 
 
-_patching = threading.RLock()
-
-
 @contextmanager
 def _optimizers_have_values() -> Iterator[None]:
     """Lets optimizers be made where variables get no values.
@@ -105,6 +101,8 @@ def _optimizers_have_values() -> Iterator[None]:
     from keras.src.backend.common import global_state
     from keras.src.optimizers.base_optimizer import BaseOptimizer
 
+    original = BaseOptimizer.__init__
+
     def initialize(self: Any, *arguments: Any, **options: Any) -> None:
         scope = global_state.get_global_attribute("stateless_scope")
         global_state.set_global_attribute("stateless_scope", None)
@@ -113,13 +111,11 @@ def _optimizers_have_values() -> Iterator[None]:
         finally:
             global_state.set_global_attribute("stateless_scope", scope)
 
-    with _patching:
-        original = BaseOptimizer.__init__
-        BaseOptimizer.__init__ = initialize
-        try:
-            yield
-        finally:
-            BaseOptimizer.__init__ = original
+    BaseOptimizer.__init__ = initialize
+    try:
+        yield
+    finally:
+        BaseOptimizer.__init__ = original
 
 
 def _short(value: Any) -> str:

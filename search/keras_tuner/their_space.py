@@ -26,10 +26,10 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
     """
     from search.runtime import start_keras
 
+    reference = resolve(reference)
     start_keras()
     import keras_tuner
 
-    reference = resolve(reference)
     hypermodel = load_hypermodel(reference)(_IMAGE_SHAPE, _CLASSES)
     name = reference.replace(":", ".").rpartition(".")[2]
     if type(hypermodel).fit is not keras_tuner.HyperModel.fit:

@@ -32,6 +32,9 @@ def configurations(model: type[BaseModel]) -> st.SearchStrategy[Any]:
         name: _values(field.annotation, tuple(field.metadata))
         for name, field in model.model_fields.items()
     }
+    if model is ModelConfig:
+        # A pretrained backbone decides about preprocessing and needs files; a classifier, no head.
+        fields |= {"backbone": configurations(Staged), "head": configurations(Head)}
     return st.builds(model, **fields)
 
 
@@ -107,7 +110,7 @@ def test_an_unknown_key_is_named(path: tuple[str | int, ...], value: Any) -> Non
     ("path", "value", "rule"),
     [
         (("format_version",), 2, "Input should be 1"),
-        (("preprocessing",), "whiten", "'scale' or 'standardize'"),
+        (("preprocessing",), "whiten", "'scale', 'standardize' or 'none'"),
         (("backbone", "stages"), [], "at least 1 item"),
         (("backbone", "stages", 0, "depth"), 0, "greater than 0"),
         (("backbone", "stages", 0, "dropout"), 1.0, "less than 1"),

@@ -12,6 +12,7 @@ import pytest
 from cnn_blocks.errors import UserError
 from search import cli
 from search.errors import SearchFailure, SearchInterrupted
+from studies.study import load_study
 
 COMMANDS = ("run", "list", "export", "retrain")
 KINDS = ("studies", "spaces", "blocks", "heads", "backbones", "data", "recipes")
@@ -225,7 +226,7 @@ def test_run_hands_every_option_over(
     (call,) = calls
     del call["progress"]
     assert call == {
-        "study": "quickstart",
+        "study": load_study("quickstart"),
         "data": "digits",
         "trials": 7,
         "budget_seconds": 5400.0,
