@@ -22,21 +22,26 @@ def resolve(reference: str) -> str:
     place, name = _parts(reference)
     if not place.endswith(".py"):
         return reference
-    return f"{_found(place)}:{name}"
+    path = Path(place).expanduser().resolve()
+    return f"{_first_file(path)}:{name}"
 
 
 def load_hypermodel(reference: str) -> Callable[[tuple[int, ...], int], Any]:
     """Returns (image shape, classes) -> `keras_tuner.HyperModel`.
 
     The reference names a HyperModel's class, an instance, or a function `build(hp)`. A class gets
-    `input_shape` and `classes` (or `num_classes`) if its constructor has them.
+    `input_shape` and `classes` (or `num_classes`) if its constructor has them. A file that is gone
+    is looked for in the working folder too.
     Raises UserError when there is no such file, module or name, or when it is something else.
     """
     import keras_tuner
     from keras_tuner.src.engine.hypermodel import get_hypermodel
 
     place, name = _parts(reference)
-    module = load_source(_found(place) if place.endswith(".py") else place)
+    if place.endswith(".py"):
+        path = Path(place).expanduser()
+        place = str(_first_file(path, Path(path.name)))
+    module = load_source(place)
     found = getattr(module, name, None)
     if found is None:
         close = difflib.get_close_matches(name, dir(module), n=1)
@@ -65,15 +70,12 @@ def _parts(reference: str) -> tuple[str, str]:
     return place, name
 
 
-def _found(place: str) -> Path:
-    """Returns the full path of a file, or of one of its name in the working folder."""
-    path = Path(place).expanduser().resolve()
-    for found in (path, Path(path.name).resolve()):
-        if found.is_file():
-            return found
+def _first_file(*paths: Path) -> Path:
+    for path in paths:
+        if path.is_file():
+            return path
     raise UserError(
-        f"A HyperModel's file must exist; there is no {path}. Put {path.name} there, or into the "
-        f"working folder."
+        f"A HyperModel's file must exist; there is no {' and no '.join(map(str, paths))}."
     )
 
 

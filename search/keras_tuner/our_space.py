@@ -34,7 +34,8 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
     labels. `fit` trains it through Keras with everything that a candidate says about training:
     augmentation, class weights, batch size, and the learning-rate schedule, which spans the epochs
     of the call: each round of Keras Tuner's Hyperband goes on from the weights of the round before,
-    with a whole schedule and a fresh optimizer. Training is in float32.
+    with a whole schedule and a fresh optimizer. Training is in float32; early stopping and plateaus
+    are left to Keras Tuner's callbacks.
     """
 
     def __init__(
@@ -54,8 +55,17 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         self.seed = seed
 
     def candidate(self, hp: keras_tuner.HyperParameters) -> Candidate:
-        """Returns the candidate of some hyperparameter values."""
-        return self.study.candidate(HyperParametersTrial(hp))
+        """Returns the candidate of some hyperparameter values.
+
+        Raises UserError for one that trains in two phases, which one Keras `fit` cannot do.
+        """
+        candidate = self.study.candidate(HyperParametersTrial(hp))
+        if candidate.training.fine_tuning is not None:
+            raise UserError(
+                f"A space for Keras Tuner must train in one phase; {self.study.name!r} fine-tunes "
+                f"in a second one. Search it with `python -m search.run --study {self.study.name}`."
+            )
+        return candidate
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         """Declares all parameters, those too that the first model would not ask for.

@@ -90,6 +90,9 @@ def test_wrong_uses_are_said(tiny_study: StudySpec, digits: Split) -> None:
         hypermodel("depth_filtres")
     with pytest.raises(UserError, match="--data"):
         hypermodel("depth_filters")
+    fine_tune = hypermodel("fine_tune", spec=digits.spec)
+    with pytest.raises(UserError, match="in one phase"):
+        fine_tune.candidate(keras_tuner.HyperParameters())
     model = hypermodel(tiny_study, spec=digits.spec)
     hp = keras_tuner.HyperParameters()
     with pytest.raises(UserError, match=r"tuner\.search"):
