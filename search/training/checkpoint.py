@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,15 @@ class Checkpoint:
         partial.replace(self.path)
 
     def read(self) -> tuple[dict[str, Any], dict[str, Arrays]] | None:
-        """Returns the state, or None where there is none of this training."""
-        if not self.path.is_file():
+        """Returns the state, or None where there is no readable one of this training."""
+        try:
+            return self._read()
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            # Missing, or torn by a power failure: the training starts over.
             return None
-        with np.load(self.path, allow_pickle=False) as file:
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, Arrays]] | None:
+        with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
             if header["identity"] != self.identity:
                 return None

@@ -84,3 +84,13 @@ checkpoint.write({{"epoch": 2}}, {{"model": [np.ones(3)]}})
     assert done.returncode == -9
     assert read is not None
     assert read[0] == {"epoch": 1}
+
+
+def test_a_torn_file_is_no_checkpoint(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, identity="this")
+    checkpoint.write({"epoch": 1}, {"model": [np.arange(1000.0)]})
+    whole = checkpoint.path.read_bytes()
+
+    for size in (0, 10, len(whole) // 2):
+        checkpoint.path.write_bytes(whole[:size])
+        assert checkpoint.read() is None
