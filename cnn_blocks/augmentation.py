@@ -25,6 +25,10 @@ class Augmentation(Configuration):
         zoom: Largest change of scale, as a fraction.
         contrast: Largest change of contrast, as a fraction.
         brightness: Largest change of brightness, as a fraction of the value range.
+        randaugment: Magnitude of two random operations an image, shifts to solarisation, as a
+            fraction of the largest (Cubuk et al., 2019).
+        augmix: Severity of the chains of operations that an image is mixed with, as a fraction
+            of the largest (Hendrycks et al., 2019).
         erasing: Largest share of the area that noise replaces in half of the images (Zhong et
             al., 2017).
         mixup: Alpha of the Beta distribution that blends pairs of images and their labels (Zhang
@@ -40,6 +44,8 @@ class Augmentation(Configuration):
     zoom: Annotated[float, Field(ge=0, lt=1), FloatDistribution(0.0, 0.2)] = 0.0
     contrast: Annotated[float, Field(ge=0, le=1), FloatDistribution(0.0, 0.4)] = 0.0
     brightness: Annotated[float, Field(ge=0, le=1), FloatDistribution(0.0, 0.3)] = 0.0
+    randaugment: Annotated[float, Field(ge=0, le=1), FloatDistribution(0.0, 0.8)] = 0.0
+    augmix: Annotated[float, Field(ge=0, le=1), FloatDistribution(0.0, 0.8)] = 0.0
     erasing: Annotated[float, Field(ge=0, lt=1), FloatDistribution(0.0, 0.3)] = 0.0
     mixup: Annotated[Strength, FloatDistribution(0.0, 0.4)] = 0.0
     cutmix: Annotated[float, Field(ge=0, le=1), FloatDistribution(0.0, 1.0)] = 0.0
@@ -83,6 +89,13 @@ def image_layers(
         chosen.append(layers.RandomContrast(augmentation.contrast, value_range=(0, 255)))
     if augmentation.brightness:
         chosen.append(layers.RandomBrightness(augmentation.brightness, value_range=(0, 255)))
+    if augmentation.randaugment or augmentation.augmix:
+        from cnn_blocks.augmentation_policies import AugMix, RandAugment
+
+        if augmentation.randaugment:
+            chosen.append(RandAugment(augmentation.randaugment))
+        if augmentation.augmix:
+            chosen.append(AugMix(augmentation.augmix))
     if augmentation.erasing:
         chosen.append(
             layers.RandomErasing(
@@ -97,11 +110,14 @@ def image_layers(
 
 def mixing_layers(augmentation: Augmentation) -> "list[keras.layers.Layer]":
     """Returns the layers that change images and one-hot labels together."""
-    from keras import layers
+    from keras import backend, layers
 
     chosen: list[Any] = []
     if augmentation.mixup:
         chosen.append(layers.MixUp(alpha=augmentation.mixup))
     if augmentation.cutmix:
         chosen.append(layers.CutMix(factor=(augmentation.cutmix, augmentation.cutmix)))
+    for layer in chosen:
+        # They draw from a gamma distribution, for which TensorFlow has no XLA kernel.
+        layer.supports_jit = backend.backend() != "tensorflow"
     return chosen

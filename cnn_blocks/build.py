@@ -94,6 +94,9 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
 
     images = keras.Input(spec.image_shape, dtype="uint8", name="images")
     x = layers.Rescaling(1 / 255, dtype="float32", name="scale")(images)
+    if config.input_size is not None:
+        size = config.input_size
+        x = layers.Resizing(size, size, dtype="float32", name="resize")(x)
     if config.preprocessing == "standardize":
         x = layers.Normalization(
             mean=spec.channel_mean,
@@ -110,7 +113,7 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
             raise
         raise InfeasibleError(
             f"A network must keep at least one pixel through all its layers; for "
-            f"{spec.image_shape[0]}x{spec.image_shape[1]} images this one cannot be built: "
+            f"{x.shape[1]}x{x.shape[2]} images this one cannot be built: "
             f"{_reason(error)} Use fewer reductions, a smaller kernel or larger images."
         ) from error
     probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(logits)

@@ -68,6 +68,10 @@ class Block(Component):
         """Maps (N, H, W, C) to (N, H', W', filters)."""
         raise NotImplementedError
 
+    def finish(self, x: Any) -> Any:
+        """Adds what a network's last block still needs before the head; most need nothing."""
+        return x
+
 
 class Backbone(Component):
     """Everything between the preprocessed image and the head."""
@@ -107,10 +111,13 @@ class ModelConfig(Configuration):
 
     `preprocessing` happens inside the model, in float32: "scale" maps uint8 to [0, 1],
     "standardize" also subtracts the training images' channel mean and divides by their deviation.
+    `input_size` is the height and width in pixels that images are resized to inside the model,
+    batch by batch; None keeps theirs.
     """
 
     format_version: Literal[1] = 1
     preprocessing: Literal["scale", "standardize"] = "scale"
+    input_size: PositiveInt | None = None
     backbone: AnyBackbone
     head: AnyHead
 

@@ -169,6 +169,7 @@ def _extremes(spec: StudySpec, split: "Split") -> tuple[Candidate, Candidate]:
     for _, candidate in explore(spec.candidate, draws=8):
         try:
             shape = describe_model(candidate.model, split.spec)
+            feasibility.require_parameters(shape.parameters, spec.most_parameters)
         except InfeasibleError as error:
             problem = error
             continue

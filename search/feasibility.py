@@ -54,6 +54,16 @@ def require_memory(needed: int, *, available: int | None = None) -> None:
         )
 
 
+def require_parameters(parameters: int, most: int | None) -> None:
+    """Raises InfeasibleError for a network of more parameters than the study allows."""
+    if most is not None and parameters > most:
+        raise InfeasibleError(
+            f"A network of this study may have at most {most:,} parameters; this one would have "
+            f"{parameters:,}. Flatten over a large feature map is the usual reason.",
+            constraint="parameters",
+        )
+
+
 def free_memory() -> int:
     """Returns the bytes that a training may take: of the GPU where Keras uses one, else of the RAM.
 

@@ -154,6 +154,7 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
     with context.clock.measure("compiling"):
         shape = describe_model(candidate.model, context.split.spec)
     _check_memory(trial, shape, candidate)
+    feasibility.require_parameters(shape.parameters, context.spec.most_parameters)
     reporter = _Reporter(trial, candidate, context)
     result = fit(
         candidate,

@@ -1,5 +1,7 @@
 """The augmentation space: every change with its strength, zero for none."""
 
+from typing import Any
+
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cnn_blocks.augmentation import Augmentation
@@ -9,7 +11,14 @@ from spaces.suggest import Trial, suggest
 
 
 def augmentation(trial: Trial) -> Candidate:
-    """Suggests the augmentation that the reference network is trained with."""
+    """Suggests the augmentation that the reference network is trained with.
+
+    RandAugment and AugMix cost time and exclude each other.
+    """
+    chosen = trial.suggest_categorical("policy", ["none", "randaugment", "augmix"])
+    strength: dict[str, Any] = {"randaugment": 0.0, "augmix": 0.0}
+    if chosen != "none":
+        strength[chosen] = FloatDistribution(0.05, 0.8)
     policy = suggest(
         trial,
         Augmentation,
@@ -23,6 +32,7 @@ def augmentation(trial: Trial) -> Candidate:
         erasing=FloatDistribution(0.0, 0.3),
         mixup=FloatDistribution(0.0, 0.4),
         cutmix=FloatDistribution(0.0, 1.0),
+        **strength,
     )
     training = reference_training(augmentation=policy)
     return Candidate(model=reference_model(), training=training)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from cnn_blocks.backbones.staged import Stage, Staged
 from cnn_blocks.config import Block, Reduction
+from spaces.suggest import Trial
 
 
 def growing_filters(first: int, growth: float, stages: int, *, most: int = 512) -> list[int]:
@@ -12,10 +13,26 @@ def growing_filters(first: int, growth: float, stages: int, *, most: int = 512) 
     return [min(most, max(8, round(first * growth**stage / 8) * 8)) for stage in range(stages)]
 
 
+def suggest_filters(trial: Trial, stages: int, *, low: int, high: int) -> list[int]:
+    """Suggests each stage's filters: constant, doubling from stage to stage, or free.
+
+    The first two share the first stage's number, "filters", in low..high; each free one has a
+    range of its own, low..2 high, from "stage_1_filters" on.
+    """
+    schedule = trial.suggest_categorical("filters_schedule", ["constant", "doubling", "free"])
+    if schedule == "free":
+        return [
+            trial.suggest_int(f"stage_{stage}_filters", low, 2 * high, log=True)
+            for stage in range(1, stages + 1)
+        ]
+    first = trial.suggest_int("filters", low, high, log=True)
+    return growing_filters(first, 2.0 if schedule == "doubling" else 1.0, stages)
+
+
 def scheduled_dropout(
     rate: float, schedule: Literal["constant", "rising"], stages: int
 ) -> list[float]:
-    """Returns each stage's dropout: the same everywhere, or rising linearly up to `rate`."""
+    """Returns each stage's dropout, or stochastic depth: equal, or rising linearly to `rate`."""
     if schedule == "constant":
         return [rate] * stages
     return [rate * (stage + 1) / stages for stage in range(stages)]

@@ -11,7 +11,7 @@ from studies.study import StudySpec
 
 study = StudySpec(
     name="augmentation",
-    description="Flips, crops, shifts, turns, zoom, colour, erasing, MixUp, CutMix and strengths.",
+    description="Flips, crops, turns, zoom, colour, policies, erasing, MixUp, CutMix: strengths.",
     space=augmentation,
     fixes="The reference network (1.16 million parameters), SGD under one-cycle.",
     expected="Flips and crops lead after 10 epochs; stronger policies pay in the winner's 60.",
@@ -22,6 +22,7 @@ study = StudySpec(
     first_rung=2,
     start=(
         {
+            "policy": "none",
             "horizontal_flip": True,
             "crop_padding": 4,
             "translation": 0.0,

@@ -64,6 +64,7 @@ class StudySpec(Configuration):
         sampler: Makes the sampler from a seed.
         pruner: Makes the pruner from the first step at which a trial may be pruned.
         first_rung: Epochs before a trial may be pruned.
+        most_parameters: A network with more is infeasible, before any of them is allocated.
         start: Parameters of the first trials, known to be good.
     """
 
@@ -84,6 +85,7 @@ class StudySpec(Configuration):
     sampler: Callable[[int], Any] = tree_parzen_sampler
     pruner: Callable[[int], Any] = successive_halving_pruner
     first_rung: PositiveInt = 1
+    most_parameters: PositiveInt | None = None
     start: tuple[Mapping[str, Any], ...] = ()
 
     def candidate(self, trial: Trial) -> Candidate:

@@ -12,7 +12,8 @@ HEAVY = {"jax", "keras", "keras_tuner", "matplotlib", "pandas", "scipy", "sklear
 HEAVY |= {"tensorboard", "torch"}
 STUDY_MACHINERY = {"optuna", "optuna_dashboard", "keras_tuner"}
 # These extend Keras' own classes, so they import it; they count as heavy themselves.
-KERAS_SIDE = {"search.training.callbacks", "search.training.network", "search.training.optimizers"}
+KERAS_SIDE = {"cnn_blocks.augmentation_policies"}
+KERAS_SIDE |= {f"search.training.{name}" for name in ("callbacks", "network", "optimizers")}
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 

@@ -13,7 +13,8 @@ class Stage(Configuration):
     """`depth` equal blocks at one resolution.
 
     `reduction` halves height and width: inside the stage's first block (`place` "first"), or
-    behind its last one ("last"; "stride" then strides the last block). Dropout follows the stage.
+    behind its last one ("last"; "stride" then strides the last block). Dropout follows the stage;
+    "spatial" dropout drops whole channels (Tompson et al., 2014).
     """
 
     block: AnyBlock
@@ -21,9 +22,10 @@ class Stage(Configuration):
     reduction: Reduction = "max"
     place: Literal["first", "last"] = "last"
     dropout: Rate = 0.0
+    dropout_kind: Literal["plain", "spatial"] = "plain"
 
-    def __call__(self, x: Any) -> Any:
-        """Maps (N, H, W, C) to (N, H', W', filters)."""
+    def __call__(self, x: Any, *, last: bool = False) -> Any:
+        """Maps (N, H, W, C) to (N, H', W', filters); `last` says that the head follows."""
         from keras import layers
 
         for index in range(self.depth):
@@ -33,9 +35,14 @@ class Stage(Configuration):
                 else index == self.depth - 1 and self.reduction == "stride"
             )
             x = self.block(x, reduction=self.reduction if inside else "none")
+        if last:
+            x = self.block.finish(x)
         if self.place == "last":
             x = pool(x, self.reduction)
-        return layers.Dropout(self.dropout)(x) if self.dropout else x
+        if not self.dropout:
+            return x
+        dropout = layers.SpatialDropout2D if self.dropout_kind == "spatial" else layers.Dropout
+        return dropout(self.dropout)(x)
 
     def summary(self) -> str:
         """Returns the filters of each block, as in "64 64"."""
@@ -59,6 +66,6 @@ class Staged(Backbone):
 
     def __call__(self, x: Any) -> Any:
         """Maps (N, H, W, 3) to a feature map (N, H', W', C)."""
-        for stage in self.stages:
+        for stage in self.stages[:-1]:
             x = stage(x)
-        return x
+        return self.stages[-1](x, last=True)

@@ -2,23 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import PositiveInt
+from optuna.distributions import CategoricalDistribution
 
-from cnn_blocks.config import (
-    Activation,
-    Block,
-    Initializer,
-    Normalization,
-    Reduction,
-    Strength,
-)
+from cnn_blocks.config import Reduction
+from cnn_blocks.convolutional import ConvolutionalBlock
 from cnn_blocks.layers import activate, convolve, normalize, pool
 from cnn_blocks.registry import block
 
 
 @block
-class Plain(Block):
+class Plain(ConvolutionalBlock):
     """Convolution, normalisation and activation, in either order.
 
     `order` "before" normalises before the activation (Ioffe and Szegedy, 2015), "after" behind it
@@ -27,18 +20,10 @@ class Plain(Block):
     everything in the second.
     """
 
-    filters: Annotated[PositiveInt, IntDistribution(16, 256, log=True)] = 32
-    kernel_size: Annotated[PositiveInt, IntDistribution(3, 5, step=2)] = 3
-    activation: Annotated[Activation, CategoricalDistribution(["relu", "gelu", "silu", "mish"])] = (
-        "relu"
-    )
-    normalization: Annotated[Normalization, CategoricalDistribution(["batch", "none"])] = "batch"
     order: Annotated[Literal["before", "after"], CategoricalDistribution(["before", "after"])] = (
         "before"
     )
-    l2: Annotated[Strength, FloatDistribution(1e-6, 1e-2, log=True)] = 0.0
     padding: Literal["same", "valid"] = "same"
-    initializer: Initializer = "he_uniform"
 
     def __call__(self, x: Any, *, reduction: Reduction = "none") -> Any:
         """Maps (N, H, W, C) to (N, H', W', filters)."""

@@ -1,6 +1,7 @@
 """Augmentation: every setting changes training images, each image in its own way."""
 
 import typing
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ SETTINGS: dict[str, Any] = {
     "zoom": 0.2,
     "contrast": 0.4,
     "brightness": 0.3,
+    "randaugment": 0.8,
+    "augmix": 0.8,
     "erasing": 0.3,
 }
 
@@ -66,6 +69,69 @@ def test_each_image_of_a_batch_is_changed_in_its_own_way(name: str, image: Image
     assert len(distinct) == 2 if name == "horizontal_flip" else len(distinct) > 8
     assert augmented.min() >= 0
     assert augmented.max() <= 255
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_graph_draws_again_at_every_step(name: str, image: Images) -> None:
+    layers = image_layers(Augmentation(**{name: SETTINGS[name]}), image.shape)
+    augment = _graph(lambda images: layers[0](images, training=True), layers)
+    batch = np.repeat(image[np.newaxis], 32, axis=0)
+
+    first, second = augment(batch), augment(batch)
+
+    assert first.shape == batch.shape
+    assert not np.array_equal(first, second)
+    assert len({result.tobytes() for result in first}) > 1
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_nothing_changes_outside_of_training(name: str, image: Images) -> None:
+    (layer,) = image_layers(Augmentation(**{name: SETTINGS[name]}), image.shape)
+
+    assert np.array_equal(layer(image[np.newaxis], training=False)[0], image)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_mixing_in_a_graph_draws_again_at_every_step(name: str) -> None:
+    import keras
+
+    layers = mixing_layers(Augmentation(**{name: 1.0}))
+
+    def mix(labels: Any) -> Any:
+        images = keras.ops.ones((8, 16, 16, 3)) * labels[:, :1, None, None]
+        return layers[0]({"images": images, "labels": labels}, training=True)["labels"]
+
+    mixed = _graph(mix, layers)
+    labels = np.eye(8, dtype=np.float32)
+
+    first, second = mixed(labels), mixed(labels)
+
+    np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-5)
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 0.2}, {"cutmix": 1.0}, {"augmix": 0.3}], ids=str)
+def test_a_layer_without_kernels_for_xla_says_so(settings: dict[str, float]) -> None:
+    augmentation = Augmentation(**settings)
+    (layer,) = image_layers(augmentation, (8, 8, 3)) + mixing_layers(augmentation)
+
+    # Keras then trains without XLA; with it, the first step would fail.
+    assert not layer.supports_jit
+
+
+def _graph(function: Callable[[Any], Any], layers: list[Any]) -> Callable[[Images], Images]:
+    import keras
+
+    class Graph(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = layers
+
+        def call(self, x: Any) -> Any:
+            return function(x)
+
+    model = Graph()
+    return lambda x: np.asarray(model.predict_on_batch(x))
 
 
 def test_a_flip_mirrors_left_and_right(image: Images) -> None:
@@ -155,6 +221,8 @@ def test_cutmix_draws_the_share_from_its_beta_distribution() -> None:
         ("zoom", 1.0),
         ("contrast", -0.1),
         ("brightness", 1.1),
+        ("randaugment", 1.1),
+        ("augmix", -0.1),
         ("erasing", 1.0),
         ("mixup", -0.1),
         ("cutmix", 1.5),

@@ -174,6 +174,36 @@ def test_preprocessing_and_outputs_are_float32_under_every_policy(
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_images_are_resized_inside_the_model(policy: str, small_model: ModelConfig) -> None:
+    import keras
+
+    spec = InputSpec(image_shape=(8, 12, 3), class_names=("a", "b"))
+    config = small_model.model_copy(update={"input_size": 16})
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 12, 3), dtype=np.uint8)
+
+    model = build_model(config, spec, dtype_policy=policy)
+
+    resized = keras.Model(model.input, model.get_layer("resize").output)(images)
+    expected = keras.ops.image.resize(images / np.float32(255), (16, 16))
+    np.testing.assert_allclose(np.asarray(resized), np.asarray(expected), atol=1e-6)
+    assert resized.dtype == "float32"
+    assert model.input_shape == (None, 8, 12, 3)
+    assert describe_model(config, spec).feature_map == (8, 8, 4)
+    assert "resize" not in [layer.name for layer in build_model(small_model, spec).layers]
+
+
+def test_larger_images_make_a_deep_network_feasible() -> None:
+    spec = InputSpec(image_shape=(8, 8, 3), class_names=("a", "b"))
+    deep = ModelConfig(backbone=Staged(stages=tuple(_plain(4) for _ in range(4))), head=Pooled())
+
+    with pytest.raises(InfeasibleError, match="8x8 images"):
+        describe_model(deep, spec)
+
+    larger = deep.model_copy(update={"input_size": 16})
+    assert describe_model(larger, spec).feature_map == (1, 1, 4)
+
+
 def test_a_seed_repeats_the_initial_weights(
     small_model: ModelConfig, cifar10_spec: InputSpec
 ) -> None:

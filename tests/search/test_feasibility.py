@@ -15,6 +15,7 @@ from search.feasibility import (
     estimate_memory,
     free_memory,
     require_memory,
+    require_parameters,
 )
 from spaces.candidate import TrainingConfig
 
@@ -41,6 +42,16 @@ def test_more_than_what_is_free_is_infeasible() -> None:
         require_memory(950 * MEBIBYTE, available=1000 * MEBIBYTE)
 
     assert raised.value.constraint == "memory"
+
+
+def test_more_parameters_than_a_study_allows_are_infeasible() -> None:
+    require_parameters(10**12, None)
+    require_parameters(1000, 1000)
+
+    with pytest.raises(InfeasibleError, match=r"at most 1,000 parameters.*have 1,001") as raised:
+        require_parameters(1001, 1000)
+
+    assert raised.value.constraint == "parameters"
 
 
 def test_free_memory_is_less_than_what_the_machine_has() -> None:

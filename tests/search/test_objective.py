@@ -216,6 +216,21 @@ def test_a_candidate_beyond_the_memory_is_infeasible_and_never_built(
     assert calls == []
 
 
+def test_a_candidate_beyond_the_studys_parameters_is_infeasible_and_never_built(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    calls = train_as(lambda candidate: [0.5, 0.6])
+    spec = context.spec.model_copy(update={"most_parameters": 20})
+
+    result = run(study, TrialContext(**{**vars(context), "spec": spec}))
+
+    assert result.outcome is Outcome.INFEASIBLE
+    assert "at most 20 parameters" in str(result.reason)
+    assert study.trials[0].constraints == {"parameters": 1.0}
+    assert study.trials[0].user_attrs["parameters"] > 20
+    assert calls == []
+
+
 def test_a_loss_that_is_not_finite_is_infeasible(
     study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
 ) -> None:

@@ -1,9 +1,10 @@
 """Candidates: validated training settings, and what retraining makes of them."""
 
 import json
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -21,6 +22,7 @@ def candidate() -> Candidate:
     )
 
 
+@settings(deadline=None)
 @given(
     learning_rate=st.floats(1e-300, 1e300),
     warmup=st.floats(0, 1, exclude_max=True),
@@ -39,6 +41,42 @@ def test_json_keeps_training_settings_exactly(
     candidate = Candidate(model=reference_model(), training=training)
 
     assert Candidate.from_json(candidate.to_json()) == candidate
+
+
+def test_a_candidate_stored_by_an_earlier_version_means_what_it_meant() -> None:
+    stored = Path(__file__).parent / "stored" / "candidate_1.json"
+
+    candidate = Candidate.from_json(stored.read_text())
+
+    # Fields that came later are at their defaults, and the rest is as it was stored.
+    assert candidate.model_dump(mode="json", exclude_defaults=True) == {
+        "model": {
+            "preprocessing": "standardize",
+            "backbone": {
+                "kind": "staged",
+                "stages": [
+                    {
+                        "block": {
+                            "kind": "plain",
+                            "filters": 8,
+                            "activation": "mish",
+                            "order": "after",
+                            "l2": 1e-4,
+                        },
+                        "dropout": 0.2,
+                    },
+                    {
+                        "block": {"kind": "residual", "filters": 16, "activation": "gelu"},
+                        "depth": 2,
+                        "reduction": "stride",
+                        "place": "first",
+                    },
+                ],
+            },
+            "head": {"kind": "pooled", "pooling": "average_max", "layers": [{"units": 32}]},
+        },
+        "training": {"optimizer": "sgd", "augmentation": {"crop_padding": 4, "cutmix": 1.0}},
+    }
 
 
 def test_training_settings_may_be_left_out(candidate: Candidate) -> None:

@@ -88,6 +88,15 @@ def test_a_changed_range_or_fixed_value_changes_the_fingerprint(
     assert space_fingerprint(written(SPACE)) != space_fingerprint(written(changed))
 
 
+def test_a_field_that_stays_at_its_default_changes_nothing(
+    written: Callable[[str], Space],
+) -> None:
+    stated = SPACE.replace("Pooled(dropout=0.1)", 'Pooled(dropout=0.1, pooling="average")')
+    assert stated != SPACE
+
+    assert space_fingerprint(written(SPACE)) == space_fingerprint(written(stated))
+
+
 def test_conditional_parameters_are_found(written: Callable[[str], Space]) -> None:
     found = probe.parameters(written(SPACE))
 
