@@ -1,13 +1,16 @@
 """The only assembler: a configuration and the data's specification become a Keras model."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
+
 from cnn_blocks.config import InputSpec, ModelConfig
-from cnn_blocks.errors import InfeasibleError
+from cnn_blocks.errors import InfeasibleError, UserError
+from cnn_blocks.symbolic import without_values
 
 if TYPE_CHECKING:
     import keras
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 class ModelShape:
     """What a network would hold, known from shapes alone.
 
-    `activations` counts the elements that all layers put out for one image;
+    `activations` counts the elements that all layers put out for one image, and
+    `frozen_activations` those among them in front of all that trains, which training need not
+    keep; `largest_activation` is what the widest layer puts out (0: unknown).
     `feature_map` is the head's input (height, width, channels).
     """
 
@@ -25,6 +30,8 @@ class ModelShape:
     trainable_parameters: int
     activations: int
     feature_map: tuple[int, ...]
+    frozen_activations: int = 0
+    largest_activation: int = 0
 
 
 def build_model(
@@ -33,19 +40,35 @@ def build_model(
     *,
     seed: int | None = None,
     dtype_policy: str = "float32",
+    pretrained: bool = True,
 ) -> "keras.Model":
     """Builds the inference model: uint8 RGB (N, H, W, 3) in, class probabilities (N, C) out.
 
     The layer "logits" (N, C) stands before the softmax; preprocessing, logits and softmax are
-    float32 under every dtype policy. `seed` makes the initial weights repeatable.
-    Raises InfeasibleError when the graph cannot be built, as when pooling leaves no pixel.
+    float32 under every dtype policy. `seed` makes the initial weights repeatable; a pretrained
+    backbone has its own, unless `pretrained` is false because others will follow
+    (`assign_weights`).
+    Raises InfeasibleError when the graph cannot be built, as when pooling leaves no pixel, and
+    UserError when pretrained weights cannot be had.
     """
     import keras
 
     if seed is not None:
         keras.utils.set_random_seed(seed)
     with _policy(dtype_policy):
-        return _assemble(config, spec)[0]
+        model = _assemble(config, spec)[0]
+        if pretrained:
+            config.backbone.load_weights(model)
+    return model
+
+
+def assign_weights(model: "keras.Layer", weights: Sequence[npt.NDArray[Any]]) -> None:
+    """Gives a model, or a layer, the weights that `get_weights` returned from an equal one."""
+    model.set_weights(weights)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):
+            # Normalization computes with constants that it makes from its weights.
+            layer.finalize_state()
 
 
 def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
@@ -53,27 +76,33 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
 
     Raises InfeasibleError when the graph cannot be built.
     """
-    import keras
-    from keras.src.backend.common import global_state
-
-    # Variables made inside a stateless scope hold a shape and an initialiser, but no values. Keras
-    # keeps a list of them and would give them values at the next occasion.
-    pending = list(global_state.get_global_attribute("uninitialized_variables", []))
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            model, feature_map = _assemble(config, spec)
-    finally:
-        global_state.set_global_attribute("uninitialized_variables", pending)
+    with without_values():
+        model, feature_map = _assemble(config, spec)
+    activations = _activations(model)
     return ModelShape(
         parameters=sum(_elements(weight.shape) for weight in model.weights),
         trainable_parameters=sum(_elements(weight.shape) for weight in model.trainable_weights),
-        activations=sum(
-            _elements(output.shape[1:])
-            for operation in model.operations
-            for output in _outputs(operation)
-        ),
+        activations=sum(elements for elements, _ in activations),
+        frozen_activations=sum(elements for elements, trained in activations if not trained),
+        largest_activation=max(elements for elements, _ in activations),
         feature_map=feature_map,
     )
+
+
+def _activations(model: "keras.Model") -> list[tuple[int, bool]]:
+    """Returns, by output of a layer, its elements and whether anything up to it trains."""
+    import keras
+
+    trained: dict[int, bool] = {}
+    found = []
+    for operation in model.operations:
+        trains = bool(getattr(operation, "trainable_weights", ()))
+        inputs = keras.tree.flatten(operation.input)
+        trains = trains or any(trained.get(id(tensor), False) for tensor in inputs)
+        for output in keras.tree.flatten(operation.output):
+            trained[id(output)] = trains
+            found.append((_elements(output.shape[1:]), trains))
+    return found
 
 
 @contextmanager
@@ -93,7 +122,8 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
     from keras import layers
 
     images = keras.Input(spec.image_shape, dtype="uint8", name="images")
-    x = layers.Rescaling(1 / 255, dtype="float32", name="scale")(images)
+    scale = 1.0 if config.preprocessing == "none" else 1 / 255
+    x = layers.Rescaling(scale, dtype="float32", name="scale")(images)
     if config.input_size is not None:
         size = config.input_size
         x = layers.Resizing(size, size, dtype="float32", name="resize")(x)
@@ -109,7 +139,7 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
         _require_pixels(features.shape)
         logits = layers.Dense(spec.classes, dtype="float32", name="logits")(config.head(features))
     except (ValueError, ZeroDivisionError) as error:
-        if isinstance(error, InfeasibleError):
+        if isinstance(error, UserError):
             raise
         raise InfeasibleError(
             f"A network must keep at least one pixel through all its layers; for "
@@ -134,11 +164,6 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     return lines[0] if lines else type(error).__name__
-
-
-def _outputs(operation: Any) -> list[Any]:
-    outputs = operation.output
-    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 def _elements(shape: tuple[int | None, ...]) -> int:

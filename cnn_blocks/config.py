@@ -1,7 +1,7 @@
 """Networks as data: frozen, validated, JSON both ways."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,9 @@ from pydantic import (
 
 from cnn_blocks import registry
 from cnn_blocks.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 Reduction: TypeAlias = Literal["none", "max", "average", "stride"]
 Activation: TypeAlias = Literal[
@@ -74,11 +77,24 @@ class Block(Component):
 
 
 class Backbone(Component):
-    """Everything between the preprocessed image and the head."""
+    """Everything between the preprocessed image and the head.
+
+    `own_preprocessing` says that it takes pixel values from 0 to 255 and preprocesses them itself.
+    """
+
+    own_preprocessing: ClassVar[bool] = False
 
     def __call__(self, x: Any) -> Any:
         """Maps (N, H, W, 3) to a feature map (N, H', W', C)."""
         raise NotImplementedError
+
+    def load_weights(self, model: "keras.Model") -> None:
+        """Gives this backbone's layers in a built model their pretrained weights, if it has any."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training leaves it as it is: the same features for an image, every time."""
+        return False
 
 
 class Head(Component):
@@ -110,16 +126,26 @@ class ModelConfig(Configuration):
     """A whole network, apart from what the data decides (`InputSpec`).
 
     `preprocessing` happens inside the model, in float32: "scale" maps uint8 to [0, 1],
-    "standardize" also subtracts the training images' channel mean and divides by their deviation.
+    "standardize" also subtracts the training images' channel mean and divides by their deviation,
+    "none" keeps values from 0 to 255, for a backbone that brings its own preprocessing.
     `input_size` is the height and width in pixels that images are resized to inside the model,
     batch by batch; None keeps theirs.
     """
 
     format_version: Literal[1] = 1
-    preprocessing: Literal["scale", "standardize"] = "scale"
+    preprocessing: Literal["scale", "standardize", "none"] = "scale"
     input_size: PositiveInt | None = None
     backbone: AnyBackbone
     head: AnyHead
+
+    @model_validator(mode="after")
+    def _preprocesses_once(self) -> Self:
+        if self.backbone.own_preprocessing and self.preprocessing != "none":
+            raise ValueError(
+                f"preprocessing must be 'none' with the backbone {self.backbone.kind!r}, which "
+                f"brings its own; received {self.preprocessing!r}."
+            )
+        return self
 
     def components(self) -> Iterator[Component]:
         """Yields every registered component of this network."""

@@ -32,7 +32,7 @@ app = typer.Typer(
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
-Kind = Literal["studies", "spaces", "blocks", "heads", "data"]
+Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "data"]
 
 # Options that several commands share.
 DATA_HELP = "A named data set, a folder of images or an .npz file; `list data` shows them."
@@ -75,6 +75,7 @@ RunsDirectoryOption = Annotated[
       {PROGRAM} run --study depth_filters --data path/to/images --budget 40m
       {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
       {PROGRAM} run --study full_cnn --data path/to/images --dry-run
+      {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
 
     Ctrl-C stops in order; the same command goes on from there."""
 )
@@ -84,6 +85,14 @@ def run(
         typer.Option(metavar="<name or file>", help="A study; `list studies` shows them."),
     ],
     data: DataOption = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="<name or file>",
+            help="For a transfer study: a network of keras.applications, or a .keras file; "
+            "`NAME=none` for random weights. Several are searched.",
+        ),
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option(min=1, metavar="<number>", help="Trials in total.  [default: the study's]"),
@@ -131,7 +140,8 @@ def run(
 
     from studies.study import load_study
 
-    load_study(study)  # a wrong name must not wait for the imports below
+    # A wrong name must not wait for the imports below.
+    searched = load_study(study).with_backbones(backbone or [])
 
     from search import pipeline
     from search.storage import DEFAULT_STORAGE
@@ -141,7 +151,7 @@ def run(
 
         typer.echo(
             describe(
-                study,
+                searched,
                 data=data,
                 trials=trials,
                 budget_seconds=budget_seconds,
@@ -156,7 +166,7 @@ def run(
         return
     with _progress() as progress:
         result = pipeline.run_study(
-            study,
+            searched,
             data=data,
             trials=trials,
             budget_seconds=budget_seconds,
@@ -188,7 +198,7 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Lists studies, spaces, blocks, heads or data, one line each."""
+    """Lists studies, spaces, blocks, heads, backbones or data, one line each."""
     from search.listing import as_json, as_lines, entries
 
     found = entries(kind)

@@ -22,7 +22,7 @@ from search.progress import duration
 from search.runtime import Precision, Xla, start_keras
 from spaces.candidate import Candidate
 from spaces.probe import explore, parameters
-from studies.study import StudySpec, load_study
+from studies.study import LoadedStudy, StudySpec, load_study
 
 if TYPE_CHECKING:
     from search.data import Split
@@ -109,7 +109,7 @@ class DryRun:
 
 
 def dry_run(
-    study: str | Path | StudySpec,
+    study: str | Path | StudySpec | LoadedStudy,
     *,
     data: str | Path | None = None,
     trials: int | None = None,

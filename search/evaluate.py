@@ -120,6 +120,9 @@ def predict(
     model: "keras.Model", share: "Share", *, batch_size: int = 256
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Returns a model's probabilities (N, classes) and the true labels (N,) in a share's order."""
+    from search.prediction import prediction_batch_of
+
+    batch_size = min(batch_size, prediction_batch_of(model))
     probabilities, labels = [], []
     for start in range(0, len(share), _CHUNK):
         images, chunk_labels = share.gather(np.arange(start, min(start + _CHUNK, len(share))))

@@ -10,6 +10,7 @@ import psutil
 
 from cnn_blocks.build import ModelShape
 from cnn_blocks.errors import InfeasibleError
+from search.prediction import prediction_batch
 from search.runtime import device_kind
 from spaces.candidate import TrainingConfig
 
@@ -19,10 +20,14 @@ _OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2, "adamw": 2}
 # The weight, its gradient, and both copied with the slots while a checkpoint is written.
 _COPIES_OF_WEIGHTS = 3
 _COPIES_OF_SLOTS = 2
+# The weight, a second copy while it is loaded, and one while a checkpoint is written.
+_COPIES_OF_FROZEN_WEIGHTS = 3
 # Forward results are kept for the backward pass, which makes gradients of the same shapes.
 _COPIES_OF_ACTIVATIONS = 2
-# Validation predicts batches of 512 forward only; at most this part of the results lives at once.
-_VALIDATION_IMAGES = int(512 * 0.45)
+# Of a forward pass alone, at most this part of the results lives at once, and hardly more than so
+# many of the widest layer's: deep networks stay far below the part.
+_LIVE_SHARE = 0.45
+_LIVE_LAYERS = 6
 # Graphs, threads' work space and the input pipeline.
 _CONSTANT_BYTES = 192 * MEBIBYTE
 # The kernel needs air as well; an estimate is an estimate.
@@ -37,9 +42,22 @@ def estimate_memory(shape: ModelShape, training: TrainingConfig) -> int:
     """
     slots = _OPTIMIZER_SLOTS[training.optimizer]
     copies = _COPIES_OF_WEIGHTS + _COPIES_OF_SLOTS * slots
-    images = max(_COPIES_OF_ACTIVATIONS * training.batch_size, _VALIDATION_IMAGES)
-    elements = shape.parameters * copies + shape.activations * images
+    frozen = shape.parameters - shape.trainable_parameters
+    kept = shape.activations - shape.frozen_activations
+    training_elements = training.batch_size * (
+        _COPIES_OF_ACTIVATIONS * kept + _live(shape.frozen_activations, shape)
+    )
+    validation_elements = prediction_batch(shape.largest_activation) * _live(
+        shape.activations, shape
+    )
+    weights = shape.trainable_parameters * copies + frozen * _COPIES_OF_FROZEN_WEIGHTS
+    elements = weights + int(max(training_elements, validation_elements))
     return elements * _ELEMENT_BYTES + _CONSTANT_BYTES
+
+
+def _live(activations: int, shape: ModelShape) -> float:
+    live = activations * _LIVE_SHARE
+    return min(live, _LIVE_LAYERS * shape.largest_activation) if shape.largest_activation else live
 
 
 def require_memory(needed: int, *, available: int | None = None) -> None:

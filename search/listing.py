@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
 from cnn_blocks import registry
+from spaces.probe import is_space
 
-Kind: TypeAlias = Literal["studies", "spaces", "blocks", "heads", "data"]
+Kind: TypeAlias = Literal["studies", "spaces", "blocks", "heads", "backbones", "data"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,7 @@ def _spaces() -> list[Entry]:
     for information in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"spaces.{information.name}")
         function = getattr(module, information.name, None)
-        if inspect.isfunction(function) and list(inspect.signature(function).parameters) == [
-            "trial"
-        ]:
+        if is_space(function):
             found.append(Entry(information.name, _first_sentence(function)))
     return found
 

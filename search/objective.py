@@ -191,6 +191,7 @@ class _Reporter:
         self._trial = trial
         self._context = context
         self._last_step = candidate.training.epochs * context.spec.reports_per_epoch
+        self._head_steps = candidate.training.head_epochs * context.spec.reports_per_epoch
         self._paced_from: tuple[float, float] | None = None
         self._pace_is_known = False
         self._reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
@@ -228,14 +229,18 @@ class _Reporter:
             return
         self._reported.add(step)
         value = float(report.metrics[f"val_{self._context.metric}"])
+        # While the head trains alone a value says little about the whole: pruners never see it, so
+        # that none compares it with another trial's fine-tuning.
+        comparable = step > self._head_steps
         with self._context.clock.measure("storage"):
-            self._trial.report(value, step)
+            if comparable:
+                self._trial.report(value, step)
             self._trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, round(report.epoch, 3))
         self._context.interruption.check()
         if step >= self._last_step:
             return  # All epochs are paid for: the value is worth more than pruning.
         with self._context.clock.measure("storage"):
-            if self._trial.should_prune():
+            if comparable and self._trial.should_prune():
                 raise _StopTrialError(self._pruning_reason(report.epoch, step, value))
         reason = self._context.stop_reason()
         if reason is not None:

@@ -82,7 +82,7 @@ class RunResult:
 
 
 def run_study(
-    study: str | Path | StudySpec,
+    study: str | Path | StudySpec | LoadedStudy,
     *,
     data: str | Path | None = None,
     trials: int | None = None,
@@ -134,6 +134,9 @@ def run_study(
         gpu_memory()
         with clock.measure("compiling"):
             start_keras()
+        with clock.measure("data"):
+            for backbone in spec.backbones:
+                backbone.source()  # what cannot be had now would fail every trial
         with clock.measure("storage"):
             stored = _open_study(loaded, split, opened, name=name, metric=metric, seed=seed)
             directory = Path(runs_directory) / name

@@ -1,5 +1,6 @@
 """A candidate: a network and how to train it, as data."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -7,6 +8,19 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.config import Configuration, ModelConfig, Rate, Strength
+from cnn_blocks.pretrained import Pretrained
+
+
+class FineTuning(Configuration):
+    """Two phases of one training: first the head alone, then the backbone as well.
+
+    Attributes:
+        head_share: Share of the epochs in which only the head trains; each phase has at least one.
+        learning_rate: The peak of the second phase's schedule, which is the first one's again.
+    """
+
+    head_share: Annotated[float, Field(gt=0, lt=1), FloatDistribution(0.1, 0.6)] = 0.4
+    learning_rate: Annotated[PositiveFloat, FloatDistribution(1e-6, 1e-3, log=True)] = 1e-4
 
 
 class TrainingConfig(Configuration):
@@ -25,6 +39,8 @@ class TrainingConfig(Configuration):
         early_stopping: Epochs without a lower validation loss after which training ends with the
             best weights; None trains all epochs.
         class_weights: "balanced" weights each class by the inverse of its frequency.
+        fine_tuning: Trains a pretrained backbone in a second phase; None trains all that trains
+            from the first epoch on.
     """
 
     epochs: PositiveInt = 10
@@ -44,6 +60,15 @@ class TrainingConfig(Configuration):
     class_weights: Literal["none", "balanced"] = "none"
     early_stopping: PositiveInt | None = None
     augmentation: Augmentation = Augmentation()
+    fine_tuning: FineTuning | None = None
+
+    @property
+    def head_epochs(self) -> int:
+        """The epochs in which the head trains alone; of a single epoch none is left for it."""
+        if self.fine_tuning is None:
+            return 0
+        wanted = max(1, round(self.fine_tuning.head_share * self.epochs))
+        return min(wanted, self.epochs - 1)
 
     @model_validator(mode="after")
     def _decay_needs_a_decoupling_optimizer(self) -> Self:
@@ -55,12 +80,36 @@ class TrainingConfig(Configuration):
         return self
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training with a network, an optimizer and a schedule of its own.
+
+    Spans the epochs from `first_epoch` up to and without `last_epoch`, of one count.
+    """
+
+    candidate: "Candidate"
+    first_epoch: int
+    last_epoch: int
+
+
 class Candidate(Configuration):
     """A network and how to train it; what a trial stores and everything is rebuilt from."""
 
     format_version: Literal[1] = 1
     model: ModelConfig
     training: Annotated[TrainingConfig, Field(default_factory=TrainingConfig)]
+
+    @model_validator(mode="after")
+    def _fine_tunes_what_is_pretrained(self) -> Self:
+        backbone = self.model.backbone
+        if self.training.fine_tuning is not None and (
+            not isinstance(backbone, Pretrained) or backbone.frozen
+        ):
+            raise ValueError(
+                f"fine_tuning needs a pretrained backbone whose `trainable` is not 'none'; "
+                f"received {backbone.summary()}. Leave fine_tuning out."
+            )
+        return self
 
     def to_json(self) -> str:
         """Returns the candidate as compact JSON."""
@@ -74,15 +123,38 @@ class Candidate(Configuration):
     def summary(self) -> str:
         """Returns one readable line, for progress lines and dashboards."""
         training = self.training
+        tuning = training.fine_tuning
+        second = "" if tuning is None else f" then {tuning.learning_rate:.2g}"
         return (
             f"{self.model.backbone.summary()}; {self.model.head.summary()}; "
-            f"{training.optimizer} {training.learning_rate:.2g}, batch {training.batch_size}"
+            f"{training.optimizer} {training.learning_rate:.2g}{second}, "
+            f"batch {training.batch_size}"
         )
 
     def with_training(self, **changes: object) -> "Candidate":
         """Returns this candidate with some training settings replaced, validated again."""
         training = TrainingConfig.model_validate({**dict(self.training), **changes})
         return self.model_copy(update={"training": training})
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Returns the phases of this candidate's training: one, or two with fine-tuning.
+
+        In the first of two the backbone is frozen, and early stopping waits for the second.
+        """
+        training = self.training
+        epochs, first = training.epochs, training.head_epochs
+        if training.fine_tuning is None or not isinstance(self.model.backbone, Pretrained):
+            return (Phase(self, 0, epochs),)
+        tuned = self.with_training(
+            epochs=epochs - first,
+            learning_rate=training.fine_tuning.learning_rate,
+            fine_tuning=None,
+        )
+        frozen = self.model.backbone.with_trainable("none")
+        head = self.model_copy(update={"model": self.model.model_copy(update={"backbone": frozen})})
+        head = head.with_training(epochs=max(1, first), early_stopping=None, fine_tuning=None)
+        phases = (Phase(head, 0, first), Phase(tuned, first, epochs))
+        return phases if first else phases[1:]
 
     def for_retraining(self, epochs: int) -> "Candidate":
         """Returns this candidate for a fixed number of epochs without any validation images.

@@ -1,6 +1,7 @@
 """Looks into a space without a study: its parameters, its extremes, its fingerprint."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
@@ -72,6 +73,18 @@ class ProbeTrial:
             drawn = ends.get(self._strategy, drawn)
         self.params[name] = drawn
         return drawn
+
+
+def is_space(found: object) -> bool:
+    """Whether something is a space: a function of a trial, whose other arguments are options."""
+    if not inspect.isfunction(found):
+        return False
+    names = list(inspect.signature(found).parameters)
+    options = list(inspect.signature(found).parameters.values())[1:]
+    return names[:1] == ["trial"] and all(
+        option.kind is option.KEYWORD_ONLY and option.default is not option.empty
+        for option in options
+    )
 
 
 def explore(space: Space, *, draws: int = 24) -> list[tuple[ProbeTrial, Candidate]]:

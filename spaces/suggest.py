@@ -32,6 +32,30 @@ class Trial(Protocol):
         """Suggests one of the choices."""
 
 
+class Prefixed:
+    """A trial whose parameters carry a prefix, so that two spaces stand beside each other."""
+
+    def __init__(self, trial: Trial, prefix: str) -> None:
+        self._trial = trial
+        self._prefix = prefix
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """Suggests an integer."""
+        return self._trial.suggest_int(self._prefix + name, low, high, step=step, log=log)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Suggests a float."""
+        return self._trial.suggest_float(self._prefix + name, low, high, step=step, log=log)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """Suggests one of the choices."""
+        return self._trial.suggest_categorical(self._prefix + name, choices)
+
+
 def suggest(
     trial: Trial, component: type[_Configuration], *, prefix: str = "", **fixed: Any
 ) -> _Configuration:

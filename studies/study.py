@@ -5,8 +5,8 @@ import importlib
 import importlib.util
 import pkgutil
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +14,9 @@ from pydantic import ConfigDict, Field, PositiveInt
 
 from cnn_blocks.config import Configuration
 from cnn_blocks.errors import UserError
+from cnn_blocks.pretrained import Pretrained
 from cnn_blocks.registry import load_source
+from spaces.backbones import backbone_names, parse_backbone
 from spaces.candidate import Candidate
 from spaces.probe import Space
 from spaces.suggest import Trial
@@ -66,6 +68,7 @@ class StudySpec(Configuration):
         first_rung: Epochs before a trial may be pruned.
         most_parameters: A network with more is infeasible, before any of them is allocated.
         start: Parameters of the first trials, known to be good.
+        backbones: What a space of pretrained backbones chooses among; `--backbone` replaces them.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -87,10 +90,13 @@ class StudySpec(Configuration):
     first_rung: PositiveInt = 1
     most_parameters: PositiveInt | None = None
     start: tuple[Mapping[str, Any], ...] = ()
+    backbones: tuple[Pretrained, ...] = ()
 
     def candidate(self, trial: Trial) -> Candidate:
         """Maps a trial to the candidate that this study trains."""
-        return self.space(trial).with_training(epochs=self.epochs)
+        space: Callable[..., Candidate] = self.space
+        options = {"backbones": self.backbones} if self.backbones else {}
+        return space(trial, **options).with_training(epochs=self.epochs)
 
     def make_pruner(self) -> "BasePruner":
         """Returns the pruner, which counts in this study's steps."""
@@ -105,6 +111,23 @@ class LoadedStudy:
     spec: StudySpec
     source: str | None
 
+    def with_backbones(self, names: Sequence[str]) -> "LoadedStudy":
+        """Returns this study with other backbones, named as a person does; none changes nothing.
+
+        Raises UserError for a study that takes none, and for an unknown network or file.
+        """
+        if not names:
+            return self
+        if not self.spec.backbones:
+            takers = [spec.name for spec in list_studies() if spec.backbones]
+            raise UserError(
+                f"A backbone may be chosen for a study that takes one ({', '.join(takers)}); "
+                f"{self.spec.name!r} builds its own."
+            )
+        backbones = tuple(parse_backbone(name) for name in names)
+        backbone_names(backbones)  # refuses two of one name
+        return replace(self, spec=self.spec.model_copy(update={"backbones": backbones}))
+
 
 def shipped_studies() -> dict[str, str]:
     """Returns the names of the shipped studies and their modules."""
@@ -118,11 +141,13 @@ def list_studies() -> list[StudySpec]:
     return [load_study(name).spec for name in shipped_studies()]
 
 
-def load_study(reference: str | Path | StudySpec) -> LoadedStudy:
+def load_study(reference: str | Path | StudySpec | LoadedStudy) -> LoadedStudy:
     """Returns a shipped study by name, or a user's from a .py file that defines `study`.
 
     Raises UserError for an unknown name, a missing file, or a file without a `study`.
     """
+    if isinstance(reference, LoadedStudy):
+        return reference
     if isinstance(reference, StudySpec):
         return LoadedStudy(reference, None)
     text = str(reference)

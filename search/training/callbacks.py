@@ -12,6 +12,7 @@ import numpy.typing as npt
 from search.clock import Clock
 from search.errors import NonFiniteLossError
 from search.metrics import classification_metrics
+from search.prediction import prediction_batch_of
 from search.training.checkpoint import Checkpoint
 from search.training.network import seed_generators
 
@@ -80,6 +81,7 @@ class Validation:
         clock: Clock,
     ) -> None:
         self.to_logits = to_logits
+        self.batch_size = prediction_batch_of(to_logits)
         self.images = images
         self.labels = labels
         self.clock = clock
@@ -87,7 +89,7 @@ class Validation:
     def __call__(self) -> dict[str, float]:
         """Returns val_loss, val_accuracy, val_balanced_accuracy and val_macro_f1."""
         with self.clock.measure("validation"):
-            logits = self.to_logits.predict(self.images, batch_size=512, verbose=0)
+            logits = self.to_logits.predict(self.images, batch_size=self.batch_size, verbose=0)
             shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
             metrics = classification_metrics(probabilities, self.labels)
@@ -176,6 +178,7 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
 
     Stands last: the others have reset themselves before it restores them, and have seen the epoch
     before it saves them. Reporting comes after saving because a report may end the training.
+    A checkpoint belongs to a phase of the training; another phase begins without it.
     """
 
     # What Keras' own callbacks would forget between two processes.
@@ -188,9 +191,11 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
         record: EpochRecord,
         stateful: list[Any],
         clock: Clock,
+        phase: int = 0,
     ) -> None:
         super().__init__()
         self.checkpoint = checkpoint
+        self.phase = phase
         self.record = record
         self.stateful = stateful
         self.clock = clock
@@ -198,7 +203,7 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Any = None) -> None:
         """Restores weights, optimizer, callbacks and rows, and repeats their reports."""
         saved = self.checkpoint.read() if self.checkpoint else None
-        if saved is None:
+        if saved is None or saved[0].get("phase", 0) != self.phase:
             return
         state, arrays = saved
         for variable, value in zip(self.model.variables, arrays["model"], strict=True):
@@ -232,6 +237,7 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
                 for item in self.stateful
             ],
             "stopped": bool(self.model.stop_training),
+            "phase": self.phase,
         }
         arrays = {
             "model": [_array(variable) for variable in self.model.variables],

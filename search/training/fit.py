@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cnn_blocks.build import build_model
+from cnn_blocks.build import assign_weights, build_model
 from cnn_blocks.config import InputSpec
 from search import runtime
 from search.clock import Clock
@@ -59,8 +59,8 @@ class FitResult:
     @cached_property
     def model(self) -> "keras.Model":
         """The float32 inference model with the trained weights."""
-        model = build_model(self.candidate.model, self.spec)
-        model.set_weights(self.weights)
+        model = build_model(self.candidate.model, self.spec, pretrained=False)
+        assign_weights(model, self.weights)
         return model
 
 
@@ -85,7 +85,8 @@ def fit(
     checkpoint folder the state is saved after every epoch, and a call with the same arguments
     goes on from there, repeating the reports made so far. `on_report` may raise to end the
     training; `on_progress` gets (epochs done, epochs, running metrics) a few times a second.
-    Early stopping ends with the best epoch's weights.
+    Early stopping ends with the best epoch's weights. Fine-tuning trains in two phases, the second
+    with a new optimizer and the weights of the first; epochs and reports count through both.
 
     Raises NonFiniteLossError, OutOfMemoryError, or InfeasibleError for a network that cannot be
     built.
@@ -101,22 +102,8 @@ def fit(
     policy = runtime.dtype_policy(precision)
     steps = steps_per_epoch(len(train), training.batch_size)
 
-    with clock.measure("compiling"):
-        network = build_model(candidate.model, spec, seed=seed, dtype_policy=policy)
-        set_batch_normalization_momentum(network, steps)
-        trainer = TrainingNetwork(network, training, _class_weights(candidate, train, spec))
-        trainer.compile(
-            optimizer=make_optimizer(training, steps * training.epochs),
-            jit_compile=runtime.jit_compile(xla),
-        )
-        trainer.optimizer.build(trainer.trainable_variables)
-
-    check = None
-    if validation is not None:
-        images, labels = validation.gather(np.arange(len(validation)))
-        check = callback.Validation(trainer.to_logits, images, labels, clock)
     record = callback.EpochRecord(
-        validation=check,
+        validation=None,
         steps_per_epoch=steps,
         reports_per_epoch=reports_per_epoch,
         report=lambda step, epoch, metrics: (
@@ -126,62 +113,101 @@ def fit(
             on_progress(epoch, training.epochs, metrics) if on_progress else None
         ),
     )
-    stateful = _validation_driven(candidate) if validation is not None else []
-    checkpoint, first_epoch, stopped = None, 0, False
+    checkpoint, first_epoch, first_phase, stopped = None, 0, 0, False
     if checkpoint_directory is not None:
         identity = _identity(candidate, spec, seed, policy, len(train), reports_per_epoch)
         checkpoint = Checkpoint(checkpoint_directory, identity=identity)
         saved = checkpoint.read()
         if saved is not None:
             first_epoch, stopped = len(saved[0]["rows"]), saved[0]["stopped"]
-    compiling = callback.MeasureCompiling(clock)
+            first_phase = saved[0].get("phase", 0)
 
+    if validation is not None:
+        validated = validation.gather(np.arange(len(validation)))
     spent_before = clock.seconds["training"]
-    epochs_before = first_epoch
-    try:
-        with clock.measure("training"):
-            trainer.fit(
-                training_batches(
-                    train, batch_size=training.batch_size, seed=seed, first_epoch=first_epoch
-                ),
-                steps_per_epoch=steps,
-                initial_epoch=training.epochs if stopped else first_epoch,
-                epochs=training.epochs,
-                verbose=0,
-                shuffle=False,
-                callbacks=[
-                    callback.SeedEpochs(seed),
-                    compiling,
-                    callback.StopOnNonFiniteLoss(),
-                    record,
-                    *stateful,
-                    callback.CheckpointAndReport(
-                        checkpoint=checkpoint, record=record, stateful=stateful, clock=clock
-                    ),
-                ],
+    weights: list[npt.NDArray[Any]] | None = None
+    steps_timed = 0
+    phases = candidate.phases()
+    for number in range(first_phase, len(phases)):
+        phase = phases[number]
+        with clock.measure("compiling"):
+            network = build_model(
+                phase.candidate.model,
+                spec,
+                seed=seed,
+                dtype_policy=policy,
+                pretrained=weights is None,
             )
-    except Exception as error:
-        if _ran_out_of_memory(error):
-            raise OutOfMemoryError(
-                f"{type(error).__name__} with batches of {training.batch_size} images"
-            ) from error
-        raise
-    finally:
-        compiling.stop()
+            if weights is not None:
+                assign_weights(network, weights)
+            set_batch_normalization_momentum(network, steps)
+            trainer = TrainingNetwork(
+                network, phase.candidate.training, _class_weights(candidate, train, spec)
+            )
+            trainer.compile(
+                optimizer=make_optimizer(
+                    phase.candidate.training, steps * phase.candidate.training.epochs
+                ),
+                jit_compile=runtime.jit_compile(xla),
+            )
+            trainer.optimizer.build(trainer.trainable_variables)
+        stateful: list[Any] = []
+        if validation is not None:
+            record.validation = callback.Validation(trainer.to_logits, *validated, clock)
+            stateful = _validation_driven(phase.candidate)
+        compiling = callback.MeasureCompiling(clock)
+        first = max(first_epoch, phase.first_epoch)
+        try:
+            with clock.measure("training"):
+                trainer.fit(
+                    training_batches(
+                        train, batch_size=training.batch_size, seed=seed, first_epoch=first
+                    ),
+                    steps_per_epoch=steps,
+                    initial_epoch=phase.last_epoch if stopped else first,
+                    epochs=phase.last_epoch,
+                    verbose=0,
+                    shuffle=False,
+                    callbacks=[
+                        callback.SeedEpochs(seed),
+                        compiling,
+                        callback.StopOnNonFiniteLoss(),
+                        record,
+                        *stateful,
+                        callback.CheckpointAndReport(
+                            checkpoint=checkpoint,
+                            record=record,
+                            stateful=stateful,
+                            clock=clock,
+                            phase=number,
+                        ),
+                    ],
+                )
+        except Exception as error:
+            if _ran_out_of_memory(error):
+                raise OutOfMemoryError(
+                    f"{type(error).__name__} with batches of {training.batch_size} images"
+                ) from error
+            raise
+        finally:
+            compiling.stop()
+        # The first step's time counts as compiling, so its images do not count either.
+        steps_timed += max(0, (len(record.rows) - first) * steps - 1)
+        weights = [np.asarray(weight) for weight in network.get_weights()]
 
     rows = record.rows
-    # The first step's time counts as compiling, so its images do not count either.
-    steps_timed = max(0, (len(rows) - epochs_before) * steps - 1)
     spent = clock.seconds["training"] - spent_before
+    last = [row for row in rows if row["epoch"] > phases[-1].first_epoch]
     best = (
-        min(rows, key=lambda row: row["val_loss"])
-        if training.early_stopping and check
+        min(last, key=lambda row: row["val_loss"])
+        if training.early_stopping and validation is not None
         else rows[-1]
     )
+    assert weights is not None
     return FitResult(
         candidate=candidate,
         spec=spec,
-        weights=[np.asarray(weight) for weight in network.get_weights()],
+        weights=weights,
         history=rows,
         best_epoch=int(best["epoch"]),
         epochs_trained=len(rows),

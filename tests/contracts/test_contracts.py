@@ -1,4 +1,4 @@
-"""What every registered block and head, every space and every shipped study promises.
+"""What every registered block, head and backbone, every space and every shipped study promises.
 
 The parts are found by themselves: a new file in its folder is tested without a line here.
 """
@@ -24,11 +24,19 @@ from cnn_blocks import registry
 from cnn_blocks.backbones.staged import Stage, Staged
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.build import build_model, describe_model
-from cnn_blocks.config import Activation, Block, Component, Head, InputSpec, ModelConfig
+from cnn_blocks.config import (
+    Activation,
+    Backbone,
+    Block,
+    Component,
+    Head,
+    InputSpec,
+    ModelConfig,
+)
 from cnn_blocks.errors import InfeasibleError
 from cnn_blocks.heads.pooled import Pooled
 from spaces.candidate import Candidate
-from spaces.probe import ProbeTrial, Strategy, explore
+from spaces.probe import ProbeTrial, Strategy, explore, is_space
 from spaces.suggest import suggest
 from studies.study import list_studies, load_study, shipped_studies
 
@@ -43,17 +51,18 @@ SPEC = InputSpec(
 
 
 def _spaces() -> dict[str, Callable[[Any], Candidate]]:
-    found = {}
+    found: dict[str, Callable[[Any], Candidate]] = {}
     for information in pkgutil.iter_modules(importlib.import_module("spaces").__path__):
         module = importlib.import_module(f"spaces.{information.name}")
         space = getattr(module, information.name, None)
-        if callable(space) and list(inspect.signature(space).parameters) == ["trial"]:
+        if space is not None and is_space(space):
             found[information.name] = space
     return found
 
 
 BLOCKS = registry.components("block")
 HEADS = registry.components("head")
+BACKBONES = registry.components("backbone")
 SPACES = _spaces()
 STUDIES = shipped_studies()
 
@@ -61,6 +70,7 @@ every_block = pytest.mark.parametrize("block", BLOCKS.values(), ids=list(BLOCKS)
 every_component = pytest.mark.parametrize(
     "component", [*BLOCKS.values(), *HEADS.values()], ids=[*BLOCKS, *HEADS]
 )
+every_backbone = pytest.mark.parametrize("component", BACKBONES.values(), ids=list(BACKBONES))
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
 every_study = pytest.mark.parametrize("name", STUDIES)
 
@@ -82,12 +92,13 @@ def _draws(component: type[Component], strategy: Strategy) -> Iterator[Component
 def _assert_builds(config: ModelConfig) -> None:
     shape = describe_model(config, SPEC)
     if shape.parameters <= LARGEST_BUILT:
-        assert build_model(config, SPEC).count_params() == shape.parameters
+        assert build_model(config, SPEC, pretrained=False).count_params() == shape.parameters
 
 
 def test_there_is_something_to_test() -> None:
     assert {"plain", "residual"} <= set(BLOCKS)
     assert "pooled" in HEADS
+    assert {"staged", "keras_application", "keras_file"} <= set(BACKBONES)
     assert {"depth_filters", "quickstart"} <= set(SPACES)
     assert set(STUDIES) <= set(SPACES)
 
@@ -164,6 +175,55 @@ def test_a_block_halves_odd_sizes(block: type[Block], reduction: str) -> None:
 
     assert height in (7, 8)
     assert width in (4, 5)
+
+
+# Backbones
+
+
+@pytest.fixture(scope="module")
+def backbone_fields(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a backbone may need to be told: its name for that, and a small thing to use."""
+    path = tmp_path_factory.mktemp("backbones") / "small.keras"
+    stages = (Stage(block=Plain(filters=8)),) * 2
+    config = ModelConfig(backbone=Staged(stages=stages), head=Pooled())
+    build_model(config, SPEC, seed=0).save(path)
+    return {"path": str(path), "stages": stages, "weights": "none"}
+
+
+def _backbone_network(component: type[Backbone], fields: dict[str, Any]) -> ModelConfig:
+    known = {name: value for name, value in fields.items() if name in component.model_fields}
+    backbone = component.model_validate(known)
+    preprocessing = "none" if backbone.own_preprocessing else "standardize"
+    return ModelConfig.model_validate(
+        {"preprocessing": preprocessing, "backbone": backbone, "head": Pooled()}
+    )
+
+
+@every_backbone
+def test_a_backbone_describes_what_it_builds(
+    component: type[Backbone], backbone_fields: dict[str, Any]
+) -> None:
+    config = _backbone_network(component, backbone_fields)
+    shape = describe_model(config, SPEC)
+    model = build_model(config, SPEC)
+
+    assert shape.parameters == model.count_params()
+    assert shape.trainable_parameters == sum(
+        int(np.prod(weight.shape)) for weight in model.trainable_weights
+    )
+    if config.backbone.frozen:
+        assert {weight.path.split("/")[0] for weight in model.trainable_weights} == {"logits"}
+
+
+@every_backbone
+def test_a_backbone_survives_json_and_says_what_it_is(
+    component: type[Backbone], backbone_fields: dict[str, Any]
+) -> None:
+    config = _backbone_network(component, backbone_fields)
+
+    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+    assert inspect.getdoc(component) not in (None, inspect.getdoc(component.__mro__[1]))
+    assert config.backbone.summary()
 
 
 # Spaces
@@ -305,13 +365,18 @@ def _small_networks() -> dict[str, ModelConfig]:
     return {name: networks[name] for name in unique.values()}
 
 
-def test_saved_models_open_without_this_project_and_predict_the_same(tmp_path: Path) -> None:
+def test_saved_models_open_without_this_project_and_predict_the_same(
+    tmp_path: Path, backbone_fields: dict[str, Any]
+) -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
     networks = _small_networks()
+    for kind, component in BACKBONES.items():
+        networks[f"backbone {kind}"] = _backbone_network(component, backbone_fields)
     expected = {}
     for number, (name, config) in enumerate(networks.items()):
-        model = build_model(config, SPEC, seed=number)
+        # Pretrained weights would have to be downloaded.
+        model = build_model(config, SPEC, seed=number, pretrained=False)
         model.save(tmp_path / f"{name}.keras")
         expected[name] = model.predict(images, verbose=0)
 

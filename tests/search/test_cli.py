@@ -14,7 +14,7 @@ from search import cli
 from search.errors import SearchFailure, SearchInterrupted
 
 COMMANDS = ("run", "list", "export", "retrain")
-KINDS = ("studies", "spaces", "blocks", "heads", "data")
+KINDS = ("studies", "spaces", "blocks", "heads", "backbones", "data")
 HEAVY = ("keras", "tensorflow", "sklearn", "matplotlib", "pandas", "jax", "torch", "tensorboard")
 
 
@@ -48,6 +48,9 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--study", "quickstrat"], "quickstart"),
         (["run", "--study", "no/such/study.py"], "no/such/study.py"),
         (["run", "--studdy", "quickstart"], "--study"),
+        (["run", "--study", "fine_tune", "--backbone", "mobilenetv2"], "'MobileNetV2'"),
+        (["run", "--study", "fine_tune", "--backbone", "no_such.keras"], "no_such.keras"),
+        (["run", "--study", "quickstart", "--backbone", "VGG16"], "transfer_head"),
         (["list", "nothing"], "'studies'"),
         (["walk"], "walk"),
         (["export", "--study", "quickstart"], "'--to'"),

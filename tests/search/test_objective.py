@@ -12,7 +12,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from cnn_blocks.backbones.keras_application import KerasApplication
 from cnn_blocks.blocks.plain import Plain
+from cnn_blocks.config import ModelConfig
+from cnn_blocks.heads.pooled import Pooled
 from search import feasibility, objective
 from search.data import Split
 from search.errors import NonFiniteLossError
@@ -20,8 +23,9 @@ from search.objective import Outcome, TrialContext, TrialResult, run_trial
 from search.sampling import ReseedingSampler
 from search.storage import open_storage, quiet_optuna
 from search.training import FitResult, Report
-from spaces.candidate import Candidate
+from spaces.candidate import Candidate, FineTuning, TrainingConfig
 from spaces.stages import staged
+from spaces.suggest import Trial
 from studies.study import StudySpec
 
 Curve = Callable[[Candidate], list[float]]
@@ -163,6 +167,34 @@ def test_the_last_epoch_is_never_pruned(
     outcomes = [run(study, context).outcome for _ in range(2)]
 
     assert outcomes == [Outcome.COMPLETE, Outcome.COMPLETE]
+
+
+def test_pruners_see_nothing_of_the_phase_in_which_the_head_trains_alone(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    def two_phases(trial: Trial) -> Candidate:
+        backbone = KerasApplication(family="MobileNetV3Small", weights="none", trainable="all")
+        share = trial.suggest_categorical("head_share", [0.25, 0.5])
+        return Candidate(
+            model=ModelConfig(
+                preprocessing="none", input_size=32, backbone=backbone, head=Pooled()
+            ),
+            training=TrainingConfig(batch_size=8, fine_tuning=FineTuning(head_share=share)),
+        )
+
+    values = iter([[0.8, 0.8, 0.8, 0.9], [0.1, 0.1, 0.85, 0.95], [0.9, 0.1, 0.9, 0.9]])
+    train_as(lambda candidate: next(values))
+    for share in (0.5, 0.5, 0.25):
+        study.enqueue_trial({"head_share": share})
+    spec = context.spec.model_copy(update={"space": two_phases, "epochs": 4})
+    context = TrialContext(**{**vars(context), "spec": spec})
+
+    results = [run(study, context) for _ in range(3)]
+
+    # The second one's head would have been pruned, and the last one's dip is in its second phase.
+    assert [result.outcome for result in results[:2]] == [Outcome.COMPLETE, Outcome.COMPLETE]
+    assert study.trials[1].intermediate_values == {6: 0.85, 8: 0.95}
+    assert study.trials[2].intermediate_values.keys() >= {4}
 
 
 def test_the_end_of_the_budget_prunes(

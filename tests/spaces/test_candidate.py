@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cnn_blocks.augmentation import Augmentation
-from spaces.candidate import Candidate, TrainingConfig
+from cnn_blocks.backbones.keras_application import KerasApplication
+from cnn_blocks.config import ModelConfig
+from cnn_blocks.heads.pooled import Pooled
+from spaces.candidate import Candidate, FineTuning, TrainingConfig
 from spaces.reference import reference_model, reference_training
 
 
@@ -22,7 +25,7 @@ def candidate() -> Candidate:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None)  # another program on the machine must not fail it
 @given(
     learning_rate=st.floats(1e-300, 1e300),
     warmup=st.floats(0, 1, exclude_max=True),
@@ -122,3 +125,57 @@ def test_the_summary_is_one_readable_line(candidate: Candidate) -> None:
     assert candidate.summary() == (
         "plain gelu 24 | 64 64 | 128 128 | 256 256; max; sgd 0.2, batch 256"
     )
+
+
+@pytest.fixture
+def fine_tuned() -> Candidate:
+    """A candidate of two phases."""
+    return Candidate(
+        model=ModelConfig(
+            preprocessing="none",
+            backbone=KerasApplication(family="MobileNetV3Small", trainable=2),
+            head=Pooled(),
+        ),
+        training=TrainingConfig(
+            epochs=10,
+            learning_rate=0.01,
+            early_stopping=3,
+            fine_tuning=FineTuning(head_share=0.3, learning_rate=1e-4),
+        ),
+    )
+
+
+def test_fine_tuning_splits_one_count_of_epochs(fine_tuned: Candidate) -> None:
+    head, tuned = fine_tuned.phases()
+
+    assert (head.first_epoch, head.last_epoch) == (0, 3)
+    assert (tuned.first_epoch, tuned.last_epoch) == (3, 10)
+    assert head.candidate.model.backbone.frozen
+    assert tuned.candidate.model == fine_tuned.model
+    assert (head.candidate.training.epochs, tuned.candidate.training.epochs) == (3, 7)
+    assert head.candidate.training.learning_rate == 0.01
+    assert tuned.candidate.training.learning_rate == 1e-4
+    assert head.candidate.training.early_stopping is None
+    assert tuned.candidate.training.early_stopping == 3
+    assert "adamw 0.01 then 0.0001" in fine_tuned.summary()
+
+
+@pytest.mark.parametrize(("epochs", "head"), [(1, 0), (2, 1), (3, 1), (10, 3), (40, 12)])
+def test_retraining_scales_both_phases(epochs: int, head: int, fine_tuned: Candidate) -> None:
+    phases = fine_tuned.for_retraining(epochs).phases()
+
+    assert [phase.last_epoch for phase in phases] == ([head, epochs] if head else [epochs])
+    assert phases[-1].candidate.training.learning_rate == 1e-4
+
+
+def test_other_trainings_have_one_phase(candidate: Candidate) -> None:
+    (phase,) = candidate.phases()
+
+    assert (phase.candidate, phase.first_epoch, phase.last_epoch) == (candidate, 0, 5)
+
+
+def test_fine_tuning_needs_something_to_tune(candidate: Candidate, fine_tuned: Candidate) -> None:
+    frozen = fine_tuned.phases()[0].candidate.model
+    for model in (candidate.model, frozen):
+        with pytest.raises(ValidationError, match="needs a pretrained backbone whose `trainable`"):
+            Candidate(model=model, training=fine_tuned.training)
