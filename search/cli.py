@@ -32,7 +32,7 @@ app = typer.Typer(
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
-Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "data"]
+Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
 
 # Options that several commands share.
 DATA_HELP = "A named data set, a folder of images or an .npz file; `list data` shows them."
@@ -76,14 +76,23 @@ RunsDirectoryOption = Annotated[
       {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
       {PROGRAM} run --study full_cnn --data path/to/images --dry-run
       {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
+      {PROGRAM} run --study homebrew --data cifar10 --warm-start recipes
+      {PROGRAM} run --recipe g3_homebrew --data cifar10
 
     Ctrl-C stops in order; the same command goes on from there."""
 )
 def run(
     study: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="<name or file>", help="A study; `list studies` shows them."),
-    ],
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="Instead of a study: train a published baseline; `list recipes` shows them.",
+        ),
+    ] = None,
     data: DataOption = None,
     backbone: Annotated[
         list[str] | None,
@@ -128,15 +137,60 @@ def run(
     precision: PrecisionOption = "auto",
     xla: XlaOption = "auto",
     runs_directory: RunsDirectoryOption = Path("runs"),
+    warm_start: Annotated[
+        Literal["recipes"] | None,
+        typer.Option(help="Begin with the published baselines that the study's space holds."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be searched, and stop.")
     ] = False,
 ) -> None:
-    """Searches, then retrains, evaluates and exports the winner."""
+    """Searches, then retrains, evaluates and exports the winner; or trains a recipe."""
     budget_seconds = _duration(budget, "--budget")
     retrain_budget_seconds = _duration(retrain_budget, "--retrain-budget")
     size = _image_size(image_size)
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
+
+    if recipe is not None:
+        _refuse_beside_recipe(
+            {
+                "--study": study,
+                "--backbone": backbone or None,
+                "--trials": trials,
+                "--budget": budget,
+                "--storage": storage,
+                "--study-name": study_name,
+                "--metric": metric,
+                "--warm-start": warm_start,
+                "--dry-run": dry_run or None,
+            }
+        )
+        from spaces.recipes import find_recipe
+
+        find_recipe(recipe)  # a wrong name must not wait for the imports below
+        if data is None:
+            raise UserError(f"A recipe needs images; name them with --data FOLDER. {DATA_HELP}")
+
+        from search.recipes import run_recipe
+
+        with _progress() as progress:
+            output = run_recipe(
+                recipe,
+                data=data,
+                seed=seed,
+                runs_directory=runs_directory,
+                retrain_epochs=retrain_epochs,
+                retrain_budget_seconds=retrain_budget_seconds,
+                image_size=size,
+                max_bad_files=bad_files,
+                precision=precision,
+                xla=xla,
+                progress=progress,
+            )
+        typer.echo(output.summary())
+        return
+    if study is None:
+        raise UserError("A run needs '--study' (`list studies`) or '--recipe' (`list recipes`).")
 
     from studies.study import load_study
 
@@ -181,6 +235,7 @@ def run(
             max_bad_files=bad_files,
             precision=precision,
             xla=xla,
+            warm_start=warm_start,
             progress=progress,
         )
     typer.echo(result.summary())
@@ -198,7 +253,7 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Lists studies, spaces, blocks, heads, backbones or data, one line each."""
+    """Lists studies, spaces, blocks, heads, backbones, recipes or data, one line each."""
     from search.listing import as_json, as_lines, entries
 
     found = entries(kind)
@@ -326,6 +381,15 @@ def _progress() -> Iterator["Progress"]:
 
 def _print_error(message: str) -> None:
     typer.echo(f"error: {' '.join(message.split())}", err=True)
+
+
+def _refuse_beside_recipe(options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UserError(
+            f"A recipe is one training, not a search; received {', '.join(given)} beside "
+            f"'--recipe'. Leave out the one or the other."
+        )
 
 
 def _duration(text: str | None, option: str) -> float | None:

@@ -26,6 +26,7 @@ class BestConfiguration(Configuration):
 
     Attributes:
         study: The study that found it; with `trial`, `metric` and `value`, for the record.
+        recipe: The published baseline that it is, if it comes from no study.
         value: The metric on the validation images when the candidate won.
         seed: Seeds the split, the initial weights and the order of the images.
         epochs: Epochs of the retraining; None trains `candidate.training.epochs`.
@@ -37,6 +38,7 @@ class BestConfiguration(Configuration):
 
     format_version: Literal[1] = 1
     study: str | None = None
+    recipe: str | None = None
     trial: NonNegativeInt | None = None
     metric: str | None = None
     value: float | None = None

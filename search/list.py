@@ -1,4 +1,4 @@
-"""`python -m search.list`: lists studies, spaces, blocks, heads or data."""
+"""`python -m search.list`: lists studies, spaces, blocks, heads, data or recipes."""
 
 from search.cli import main
 

@@ -4,22 +4,24 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from cnn_blocks import registry
 from spaces.probe import is_space
 
-Kind: TypeAlias = Literal["studies", "spaces", "blocks", "heads", "backbones", "data"]
+Kind: TypeAlias = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that a person can name."""
+    """One thing that a person can name; a program gets its details, a person the addition."""
 
     name: str
     description: str
+    addition: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def entries(kind: Kind) -> list[Entry]:
@@ -30,6 +32,8 @@ def entries(kind: Kind) -> list[Entry]:
         return [Entry(spec.name, spec.description) for spec in list_studies()]
     if kind == "spaces":
         return _spaces()
+    if kind == "recipes":
+        return _recipes()
     if kind == "data":
         from search.data import data_sources
 
@@ -41,12 +45,17 @@ def entries(kind: Kind) -> list[Entry]:
 def as_lines(found: Sequence[Entry]) -> str:
     """Returns one line for each entry, with the descriptions below each other."""
     width = max((len(entry.name) for entry in found), default=0)
-    return "\n".join(f"{entry.name:{width}}  {entry.description}".rstrip() for entry in found)
+    return "\n".join(
+        f"{entry.name:{width}}  {entry.description}{entry.addition}".rstrip() for entry in found
+    )
 
 
 def as_json(found: Sequence[Entry]) -> str:
-    """Returns the entries as a JSON list of objects with `name` and `description`."""
-    return json.dumps([asdict(entry) for entry in found], indent=2, ensure_ascii=False)
+    """Returns a JSON list of objects with `name`, `description` and the entry's details."""
+    objects = [
+        {"name": entry.name, "description": entry.description, **entry.details} for entry in found
+    ]
+    return json.dumps(objects, indent=2, ensure_ascii=False)
 
 
 def _spaces() -> list[Entry]:
@@ -59,6 +68,21 @@ def _spaces() -> list[Entry]:
         if is_space(function):
             found.append(Entry(information.name, _first_sentence(function)))
     return found
+
+
+def _recipes() -> list[Entry]:
+    from spaces.recipes import RECIPES
+
+    return [
+        Entry(
+            recipe.name,
+            recipe.description,
+            addition=f" | {recipe.parameters:,} parameters, {recipe.trainable_parameters:,} "
+            f"trainable | published: {recipe.published_line()} | {recipe.source}",
+            details=recipe.model_dump(mode="json", exclude={"name", "description", "candidate"}),
+        )
+        for recipe in RECIPES.values()
+    ]
 
 
 def _first_sentence(documented: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -27,6 +27,7 @@ from search.storage import (
     open_storage,
     quiet_optuna,
 )
+from search.warm_start import enqueue_recipes
 from search.winner import best_configuration
 from studies.study import LoadedStudy, StudySpec, load_study
 
@@ -98,13 +99,15 @@ def run_study(
     max_bad_files: float = 0.01,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
+    warm_start: Literal["recipes"] | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Searches, retrains the winner, evaluates it once on the test images and exports it.
 
     Called again with the same arguments, it resumes where it was interrupted: `trials` and
     `budget_seconds` bound the study as a whole, over all starts. What is left out comes from the
-    study; files go below `runs_directory`/NAME. Shows nothing unless given a `progress`.
+    study; files go below `runs_directory`/NAME. `warm_start` "recipes" begins with the published
+    baselines that the study's space can express. Shows nothing unless given a `progress`.
 
     Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
@@ -138,7 +141,16 @@ def run_study(
             for backbone in spec.backbones:
                 backbone.source()  # what cannot be had now would fail every trial
         with clock.measure("storage"):
-            stored = _open_study(loaded, split, opened, name=name, metric=metric, seed=seed)
+            stored = _open_study(
+                loaded,
+                split,
+                opened,
+                name=name,
+                metric=metric,
+                seed=seed,
+                warm_start=warm_start,
+                progress=progress,
+            )
             directory = Path(runs_directory) / name
             _keep_split(stored, split, directory)
         _search(
@@ -236,6 +248,8 @@ def _open_study(
     name: str,
     metric: "Metric",
     seed: int,
+    warm_start: Literal["recipes"] | None,
+    progress: Progress,
 ) -> optuna.Study:
     """Creates or loads the stored study; a stored one with another identity is refused."""
     from search.sampling import ReseedingSampler
@@ -252,6 +266,8 @@ def _open_study(
         load_if_exists=True,
     )
     remember_or_refuse(study, identity)
+    if warm_start == "recipes":
+        enqueue_recipes(study, spec, progress)
     if name not in names:
         with warnings.catch_warnings():
             # Naming the metric is experimental in Optuna; the dashboard shows the name.

@@ -59,6 +59,7 @@ def retrain(
     epochs: int | None = None,
     budget_seconds: float | None = None,
     images_per_second: float | None = None,
+    hold_out: bool = False,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
     progress: Progress | None = None,
@@ -66,7 +67,8 @@ def retrain(
 ) -> "FitResult":
     """Trains a configuration on all training and validation images for a fixed number of epochs.
 
-    The learning-rate schedule spans exactly these epochs and nothing looks at validation images.
+    The learning-rate schedule spans exactly these epochs and nothing looks at validation images;
+    with `hold_out` these are held out instead, for early stopping and plateaus, as in a trial.
     `budget_seconds` bounds the epochs by the expected speed: `images_per_second`, or a short
     measurement; without `epochs` the budget is filled. Without either the configuration's own
     epochs count. An interrupted call continues from its last epoch when it is repeated with the
@@ -76,28 +78,30 @@ def retrain(
 
     progress, directory = progress or Progress(), Path(directory)
     training = configuration.candidate.training
+    images = split.train if hold_out else split.development
 
     def plan_epochs() -> int:
         if budget_seconds is None:
             return epochs or configuration.epochs or training.epochs
         speed = images_per_second or _measure_speed(configuration, split, precision, xla)
-        fitting = epochs_within(budget_seconds, len(split.development), speed)
+        fitting = epochs_within(budget_seconds, len(images), speed)
         return fitting if epochs is None else min(fitting, epochs)
 
     identity = _identity(configuration, split, epochs, budget_seconds)
     planned = _plan(directory, identity, plan_epochs)
-    candidate = configuration.candidate.for_retraining(planned)
+    if hold_out:
+        candidate = configuration.candidate.with_training(epochs=planned)
+    else:
+        candidate = configuration.candidate.for_retraining(planned)
     for change in _changes(configuration.candidate, candidate):
         progress.note(change)
-    progress.retraining_started(
-        epochs=planned, images=len(split.development), summary=candidate.summary()
-    )
+    progress.retraining_started(epochs=planned, images=len(images), summary=candidate.summary())
     started = time.monotonic()
     result = fit(
         candidate,
-        split.development,
-        spec=split.development_spec,
-        validation=None,
+        images,
+        spec=split.spec if hold_out else split.development_spec,
+        validation=split.validation if hold_out else None,
         seed=configuration.seed,
         checkpoint_directory=directory / _CHECKPOINTS,
         precision=precision,
@@ -119,6 +123,7 @@ def finish_run(
     epochs: int | None = None,
     budget_seconds: float | None = None,
     images_per_second: float | None = None,
+    hold_out: bool = False,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
     progress: Progress | None = None,
@@ -146,6 +151,7 @@ def finish_run(
         epochs=epochs,
         budget_seconds=budget_seconds,
         images_per_second=images_per_second,
+        hold_out=hold_out,
         precision=precision,
         xla=xla,
         progress=progress,
@@ -156,12 +162,13 @@ def finish_run(
         evaluation = evaluate(result.model, test, split.dataset.class_names)
     # What stands beside a model describes that model, whatever the configuration left open.
     made = {
-        "epochs": result.epochs_trained,
+        "epochs": result.best_epoch,
         "image_size": split.dataset.image_shape[:2],
         "class_names": split.dataset.class_names,
     }
     configuration = configuration.model_copy(update=made)
-    metrics = _metrics(configuration, split, result, clock)
+    images = len(split.train if hold_out else split.development)
+    metrics = _metrics(configuration, split, result, clock, images=images)
     with clock.measure("other"):
         export_run(
             directory,
@@ -373,27 +380,41 @@ def _changes(before: "Candidate", after: "Candidate") -> list[str]:
 
 
 def _metrics(
-    configuration: BestConfiguration, split: "Split", result: "FitResult", clock: Clock
+    configuration: BestConfiguration,
+    split: "Split",
+    result: "FitResult",
+    clock: Clock,
+    *,
+    images: int,
 ) -> dict[str, Any]:
-    last: Mapping[str, Any] = result.history[-1]
+    # The weights are those of the best epoch, which is the last one unless training stopped early.
+    best: Mapping[str, Any] = result.history[result.best_epoch - 1]
     return {
         "format_version": 1,
         "study": configuration.study,
         "trial": configuration.trial,
+        "recipe": _published(configuration),
         "search": {"metric": configuration.metric, "value": configuration.value},
         "retraining": {
-            "images": len(split.development),
+            "images": images,
             "epochs": result.epochs_trained,
             # Of all epochs: the result's own seconds start at the last resumption.
             "seconds": sum(row["seconds"] for row in result.history),
             "images_per_second": result.images_per_second,
             "parameters": result.parameters,
-            "loss": last["loss"],
-            "accuracy": last["accuracy"],
+            "best_epoch": result.best_epoch,
+            **{name: best[name] for name in best if name.endswith(("loss", "accuracy", "_f1"))},
         },
         "test_openings": list(split.openings),
         "seconds_by_activity": dict(clock.seconds),
     }
+
+
+def _published(configuration: BestConfiguration) -> dict[str, Any] | None:
+    from spaces.recipes import RECIPES
+
+    recipe = RECIPES.get(configuration.recipe or "")
+    return None if recipe is None else {"name": recipe.name, "published": dict(recipe.published)}
 
 
 if __name__ == "__main__":

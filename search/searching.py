@@ -258,7 +258,7 @@ def _continuation(trial: FrozenTrial, crashes: int) -> FrozenTrial:
     kept = (TrialAttribute.CANDIDATE, TrialAttribute.SUMMARY, TrialAttribute.CHECKPOINTS)
     attributes: dict[str, Any] = {
         name: trial.user_attrs[name]
-        for name in (*kept, TrialAttribute.SECONDS)
+        for name in (*kept, TrialAttribute.SECONDS, TrialAttribute.RECIPE)
         if name in trial.user_attrs
     }
     attributes[TrialAttribute.CONTINUES] = trial.number

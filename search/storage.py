@@ -23,6 +23,7 @@ class TrialAttribute(StrEnum):
     """User attributes of a trial, as the dashboard shows them."""
 
     CANDIDATE = "candidate"
+    RECIPE = "recipe"
     SUMMARY = "summary"
     OUTCOME = "outcome"
     REASON = "reason"

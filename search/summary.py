@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from search.clock import Clock
 from search.progress import duration, metric_words
+from spaces.recipes import RECIPES
 
 if TYPE_CHECKING:
     from search.retrain import RunOutput
@@ -27,13 +28,17 @@ def summarize(output: "RunOutput", *, storage: str | None = None) -> str:
     if configuration.study is not None:
         trial = "" if configuration.trial is None else f", trial {configuration.trial}"
         rows.append(("winner", f"{configuration.study}{trial}"))
+    recipe = RECIPES.get(configuration.recipe or "")
+    if recipe is not None:
+        rows.append(("recipe", f"{recipe.name} ({recipe.source})"))
+        rows.append(("published", f"on CIFAR-10: {recipe.published_line()}"))
     rows.append(("network", configuration.candidate.summary()))
     if configuration.value is not None and configuration.metric is not None:
         words = metric_words(f"val_{configuration.metric}")
         rows.append(("search", f"{words} {configuration.value:.4f}"))
     rows += [
         (
-            "retraining",
+            "retraining" if recipe is None else "training",
             f"{retraining['epochs']} epochs on {retraining['images']:,} images in "
             f"{duration(retraining['seconds'])}, {retraining['parameters']:,} parameters",
         ),

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -26,13 +26,20 @@ class ProbeTrial:
     """Answers `suggest_*` by a strategy and remembers what was asked.
 
     "lowest" and "highest" take the ends of numeric ranges; categories are always drawn at random,
-    since they have no order.
+    since they have no order. A parameter in `wanted` gets that value where it is legal.
     """
 
-    def __init__(self, strategy: Strategy = "random", *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        strategy: Strategy = "random",
+        *,
+        seed: int = 0,
+        wanted: Mapping[str, Any] | None = None,
+    ) -> None:
         self.distributions: dict[str, BaseDistribution] = {}
         self.params: dict[str, Any] = {}
         self._strategy = strategy
+        self._wanted = wanted or {}
         self._random = np.random.default_rng(
             [seed, ("random", "lowest", "highest").index(strategy)]
         )
@@ -71,6 +78,8 @@ class ProbeTrial:
         if isinstance(distribution, IntDistribution | FloatDistribution):
             ends = {"lowest": distribution.low, "highest": distribution.high}
             drawn = ends.get(self._strategy, drawn)
+        if name in self._wanted and is_legal(distribution, self._wanted[name]):
+            drawn = self._wanted[name]
         self.params[name] = drawn
         return drawn
 
@@ -85,6 +94,14 @@ def is_space(found: object) -> bool:
         option.kind is option.KEYWORD_ONLY and option.default is not option.empty
         for option in options
     )
+
+
+def is_legal(distribution: BaseDistribution, value: Any) -> bool:
+    """Says whether a distribution may draw a value."""
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:  # no choice of a category, or no number
+        return False
 
 
 def explore(space: Space, *, draws: int = 24) -> list[tuple[ProbeTrial, Candidate]]:

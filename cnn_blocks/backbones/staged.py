@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from cnn_blocks.config import AnyBlock, Backbone, Configuration, Rate, Reduction
-from cnn_blocks.layers import pool
+from cnn_blocks.config import AnyBlock, Backbone, Configuration, Normalization, Rate, Reduction
+from cnn_blocks.layers import normalize, pool
 from cnn_blocks.registry import backbone
 
 
@@ -13,12 +13,14 @@ class Stage(Configuration):
     """`depth` equal blocks at one resolution.
 
     `reduction` halves height and width: inside the stage's first block (`place` "first"), or
-    behind its last one ("last"; "stride" then strides the last block). Dropout follows the stage;
-    "spatial" dropout drops whole channels (Tompson et al., 2014).
+    behind its last one ("last"; "stride" then strides the last block). `normalization` stands
+    behind the last block, in front of pooling there, whatever the blocks do inside. Dropout follows
+    the stage; "spatial" dropout drops whole channels (Tompson et al., 2014).
     """
 
     block: AnyBlock
     depth: PositiveInt = 1
+    normalization: Normalization = "none"
     reduction: Reduction = "max"
     place: Literal["first", "last"] = "last"
     dropout: Rate = 0.0
@@ -37,6 +39,7 @@ class Stage(Configuration):
             x = self.block(x, reduction=self.reduction if inside else "none")
         if last:
             x = self.block.finish(x)
+        x = normalize(x, self.normalization)
         if self.place == "last":
             x = pool(x, self.reduction)
         if not self.dropout:

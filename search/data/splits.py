@@ -6,7 +6,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -70,6 +70,21 @@ class Split:
         record(opening)
         self.openings.append(opening)
         return self._test
+
+    def with_fewer_images(self, images: int) -> Split:
+        """Returns this split with at most so many train and validation images, test unchanged.
+
+        Every class keeps the same share of its images, at least one in each role.
+        """
+        kept = images / len(self.development)
+        if kept >= 1:
+            return self
+        train, validation = (
+            _thin(share, kept, self.seed) for share in (self.train, self.validation)
+        )
+        rows = np.sort(np.concatenate([train.indices, validation.indices]))
+        development = replace(self.development, indices=rows)
+        return replace(self, train=train, validation=validation, development=development)
 
     def save_indices(self, path: Path) -> None:
         """Writes train, validation and test indices to an .npz file, all at once."""
@@ -183,6 +198,17 @@ def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None])
         drawn[-1].append(rows[start:])
     empty = np.empty(0, dtype=np.int64)
     return [np.concatenate([empty, *part]) for part in drawn]
+
+
+def _thin(share: Share, kept: float, seed: int) -> Share:
+    keys = np.random.PCG64(seed).random_raw(len(share))
+    labels = share.labels[share.indices]
+    rows = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        drawn = members[np.argsort(keys[members], kind="stable")]
+        rows.append(drawn[: max(1, round(kept * len(members)))])
+    return replace(share, indices=np.sort(share.indices[np.concatenate(rows)]))
 
 
 def _spec(dataset: Dataset, share: Share) -> InputSpec:

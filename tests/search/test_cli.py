@@ -14,7 +14,7 @@ from search import cli
 from search.errors import SearchFailure, SearchInterrupted
 
 COMMANDS = ("run", "list", "export", "retrain")
-KINDS = ("studies", "spaces", "blocks", "heads", "backbones", "data")
+KINDS = ("studies", "spaces", "blocks", "heads", "backbones", "recipes", "data")
 HEAVY = ("keras", "tensorflow", "sklearn", "matplotlib", "pandas", "jax", "torch", "tensorboard")
 
 
@@ -46,6 +46,11 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--study", "quickstart", "--trials", "0"], "'--trials'"),
         (["run", "--study", "quickstart", "--precision", "int8"], "'bfloat16'"),
         (["run", "--study", "quickstrat"], "quickstart"),
+        (["run", "--study", "quickstart", "--warm-start", "x"], "'recipes'"),
+        (["run", "--recipe", "granita_fnal", "--data", "digits"], "'granita_final'"),
+        (["run", "--recipe", "granita_1"], "--data"),
+        (["run", "--recipe", "granita_1", "--study", "x", "--trials", "2"], "--study, --trials"),
+        (["run", "--recipe", "granita_1", "--dry-run"], "--dry-run"),
         (["run", "--study", "no/such/study.py"], "no/such/study.py"),
         (["run", "--studdy", "quickstart"], "--study"),
         (["run", "--study", "fine_tune", "--backbone", "mobilenetv2"], "'MobileNetV2'"),
@@ -100,6 +105,23 @@ def test_list_knows_what_is_shipped(capsys: pytest.CaptureFixture[str]) -> None:
     assert "plain" in names["blocks"]
     assert "pooled" in names["heads"]
     assert {"cifar10", "digits"} <= names["data"]
+    assert {"granita_1", "g3_homebrew", "siaj_xception"} <= names["recipes"]
+
+
+def test_listed_recipes_carry_their_counts_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.invoke(["list", "recipes", "--json"])
+    recipes = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    cli.invoke(["list", "recipes"])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+
+    assert len(recipes) == 18
+    inception = recipes["bicocca_inception_resnet_v2"]
+    assert (inception["parameters"], inception["trainable_parameters"]) == (55_193_194, 855_178)
+    assert inception["published"] == {"accuracy": 0.92}
+    assert all(entry["source"] and entry["assumed"] for entry in recipes.values())
+    assert "003_753b23262839900e.txt" in lines["bicocca_cnn"]
+    assert "404,778 parameters, 403,882 trainable" in lines["bicocca_cnn"]
+    assert "published: accuracy 0.86" in lines["bicocca_cnn"]
 
 
 def test_quick_answers_import_nothing_heavy(repository: Path) -> None:
@@ -191,7 +213,8 @@ def test_run_hands_every_option_over(
     line = (
         "run --study quickstart --data digits --trials 7 --budget 1h30m --storage sqlite:///a.db "
         "--study-name second --metric macro_f1 --seed 5 --retrain-epochs 9 --retrain-budget 90s "
-        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --runs-directory out"
+        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --runs-directory out "
+        "--warm-start recipes"
     )
 
     assert cli.invoke(line.split()) == 0
@@ -207,6 +230,43 @@ def test_run_hands_every_option_over(
         "storage": "sqlite:///a.db",
         "study_name": "second",
         "metric": "macro_f1",
+        "seed": 5,
+        "retrain_epochs": 9,
+        "retrain_budget_seconds": 90.0,
+        "image_size": (24, 16),
+        "max_bad_files": 0.02,
+        "precision": "float32",
+        "xla": "off",
+        "runs_directory": Path("out"),
+        "warm_start": "recipes",
+    }
+
+
+def test_a_recipe_gets_the_options_of_a_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from search import recipes
+
+    calls: list[dict[str, Any]] = []
+
+    def run_recipe(name: str, **options: Any) -> object:
+        calls.append({"name": name, **options})
+        return _Finished()
+
+    monkeypatch.setattr(recipes, "run_recipe", run_recipe)
+    line = (
+        "run --recipe g3_homebrew --data digits --seed 5 --retrain-epochs 9 --retrain-budget 90s "
+        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --runs-directory out"
+    )
+
+    assert cli.invoke(line.split()) == 0
+
+    assert capsys.readouterr().out == "all is well\n"
+    (call,) = calls
+    del call["progress"]
+    assert call == {
+        "name": "g3_homebrew",
+        "data": "digits",
         "seed": 5,
         "retrain_epochs": 9,
         "retrain_budget_seconds": 90.0,

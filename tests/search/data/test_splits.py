@@ -152,3 +152,20 @@ def test_images_of_one_colour_have_a_positive_deviation(tmp_path: Path) -> None:
     np.savez(tmp_path / "dark.npz", x_train=black, y_train=labels)
     split = split_data(load_data(tmp_path / "dark.npz"), seed=0)
     assert min(split.spec.channel_deviation) > 0
+
+
+def test_fewer_images_keep_the_roles_and_the_classes_in_proportion(dataset: Dataset) -> None:
+    split = split_data(dataset, seed=3, validation_fraction=0.2, test_fraction=0.1)
+
+    fewer = split.with_fewer_images(54)
+
+    assert set(fewer.train.indices) < set(split.train.indices)
+    assert set(fewer.validation.indices) < set(split.validation.indices)
+    assert fewer.train.class_counts(2).tolist() == [14, 28]
+    assert fewer.validation.class_counts(2).tolist() == [4, 8]
+    assert set(fewer.development.indices) == {*fewer.train.indices, *fewer.validation.indices}
+    assert opened(fewer) == opened(split)
+    assert fewer.sha256 != split.sha256
+    again = split_data(dataset, seed=3, validation_fraction=0.2, test_fraction=0.1)
+    assert again.with_fewer_images(54).sha256 == fewer.sha256
+    assert split.with_fewer_images(108) is split

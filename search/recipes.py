@@ -1,0 +1,81 @@
+"""A published baseline, trained as its authors did, through the same line as a search's winner."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.clock import Clock
+from search.configuration_file import BestConfiguration
+from search.errors import SearchInterrupted
+from search.interruption import Interruption
+from search.progress import Progress
+from spaces.recipes import find_recipe
+
+if TYPE_CHECKING:
+    from search.retrain import RunOutput
+    from search.runtime import Precision, Xla
+
+
+def run_recipe(
+    name: str,
+    *,
+    data: str | Path,
+    seed: int = 0,
+    runs_directory: str | Path = "runs",
+    retrain_epochs: int | None = None,
+    retrain_budget_seconds: float | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    max_bad_files: float = 0.01,
+    precision: "Precision" = "auto",
+    xla: "Xla" = "auto",
+    progress: Progress | None = None,
+) -> "RunOutput":
+    """Trains a recipe, evaluates it once on the test images and exports it; nothing is searched.
+
+    As its report did, it holds validation images out for early stopping and plateaus, and trains on
+    the others for at most `retrain_epochs` or the recipe's own epochs. Called again with the same
+    arguments, it goes on where it was interrupted. Files go below `runs_directory`/NAME.
+
+    Raises UserError for bad input and SearchInterrupted (a KeyboardInterrupt) after Ctrl-C.
+    """
+    from search.data import load_data, split_data
+    from search.retrain import finish_run, run_directory
+
+    recipe = find_recipe(name)
+    progress, clock = progress or Progress(), Clock()
+    epochs = retrain_epochs or recipe.candidate.training.epochs
+    configuration = BestConfiguration(recipe=name, seed=seed, candidate=recipe.candidate)
+    with Interruption(restore_terminal=progress.restore_terminal):
+        try:
+            with clock.measure("data"):
+                dataset = load_data(data, image_size=image_size, max_bad_files=max_bad_files)
+                split = split_data(
+                    dataset, seed=seed, validation_fraction=recipe.validation_fraction
+                )
+                if recipe.images is not None:
+                    split = split.with_fewer_images(recipe.images)
+            for note in dataset.notes:
+                progress.note(note)
+            directory = run_directory(
+                Path(runs_directory) / name,
+                configuration,
+                split,
+                epochs=epochs,
+                budget_seconds=retrain_budget_seconds,
+            )
+            return finish_run(
+                configuration,
+                split,
+                directory=directory,
+                epochs=epochs,
+                budget_seconds=retrain_budget_seconds,
+                hold_out=True,
+                precision=precision,
+                xla=xla,
+                progress=progress,
+                clock=clock,
+            )
+        except KeyboardInterrupt:
+            raise SearchInterrupted(
+                f"interrupted; {name!r} keeps its finished epochs: the same command goes on from "
+                f"there"
+            ) from None

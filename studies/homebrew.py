@@ -1,0 +1,21 @@
+"""Run it with
+
+    python -m search.run --study homebrew --data cifar10 --warm-start recipes
+
+Expect: The published hand-made networks are the first trials, and have to be beaten.
+"""
+
+from spaces.homebrew import homebrew
+from studies.study import StudySpec
+
+study = StudySpec(
+    name="homebrew",
+    description="What the published hand-made networks vary, stage by stage, and their training.",
+    space=homebrew,
+    fixes="3x3 convolutions, the activation in front of the normalisation, one activation.",
+    expected="The published hand-made networks are the first trials, and have to be beaten.",
+    trials=60,
+    epochs=12,
+    retrain_epochs=60,
+    first_rung=2,
+)

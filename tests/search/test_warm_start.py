@@ -1,0 +1,83 @@
+"""Recipes as a study's first trials."""
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.progress import Progress
+from search.sampling import ReseedingSampler
+from search.storage import TrialAttribute
+from search.warm_start import enqueue_recipes
+from spaces.depth_filters import depth_filters
+from spaces.homebrew import homebrew
+from spaces.recipes import RECIPES
+from studies.study import StudySpec
+
+HOMEBREW = StudySpec(name="homebrew", description="All.", space=homebrew, epochs=3)
+
+
+class Notes(Progress):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return optuna.create_study(sampler=ReseedingSampler(optuna.samplers.RandomSampler(), seed=0))
+
+
+def test_the_first_trials_are_the_recipes(study: optuna.Study) -> None:
+    notes = Notes()
+
+    enqueue_recipes(study, HOMEBREW, notes)
+
+    waiting = study.get_trials(states=(TrialState.WAITING,))
+    names = [trial.user_attrs[TrialAttribute.RECIPE] for trial in waiting]
+    assert names == [
+        *("granita_1", "granita_2", "granita_3", "granita_final", "g3_homebrew"),
+        *("bicocca_cnn", "ironhack_1", "ironhack_vgg12", "siaj_tensorflow"),
+    ]
+    for name in names:
+        trial = study.ask()
+        candidate = HOMEBREW.candidate(trial)
+        assert trial.user_attrs[TrialAttribute.RECIPE] == name
+        wanted = RECIPES[name].candidate
+        assert candidate.training.learning_rate == wanted.training.learning_rate
+        assert candidate.training.epochs == 3
+        assert candidate.model == wanted.model
+    assert "first trial: siaj_pytorch, the same as siaj_tensorflow here" in notes.texts
+    assert any(
+        text.startswith("no first trial: siaj_vgg16: backbone 'keras_application'")
+        for text in notes.texts
+    )
+    assert any("granita_final, but early_stopping 10" in text for text in notes.texts)
+    assert notes.texts[-1] == "9 of 18 recipes are among the first trials"
+
+
+def test_a_resumed_study_gets_them_once(study: optuna.Study) -> None:
+    enqueue_recipes(study, HOMEBREW, Notes())
+    once = len(study.get_trials())
+
+    enqueue_recipes(study, HOMEBREW, Notes())
+
+    assert len(study.get_trials()) == once
+
+
+def test_a_space_that_holds_none_says_why(study: optuna.Study) -> None:
+    notes = Notes()
+    spec = StudySpec(name="depth_filters", description="Plain.", space=depth_filters)
+
+    enqueue_recipes(study, spec, notes)
+
+    assert study.get_trials() == []
+    assert len(notes.texts) == len(RECIPES) + 1
+    refused = {text.split(": ")[1]: text for text in notes.texts[:-1]}
+    assert set(refused) == set(RECIPES)
+    assert "blocks.1.padding valid (nearest same)" in refused["ironhack_1"]
+    assert "and " in refused["ironhack_vgg12"] and refused["ironhack_vgg12"].endswith(" more")
+    assert notes.texts[-1] == "0 of 18 recipes are among the first trials"
