@@ -62,11 +62,11 @@ def image_layers(
     """Returns the layers that change images alone, cheapest first; input is [0, 255] float32."""
     from keras import layers
 
-    height, width = image_shape[:2]
     chosen: list[Any] = []
     if augmentation.horizontal_flip:
         chosen.append(layers.RandomFlip("horizontal"))
     if augmentation.crop_padding:
+        height, width = image_shape[:2]
         # A shift by whole pixels is the padded crop. Keras' RandomCrop takes one place for the
         # whole batch, this layer one for each image. Half a pixel makes all places equally likely.
         largest = augmentation.crop_padding + 0.5

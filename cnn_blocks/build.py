@@ -71,6 +71,66 @@ def assign_weights(model: "keras.Layer", weights: Sequence[npt.NDArray[Any]]) ->
             layer.finalize_state()
 
 
+def build_features(
+    config: ModelConfig, spec: InputSpec, *, seed: int | None = None
+) -> "keras.Model":
+    """Builds what stands in front of the head, in float32: uint8 RGB in, the head's features out.
+
+    They are each channel's mean and, behind it, its maximum (N, 2 C) where the head reads nothing
+    else, otherwise the feature map (N, H, W, C). With the same seed, weights are `build_model`'s.
+    """
+    import keras
+    from keras import layers
+
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    with _policy("float32"):
+        images, x = _preprocess(config, spec)
+        with _explained(x):
+            features = config.backbone(x)
+            _require_pixels(features.shape)
+        if config.head.pooled_only:
+            features = layers.Concatenate()(
+                [layers.GlobalAveragePooling2D()(features), layers.GlobalMaxPooling2D()(features)]
+            )
+        model = keras.Model(images, features, name="features")
+        config.backbone.load_weights(model)
+    return model
+
+
+def build_head(
+    config: ModelConfig,
+    spec: InputSpec,
+    features: tuple[int, ...],
+    *,
+    seed: int | None = None,
+    dtype_policy: str = "float32",
+) -> "keras.Model":
+    """Builds the part of a network behind its backbone, to be trained on its features.
+
+    Takes an image's features, of the shape that `build_features` puts out, to class probabilities.
+    Its weights are the last ones of the whole network's (`assign_head_weights`).
+    """
+    import keras
+
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    with _policy(dtype_policy):
+        x = keras.Input(features, name="features")
+        if config.head.pooled_only:
+            channels = features[0] // 2
+            described = config.head.from_pooled(x[:, :channels], x[:, channels:])
+        else:
+            described = config.head(x)
+        return keras.Model(x, _probabilities(described, spec), name="head")
+
+
+def assign_head_weights(model: "keras.Model", weights: Sequence[npt.NDArray[Any]]) -> None:
+    """Gives a whole network the weights of a head that was built and trained alone."""
+    kept = model.get_weights()[: -len(weights)]
+    assign_weights(model, [*kept, *weights])
+
+
 def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
     """Returns a network's size from shapes alone: no weight is allocated.
 
@@ -119,6 +179,17 @@ def _policy(name: str) -> Iterator[None]:
 
 def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tuple[int, ...]]:
     import keras
+
+    images, x = _preprocess(config, spec)
+    with _explained(x):
+        features = config.backbone(x)
+        _require_pixels(features.shape)
+        probabilities = _probabilities(config.head(features), spec)
+    return keras.Model(images, probabilities, name="cnn"), tuple(features.shape[1:])
+
+
+def _preprocess(config: ModelConfig, spec: InputSpec) -> tuple[Any, Any]:
+    import keras
     from keras import layers
 
     images = keras.Input(spec.image_shape, dtype="uint8", name="images")
@@ -134,10 +205,21 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
             dtype="float32",
             name="standardize",
         )(x)
+    return images, x
+
+
+def _probabilities(features: Any, spec: InputSpec) -> Any:
+    from keras import layers
+
+    logits = layers.Dense(spec.classes, dtype="float32", name="logits")(features)
+    return layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
+
+
+@contextmanager
+def _explained(x: Any) -> Iterator[None]:
+    """Says of an image of x's size that it is too small, where Keras only says what failed."""
     try:
-        features = config.backbone(x)
-        _require_pixels(features.shape)
-        logits = layers.Dense(spec.classes, dtype="float32", name="logits")(config.head(features))
+        yield
     except (ValueError, ZeroDivisionError) as error:
         if isinstance(error, UserError):
             raise
@@ -146,8 +228,6 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
             f"{x.shape[1]}x{x.shape[2]} images this one cannot be built: "
             f"{_reason(error)} Use fewer reductions, a smaller kernel or larger images."
         ) from error
-    probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
-    return keras.Model(images, probabilities, name="cnn"), tuple(features.shape[1:])
 
 
 def _require_pixels(shape: tuple[int | None, ...]) -> None:

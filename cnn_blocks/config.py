@@ -104,6 +104,18 @@ class Head(Component):
         """Maps a feature map (N, H, W, C) to features (N, D); the builder adds the logits."""
         raise NotImplementedError
 
+    @property
+    def pooled_only(self) -> bool:
+        """Whether it reads nothing but each channel's mean and maximum; then `from_pooled` must be.
+
+        Behind a frozen backbone these are all that has to be kept of an image.
+        """
+        return False
+
+    def from_pooled(self, mean: Any, maximum: Any) -> Any:
+        """Maps the channels' mean and maximum (N, C) to what calling it makes of the map."""
+        raise NotImplementedError
+
 
 def _resolver(role: str) -> BeforeValidator:
     def resolve(value: Any) -> Any:

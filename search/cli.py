@@ -10,7 +10,7 @@ import typer
 
 from cnn_blocks.errors import UserError
 from search.errors import SearchFailure
-from search.options import parse_duration, parse_image_size, parse_share
+from search.options import parse_bytes, parse_duration, parse_image_size, parse_share
 
 if TYPE_CHECKING:
     from search.progress import Progress
@@ -63,6 +63,14 @@ PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="Training precision; auto chooses by device.")
 ]
 XlaOption = Annotated[Xla, typer.Option("--xla", help="Compile with XLA; auto chooses by device.")]
+CacheLimitOption = Annotated[
+    str,
+    typer.Option(
+        "--cache-limit",
+        metavar="<size>",
+        help="Disk for frozen backbones' features, such as 20G; 0 keeps none.",
+    ),
+]
 RunsDirectoryOption = Annotated[
     Path, typer.Option("--runs-directory", metavar="<folder>", help="Where results are written.")
 ]
@@ -136,6 +144,7 @@ def run(
     max_bad_files: MaxBadFilesOption = "1%",
     precision: PrecisionOption = "auto",
     xla: XlaOption = "auto",
+    cache_limit: CacheLimitOption = "20G",
     runs_directory: RunsDirectoryOption = Path("runs"),
     warm_start: Annotated[
         Literal["recipes"] | None,
@@ -150,6 +159,7 @@ def run(
     retrain_budget_seconds = _duration(retrain_budget, "--retrain-budget")
     size = _image_size(image_size)
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
+    cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
 
     if recipe is not None:
         _refuse_beside_recipe(
@@ -236,6 +246,7 @@ def run(
             precision=precision,
             xla=xla,
             warm_start=warm_start,
+            cache_limit=cache_bytes,
             progress=progress,
         )
     typer.echo(result.summary())
@@ -311,12 +322,14 @@ def retrain(
     max_bad_files: MaxBadFilesOption = "1%",
     precision: PrecisionOption = "auto",
     xla: XlaOption = "auto",
+    cache_limit: CacheLimitOption = "20G",
     runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
     """Trains, evaluates and exports a configuration; needs no study database."""
     budget_seconds = _duration(budget, "--budget")
     size = _image_size(image_size)
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
+    cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
 
     from search.retrain import retrain_from_configuration
 
@@ -332,6 +345,7 @@ def retrain(
             max_bad_files=bad_files,
             precision=precision,
             xla=xla,
+            cache_limit=cache_bytes,
             progress=progress,
         )
     typer.echo(output.summary())

@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 Activity: TypeAlias = Literal[
-    "training", "validation", "compiling", "data", "checkpoints", "storage", "sampling", "other"
+    "training",
+    "validation",
+    "compiling",
+    "data",
+    "features",
+    "checkpoints",
+    "storage",
+    "sampling",
+    "other",
 ]
 
 

@@ -32,6 +32,7 @@ from studies.study import StudySpec
 
 if TYPE_CHECKING:
     from search.data import Split
+    from search.features import FeatureSource
 
 _TRACEBACK_CHARACTERS = 2000
 # After so long, start-up no longer distorts how fast a training seems to be.
@@ -77,6 +78,7 @@ class TrialContext:
     interruption: Interruption = field(default_factory=Interruption)
     stop_reason: Callable[[], str | None] = lambda: None
     most_trial_seconds: Callable[[], float | None] = lambda: None
+    features: "FeatureSource | None" = None
 
 
 class _StopTrialError(Exception):
@@ -153,7 +155,8 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         return _repeat(trial, earlier)
     with context.clock.measure("compiling"):
         shape = describe_model(candidate.model, context.split.spec)
-    _check_memory(trial, shape, candidate)
+    on_features = context.features is not None and context.features.suits(candidate)
+    _check_memory(trial, shape, candidate, on_features)
     feasibility.require_parameters(shape.parameters, context.spec.most_parameters)
     reporter = _Reporter(trial, candidate, context)
     result = fit(
@@ -168,6 +171,7 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         precision=context.precision,
         xla=context.xla,
         clock=context.clock,
+        features=context.features,
         on_progress=reporter.progress,
     )
     with context.clock.measure("storage"):
@@ -298,8 +302,10 @@ def _repeat(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
     return earlier.value
 
 
-def _check_memory(trial: optuna.Trial, shape: ModelShape, candidate: Candidate) -> None:
-    needed = feasibility.estimate_memory(shape, candidate.training)
+def _check_memory(
+    trial: optuna.Trial, shape: ModelShape, candidate: Candidate, on_features: bool
+) -> None:
+    needed = feasibility.estimate_memory(shape, candidate.training, on_features=on_features)
     trial.set_user_attr(TrialAttribute.PARAMETERS, shape.parameters)
     trial.set_user_attr(TrialAttribute.MEMORY_MIB, round(needed / feasibility.MEBIBYTE))
     feasibility.require_memory(needed)

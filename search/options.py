@@ -5,6 +5,8 @@ import re
 from cnn_blocks.errors import UserError
 
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:I?B)?")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[hms])+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)([hms])")
 
@@ -39,6 +41,21 @@ def parse_image_size(text: str, *, option: str) -> int | tuple[int, int]:
         )
     height, width = match.groups()
     return int(height) if width is None else (int(height), int(width))
+
+
+def parse_bytes(text: str, *, option: str) -> int:
+    """Returns the bytes of a size such as `20G`, `500M`, `1.5GiB` or `0`, in powers of 1024.
+
+    Raises UserError, with the option's name, for anything else.
+    """
+    match = _SIZE.fullmatch("".join(text.upper().split()))
+    if match is None:
+        raise UserError(
+            f"{option} must be a number of bytes with K, M, G or T, such as 500M or 20G, or 0; "
+            f"received {text!r}."
+        )
+    number, unit = match.groups()
+    return int(float(number) * _BYTES[unit])
 
 
 def parse_share(text: str, *, option: str) -> float:

@@ -100,6 +100,7 @@ def run_study(
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
     warm_start: Literal["recipes"] | None = None,
+    cache_limit: int | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Searches, retrains the winner, evaluates it once on the test images and exports it.
@@ -107,12 +108,15 @@ def run_study(
     Called again with the same arguments, it resumes where it was interrupted: `trials` and
     `budget_seconds` bound the study as a whole, over all starts. What is left out comes from the
     study; files go below `runs_directory`/NAME. `warm_start` "recipes" begins with the published
-    baselines that the study's space can express. Shows nothing unless given a `progress`.
+    baselines that the study's space can express. The features of frozen backbones take at most
+    `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. Shows nothing unless
+    given a `progress`.
 
     Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
     """
     from search.feasibility import gpu_memory
+    from search.features import FeatureSource
     from search.retrain import finish_run, run_directory
     from search.runtime import start_keras
 
@@ -134,6 +138,9 @@ def run_study(
             )
         for note in split.dataset.notes:
             progress.note(note)
+        features = FeatureSource(
+            split, limit=cache_limit, progress=progress, check=interruption.check
+        )
         gpu_memory()
         with clock.measure("compiling"):
             start_keras()
@@ -167,6 +174,7 @@ def run_study(
             clock=clock,
             progress=progress,
             interruption=interruption,
+            features=features,
         )
         configuration = best_configuration(stored)
         if retrain_budget_seconds is None:
@@ -189,6 +197,7 @@ def run_study(
             xla=xla,
             progress=progress,
             clock=clock,
+            features=features,
             record_opening=_opening_recorder(stored),
             search_curve=[
                 (step / spec.reports_per_epoch, value)

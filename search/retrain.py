@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from search.data import Split
     from search.evaluate import Evaluation
+    from search.features import FeatureSource
     from search.runtime import Precision, Xla
     from search.training import FitResult
     from spaces.candidate import Candidate
@@ -64,6 +65,7 @@ def retrain(
     xla: "Xla" = "auto",
     progress: Progress | None = None,
     clock: Clock | None = None,
+    features: "FeatureSource | None" = None,
 ) -> "FitResult":
     """Trains a configuration on all training and validation images for a fixed number of epochs.
 
@@ -71,8 +73,8 @@ def retrain(
     with `hold_out` these are held out instead, for early stopping and plateaus, as in a trial.
     `budget_seconds` bounds the epochs by the expected speed: `images_per_second`, or a short
     measurement; without `epochs` the budget is filled. Without either the configuration's own
-    epochs count. An interrupted call continues from its last epoch when it is repeated with the
-    same arguments.
+    epochs count. Behind a frozen backbone the head trains on `features`, where they are given. An
+    interrupted call continues from its last epoch when it is repeated with the same arguments.
     """
     from search.training import fit
 
@@ -83,7 +85,7 @@ def retrain(
     def plan_epochs() -> int:
         if budget_seconds is None:
             return epochs or configuration.epochs or training.epochs
-        speed = images_per_second or _measure_speed(configuration, split, precision, xla)
+        speed = images_per_second or _measure_speed(configuration, split, precision, xla, features)
         fitting = epochs_within(budget_seconds, len(images), speed)
         return fitting if epochs is None else min(fitting, epochs)
 
@@ -107,6 +109,7 @@ def retrain(
         precision=precision,
         xla=xla,
         clock=clock,
+        features=features,
         on_progress=lambda epoch, epochs, metrics: progress.retraining_progress(
             epoch=epoch, epochs=epochs, metrics=metrics
         ),
@@ -128,6 +131,7 @@ def finish_run(
     xla: "Xla" = "auto",
     progress: Progress | None = None,
     clock: Clock | None = None,
+    features: "FeatureSource | None" = None,
     record_opening: Callable[[dict[str, Any]], None] | None = None,
     search_curve: Sequence[tuple[float, float]] = (),
 ) -> RunOutput:
@@ -156,6 +160,7 @@ def finish_run(
         xla=xla,
         progress=progress,
         clock=clock,
+        features=features,
     )
     with clock.measure("validation"):
         test = split.open_test("final evaluation", record_opening or (lambda opening: None))
@@ -208,6 +213,7 @@ def retrain_from_configuration(
     max_bad_files: float = 0.01,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
+    cache_limit: int | None = None,
     progress: Progress | None = None,
     clock: Clock | None = None,
 ) -> RunOutput:
@@ -217,6 +223,7 @@ def retrain_from_configuration(
     below `runs_directory`, or to the one where the same retraining was interrupted.
     """
     from search.data import load_data, split_data
+    from search.features import FeatureSource
 
     progress, clock = progress or Progress(), clock or Clock()
     configuration = read_configuration(path)
@@ -252,6 +259,7 @@ def retrain_from_configuration(
         xla=xla,
         progress=progress,
         clock=clock,
+        features=FeatureSource(split, limit=cache_limit, progress=progress),
     )
 
 
@@ -292,7 +300,11 @@ def epochs_within(budget_seconds: float, images: int, images_per_second: float) 
 
 
 def _measure_speed(
-    configuration: BestConfiguration, split: "Split", precision: "Precision", xla: "Xla"
+    configuration: BestConfiguration,
+    split: "Split",
+    precision: "Precision",
+    xla: "Xla",
+    features: "FeatureSource | None",
 ) -> float:
     from search.training import fit
 
@@ -307,6 +319,7 @@ def _measure_speed(
         seed=configuration.seed,
         precision=precision,
         xla=xla,
+        features=features,
     )
     return result.images_per_second
 

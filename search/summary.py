@@ -14,6 +14,7 @@ _ACTIVITY_WORDS = {
     "training": "training steps",
     "compiling": "tracing and compiling",
     "sampling": "suggestion",
+    "features": "backbone's features",
 }
 
 

@@ -65,15 +65,27 @@ class Pooled(Head):
         from keras import layers
 
         if self.pooling == "flatten":
-            x = layers.Flatten()(x)
-        elif self.pooling == "average":
-            x = layers.GlobalAveragePooling2D()(x)
-        elif self.pooling == "max":
-            x = layers.GlobalMaxPooling2D()(x)
-        else:
-            x = layers.Concatenate()(
-                [layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)]
-            )
+            return self._classify(layers.Flatten()(x))
+        mean = layers.GlobalAveragePooling2D()(x) if self.pooling != "max" else None
+        maximum = layers.GlobalMaxPooling2D()(x) if self.pooling != "average" else None
+        return self.from_pooled(mean, maximum)
+
+    @property
+    def pooled_only(self) -> bool:
+        """Whether it reads nothing but each channel's mean and maximum."""
+        return self.pooling != "flatten"
+
+    def from_pooled(self, mean: Any, maximum: Any) -> Any:
+        """Maps the channels' mean and maximum (N, C) to features (N, D)."""
+        from keras import layers
+
+        if self.pooling == "average_max":
+            return self._classify(layers.Concatenate()([mean, maximum]))
+        return self._classify(mean if self.pooling == "average" else maximum)
+
+    def _classify(self, x: Any) -> Any:
+        from keras import layers
+
         if self.dropout:
             x = layers.Dropout(self.dropout)(x)
         for layer in self.layers:

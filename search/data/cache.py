@@ -11,8 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import time
 import uuid
 import zipfile
 from collections.abc import Callable
@@ -25,12 +23,10 @@ from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
 from search.data.dataset import Arrays, Images, Indices
+from search.files import discard_folder, remove_abandoned, spot_digest, whole_folder
 
 FORMAT_VERSION = 1
 _ATTEMPTS = 3
-_CHECKED_BLOCKS = 64
-_BLOCK_BYTES = 65536
-_ABANDONED_AFTER_SECONDS = 86400.0
 
 
 def default_cache_directory() -> Path:
@@ -114,8 +110,8 @@ class Cache:
                     return entry
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 if existed:
-                    self._discard(folder)
-                self._remove_abandoned(folder.parent)
+                    discard_folder(folder)
+                remove_abandoned(folder.parent)
                 self._write(folder, fill)
             except OSError as error:
                 raise UserError(
@@ -155,25 +151,8 @@ class Cache:
         digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
         return self.directory / "sources" / f"{digest}.npz"
 
-    def _discard(self, folder: Path) -> None:
-        """Removes a damaged entry; moved away first, so that nobody sees half of it."""
-        away = folder.with_name(f".damaged-{uuid.uuid4().hex}")
-        with contextlib.suppress(FileNotFoundError):  # another process was first
-            folder.rename(away)
-        shutil.rmtree(away, ignore_errors=True)
-
-    def _remove_abandoned(self, folder: Path) -> None:
-        """Removes what killed processes left."""
-        limit = time.time() - _ABANDONED_AFTER_SECONDS
-        for left in folder.glob(".*"):
-            with contextlib.suppress(OSError):
-                if left.stat().st_mtime < limit:
-                    shutil.rmtree(left, ignore_errors=True)
-
     def _write(self, folder: Path, fill: Fill) -> None:
-        temporary = folder.with_name(f".writing-{uuid.uuid4().hex}")
-        temporary.mkdir()
-        try:
+        with whole_folder(folder) as temporary:
             development = PixelWriter(temporary / "development.pixels")
             test = PixelWriter(temporary / "test.pixels")
             try:
@@ -182,13 +161,6 @@ class Cache:
                 development.close()
                 test.close()
             _describe(temporary, content, development, test)
-            try:
-                temporary.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # otherwise another process was first: its entry is as good
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _read(self, folder: Path) -> Entry | None:
         try:
@@ -196,7 +168,7 @@ class Cache:
             if description["format_version"] != FORMAT_VERSION:
                 return None
             for name, check in description["checks"].items():
-                if _check(folder / name) != check:
+                if spot_digest(folder / name) != check:
                     return None
             content = _content(description["content"])
             with np.load(folder / "labels.npz", allow_pickle=False) as stored:
@@ -237,18 +209,6 @@ def _map(path: Path, shape: tuple[int, int, int]) -> Images:
     return np.asarray(pixels).reshape(-1, *shape)
 
 
-def _check(path: Path) -> str:
-    """Returns a digest of a file's length and of blocks spread over it: small files whole."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    step = max(_BLOCK_BYTES, size // _CHECKED_BLOCKS)
-    with path.open("rb") as file:
-        for start in range(0, size, step):
-            file.seek(start)
-            digest.update(file.read(_BLOCK_BYTES))
-    return digest.hexdigest()
-
-
 def _first_rows(digests: list[bytes]) -> Indices:
     """Returns for each digest the first row that carries the same one."""
     first: dict[bytes, int] = {}
@@ -280,7 +240,7 @@ def _describe(folder: Path, content: Content, development: PixelWriter, test: Pi
         "fingerprint": fingerprint.hexdigest(),
         "leaked_images": leaked,
         "checks": {
-            name: _check(folder / name)
+            name: spot_digest(folder / name)
             for name in ("development.pixels", "test.pixels", "labels.npz")
         },
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ class Share:
     `images` is (all images, height, width, 3) uint8 RGB, memory-mapped, and `labels` (all images,)
     int64; they hold the images of other shares too. `indices` are the rows that belong to this one.
     """
+
+    views: ClassVar[int] = 1
 
     images: Images = field(repr=False)
     labels: Indices = field(repr=False)

@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from search.data import Share
+    from search.features import FeatureShare
 
-Batch = tuple[dict[str, npt.NDArray[np.uint8] | npt.NDArray[np.int64]]]
+Batch = tuple[dict[str, npt.NDArray[np.uint8 | np.float16] | npt.NDArray[np.int64]]]
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -18,17 +19,21 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 
 def training_batches(
-    share: "Share", *, batch_size: int, seed: int, first_epoch: int
+    share: "Share | FeatureShare", *, batch_size: int, seed: int, first_epoch: int
 ) -> Iterator[Batch]:
     """Yields batches epoch after epoch, each epoch in an order of its own.
 
-    Images are (B, H, W, 3) uint8, labels (B,) int64. The images that do not fill a last batch sit
+    Images are (B, H, W, 3) uint8, or features, labels (B,) int64; of an image with several views a
+    batch holds any one. The images that do not fill a last batch sit
     out one epoch: batches of one shape compile once, and the order changes who sits out.
     """
     size = min(batch_size, len(share))
     epoch = first_epoch
     while True:
-        order = np.random.default_rng([seed, epoch]).permutation(len(share))
+        generator = np.random.default_rng([seed, epoch])
+        order = generator.permutation(len(share))
+        if share.views > 1:
+            order += len(share) * generator.integers(share.views, size=len(share))
         for start in range(0, len(order) - size + 1, size):
             images, labels = share.gather(order[start : start + size])
             yield ({"images": images, "labels": labels},)

@@ -76,7 +76,7 @@ class Validation:
     def __init__(
         self,
         to_logits: keras.Model,
-        images: npt.NDArray[np.uint8],
+        images: npt.NDArray[np.uint8 | np.float16],
         labels: npt.NDArray[np.int64],
         clock: Clock,
     ) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cnn_blocks.build import assign_weights, build_model
+from cnn_blocks.augmentation import Augmentation
+from cnn_blocks.build import assign_head_weights, assign_weights, build_head, build_model
 from cnn_blocks.config import InputSpec
 from search import runtime
 from search.clock import Clock
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import keras
 
     from search.data import Share
+    from search.features import FeatureSource
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class Report:
 class FitResult:
     """A finished training; `history` has one row an epoch.
 
-    `images_per_second` counts training steps only, without validation and compiling.
+    `images_per_second` counts training steps only, without validation and compiling. Where the head
+    was trained on a frozen backbone's features, `weights` are the head's, and `backbone_seed` is
+    what the backbone is built from.
     """
 
     candidate: Candidate
@@ -55,10 +59,13 @@ class FitResult:
     seconds: float
     images_per_second: float
     parameters: int
+    backbone_seed: int | None = None
 
     @cached_property
     def model(self) -> "keras.Model":
         """The float32 inference model with the trained weights."""
+        if self.backbone_seed is not None:
+            return _behind_backbone(self.candidate, self.spec, self.backbone_seed, self.weights)
         model = build_model(self.candidate.model, self.spec, pretrained=False)
         assign_weights(model, self.weights)
         return model
@@ -78,6 +85,7 @@ def fit(
     precision: runtime.Precision = "auto",
     xla: runtime.Xla = "auto",
     clock: Clock | None = None,
+    features: "FeatureSource | None" = None,
 ) -> FitResult:
     """Trains a candidate for its number of epochs and returns the trained network.
 
@@ -87,6 +95,7 @@ def fit(
     training; `on_progress` gets (epochs done, epochs, running metrics) a few times a second.
     Early stopping ends with the best epoch's weights. Fine-tuning trains in two phases, the second
     with a new optimizer and the weights of the first; epochs and reports count through both.
+    A phase in which the backbone is frozen trains the head on what `features` finds for it.
 
     Raises NonFiniteLossError, OutOfMemoryError, or InfeasibleError for a network that cannot be
     built.
@@ -113,47 +122,60 @@ def fit(
             on_progress(epoch, training.epochs, metrics) if on_progress else None
         ),
     )
+    phases = candidate.phases()
+    found = (
+        None
+        if features is None
+        else features.find(
+            phases[0].candidate, train, validation, spec=spec, seed=seed, clock=clock
+        )
+    )
     checkpoint, first_epoch, first_phase, stopped = None, 0, 0, False
     if checkpoint_directory is not None:
         identity = _identity(candidate, spec, seed, policy, len(train), reports_per_epoch)
+        identity += "" if found is None else " head"  # whose weights alone are in the checkpoint
         checkpoint = Checkpoint(checkpoint_directory, identity=identity)
         saved = checkpoint.read()
         if saved is not None:
             first_epoch, stopped = len(saved[0]["rows"]), saved[0]["stopped"]
             first_phase = saved[0].get("phase", 0)
 
-    if validation is not None:
-        validated = validation.gather(np.arange(len(validation)))
     spent_before = clock.seconds["training"]
     weights: list[npt.NDArray[Any]] | None = None
     steps_timed = 0
-    phases = candidate.phases()
     for number in range(first_phase, len(phases)):
         phase = phases[number]
+        settings = phase.candidate.training
+        head = found if number == 0 else None
         with clock.measure("compiling"):
-            network = build_model(
-                phase.candidate.model,
-                spec,
-                seed=seed,
-                dtype_policy=policy,
-                pretrained=weights is None,
-            )
+            if head is not None:
+                # Augmented images are among the features already.
+                settings = settings.model_copy(update={"augmentation": Augmentation()})
+                network = build_head(
+                    phase.candidate.model, spec, head.shape, seed=seed, dtype_policy=policy
+                )
+            else:
+                network = build_model(
+                    phase.candidate.model,
+                    spec,
+                    seed=seed,
+                    dtype_policy=policy,
+                    pretrained=weights is None,
+                )
             if weights is not None:
                 assign_weights(network, weights)
             set_batch_normalization_momentum(network, steps)
-            trainer = TrainingNetwork(
-                network, phase.candidate.training, _class_weights(candidate, train, spec)
-            )
+            trainer = TrainingNetwork(network, settings, _class_weights(candidate, train, spec))
             trainer.compile(
-                optimizer=make_optimizer(
-                    phase.candidate.training, steps * phase.candidate.training.epochs
-                ),
+                optimizer=make_optimizer(settings, steps * settings.epochs),
                 jit_compile=runtime.jit_compile(xla),
             )
             trainer.optimizer.build(trainer.trainable_variables)
         stateful: list[Any] = []
-        if validation is not None:
-            record.validation = callback.Validation(trainer.to_logits, *validated, clock)
+        checked = validation if head is None else head.validation
+        if checked is not None:
+            images, labels = checked.gather(np.arange(len(checked)))
+            record.validation = callback.Validation(trainer.to_logits, images, labels, clock)
             stateful = _validation_driven(phase.candidate)
         compiling = callback.MeasureCompiling(clock)
         first = max(first_epoch, phase.first_epoch)
@@ -161,7 +183,10 @@ def fit(
             with clock.measure("training"):
                 trainer.fit(
                     training_batches(
-                        train, batch_size=training.batch_size, seed=seed, first_epoch=first
+                        train if head is None else head.train,
+                        batch_size=training.batch_size,
+                        seed=seed,
+                        first_epoch=first,
                     ),
                     steps_per_epoch=steps,
                     initial_epoch=phase.last_epoch if stopped else first,
@@ -194,6 +219,8 @@ def fit(
         # The first step's time counts as compiling, so its images do not count either.
         steps_timed += max(0, (len(record.rows) - first) * steps - 1)
         weights = [np.asarray(weight) for weight in network.get_weights()]
+        if head is not None and len(phases) > 1:
+            weights = _behind_backbone(phase.candidate, spec, seed, weights).get_weights()
 
     rows = record.rows
     spent = clock.seconds["training"] - spent_before
@@ -213,8 +240,18 @@ def fit(
         epochs_trained=len(rows),
         seconds=time.perf_counter() - began,
         images_per_second=steps_timed * min(training.batch_size, len(train)) / max(spent, 1e-9),
-        parameters=network.count_params(),
+        parameters=network.count_params() + (head.parameters if head else 0),
+        backbone_seed=seed if head else None,
     )
+
+
+def _behind_backbone(
+    candidate: Candidate, spec: InputSpec, seed: int, weights: list[npt.NDArray[Any]]
+) -> "keras.Model":
+    """Returns the whole network of a head that was trained on its backbone's features."""
+    model = build_model(candidate.model, spec, seed=seed)
+    assign_head_weights(model, weights)
+    return model
 
 
 def _validation_driven(candidate: Candidate) -> list[Any]:

@@ -23,7 +23,7 @@ from optuna.trial import FixedTrial
 from cnn_blocks import registry
 from cnn_blocks.backbones.staged import Stage, Staged
 from cnn_blocks.blocks.plain import Plain
-from cnn_blocks.build import build_model, describe_model
+from cnn_blocks.build import build_features, build_head, build_model, describe_model
 from cnn_blocks.config import (
     Activation,
     Backbone,
@@ -133,6 +133,23 @@ def test_a_component_survives_json(component: type[Component]) -> None:
 def test_a_component_says_what_it_is(component: type[Component]) -> None:
     assert inspect.getdoc(component) not in (None, inspect.getdoc(component.__mro__[1]))
     assert component().summary()
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=list(HEADS))
+def test_a_head_alone_is_the_end_of_its_network(head: type[Head]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    for drawn in _draws(head, "lowest"):
+        config = _network(drawn, reduction="max")
+        whole = build_model(config, SPEC, seed=1)
+        features = build_features(config, SPEC, seed=1)
+        alone = build_head(config, SPEC, features.output_shape[1:])
+
+        alone.set_weights(whole.get_weights()[-len(alone.weights) :])
+        described = features.predict(images, verbose=0)
+
+        np.testing.assert_allclose(
+            alone.predict(described, verbose=0), whole.predict(images, verbose=0), atol=1e-5
+        )
 
 
 @every_block

@@ -213,8 +213,8 @@ def test_run_hands_every_option_over(
     line = (
         "run --study quickstart --data digits --trials 7 --budget 1h30m --storage sqlite:///a.db "
         "--study-name second --metric macro_f1 --seed 5 --retrain-epochs 9 --retrain-budget 90s "
-        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --runs-directory out "
-        "--warm-start recipes"
+        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --cache-limit 2G "
+        "--runs-directory out --warm-start recipes"
     )
 
     assert cli.invoke(line.split()) == 0
@@ -237,6 +237,7 @@ def test_run_hands_every_option_over(
         "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
+        "cache_limit": 2 * 2**30,
         "runs_directory": Path("out"),
         "warm_start": "recipes",
     }

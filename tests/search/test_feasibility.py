@@ -35,6 +35,23 @@ def test_weights_and_activations_both_count() -> None:
     assert estimate_memory(SMALL, TrainingConfig(batch_size=65_536)) > 20 * 10**9
 
 
+def test_a_frozen_part_evaluated_beforehand_costs_no_training_memory() -> None:
+    frozen = ModelShape(
+        parameters=10**6,
+        trainable_parameters=10_000,
+        activations=2 * 10**7,
+        feature_map=(4, 4, 8),
+        frozen_activations=2 * 10**7 - 1000,
+        largest_activation=3 * 10**6,
+    )
+    training = TrainingConfig(batch_size=512)
+
+    on_images = estimate_memory(frozen, training)
+
+    assert on_images > 16 * 10**9
+    assert estimate_memory(frozen, training, on_features=True) < 2 * 10**9
+
+
 def test_more_than_what_is_free_is_infeasible() -> None:
     require_memory(100 * MEBIBYTE, available=1000 * MEBIBYTE)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cnn_blocks.errors import UserError
-from search.options import parse_duration, parse_image_size, parse_share
+from search.options import parse_bytes, parse_duration, parse_image_size, parse_share
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,28 @@ def test_shares(text: str, share: float) -> None:
 def test_a_bad_share_names_option_and_value(text: str) -> None:
     with pytest.raises(UserError, match=r"^--max-bad-files") as error:
         parse_share(text, option="--max-bad-files")
+
+    assert repr(text) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("500M", 500 * 2**20),
+        ("20G", 20 * 2**30),
+        ("1.5 GiB", 3 * 2**29),
+        ("2tb", 2 * 2**40),
+    ],
+)
+def test_sizes_in_bytes(text: str, size: int) -> None:
+    assert parse_bytes(text, option="--cache-limit") == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1G", "5 boxes", "1e9", "1G1M"])
+def test_a_bad_size_names_option_and_value(text: str) -> None:
+    with pytest.raises(UserError, match=r"^--cache-limit .*500M or 20G") as error:
+        parse_bytes(text, option="--cache-limit")
 
     assert repr(text) in str(error.value)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from search.data import Share
+from search.features import FeatureShare
 from search.training.batches import steps_per_epoch, training_batches
 
 
@@ -59,3 +60,19 @@ def test_everybody_takes_part_in_the_long_run(share: Share) -> None:
 def test_a_small_share_is_one_batch(share: Share) -> None:
     assert steps_per_epoch(len(share), 64) == 1
     assert _labels(share, 2, batch_size=64, seed=0, first_epoch=0).shape == (2, 11)
+
+
+def test_an_epoch_has_each_image_once_in_any_of_its_views() -> None:
+    numbers = np.arange(40).astype(np.int64)
+    arrays = tuple(np.stack([numbers, np.full(40, view)], 1).astype(np.float16) for view in (0, 1))
+    share = FeatureShare(arrays, numbers, numbers)
+
+    def epoch(number: int) -> npt.NDArray[Any]:
+        (inputs,) = next(training_batches(share, batch_size=40, seed=0, first_epoch=number))
+        np.testing.assert_array_equal(inputs["images"][:, 0], inputs["labels"])
+        return inputs["images"][np.argsort(inputs["labels"])]
+
+    np.testing.assert_array_equal(epoch(0)[:, 0], numbers)
+    assert 8 < epoch(0)[:, 1].sum() < 32
+    assert (epoch(0) != epoch(1)).any()
+    np.testing.assert_array_equal(epoch(1), epoch(1))
