@@ -141,7 +141,7 @@ def search(spec: StudySpec, data: Path, folder: Path, *, trials: int, seed: int)
 def describe(result: RunResult) -> dict[str, Any]:
     """Returns a study's figures."""
     metrics = result.metrics
-    outcomes = [trial.user_attrs.get("outcome") for trial in result.study.trials]
+    outcomes = [str(trial.user_attrs.get("outcome")) for trial in result.study.trials]
     test = {key: value for key, value in metrics["test"].items() if key != "predictions"}
     return {
         "winner": result.candidate.summary(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from cnn_blocks.config import InputSpec, ModelConfig
+from cnn_blocks.config import Classifier, InputSpec, ModelConfig
 from cnn_blocks.errors import InfeasibleError, UserError
 from cnn_blocks.symbolic import without_values
 
@@ -23,7 +23,8 @@ class ModelShape:
     `activations` counts the elements that all layers put out for one image, and
     `frozen_activations` those among them in front of all that trains, which training need not
     keep; `largest_activation` is what the widest layer puts out (0: unknown).
-    `feature_map` is the head's input (height, width, channels).
+    `feature_map` is the head's input (height, width, channels), the logits' shape where the
+    backbone brings its own head.
     """
 
     parameters: int
@@ -89,7 +90,7 @@ def build_features(
         with _explained(x):
             features = config.backbone(x)
             _require_pixels(features.shape)
-        if config.head.pooled_only:
+        if config.any_head.pooled_only:
             features = layers.Concatenate()(
                 [layers.GlobalAveragePooling2D()(features), layers.GlobalMaxPooling2D()(features)]
             )
@@ -117,12 +118,12 @@ def build_head(
         keras.utils.set_random_seed(seed)
     with _policy(dtype_policy):
         x = keras.Input(features, name="features")
-        if config.head.pooled_only:
+        if config.any_head.pooled_only:
             channels = features[0] // 2
-            described = config.head.from_pooled(x[:, :channels], x[:, channels:])
+            described = config.any_head.from_pooled(x[:, :channels], x[:, channels:])
         else:
-            described = config.head(x)
-        return keras.Model(x, _probabilities(described, spec), name="head")
+            described = config.any_head(x)
+        return keras.Model(x, _probabilities(_logits(described, spec)), name="head")
 
 
 def assign_head_weights(model: "keras.Model", weights: Sequence[npt.NDArray[Any]]) -> None:
@@ -159,9 +160,13 @@ def _activations(model: "keras.Model") -> list[tuple[int, bool]]:
         trains = bool(getattr(operation, "trainable_weights", ()))
         inputs = keras.tree.flatten(operation.input)
         trains = trains or any(trained.get(id(tensor), False) for tensor in inputs)
+        nested = hasattr(operation, "operations")
+        if nested:
+            found += _activations(operation)
         for output in keras.tree.flatten(operation.output):
             trained[id(output)] = trains
-            found.append((_elements(output.shape[1:]), trains))
+            if not nested:
+                found.append((_elements(output.shape[1:]), trains))
     return found
 
 
@@ -182,9 +187,14 @@ def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tupl
 
     images, x = _preprocess(config, spec)
     with _explained(x):
-        features = config.backbone(x)
-        _require_pixels(features.shape)
-        probabilities = _probabilities(config.head(features), spec)
+        if isinstance(config.backbone, Classifier):
+            features = config.backbone.logits(x, classes=spec.classes)
+            logits = keras.layers.Activation("linear", dtype="float32", name="logits")(features)
+        else:
+            features = config.backbone(x)
+            _require_pixels(features.shape)
+            logits = _logits(config.any_head(features), spec)
+        probabilities = _probabilities(logits)
     return keras.Model(images, probabilities, name="cnn"), tuple(features.shape[1:])
 
 
@@ -208,10 +218,15 @@ def _preprocess(config: ModelConfig, spec: InputSpec) -> tuple[Any, Any]:
     return images, x
 
 
-def _probabilities(features: Any, spec: InputSpec) -> Any:
+def _logits(features: Any, spec: InputSpec) -> Any:
     from keras import layers
 
-    logits = layers.Dense(spec.classes, dtype="float32", name="logits")(features)
+    return layers.Dense(spec.classes, dtype="float32", name="logits")(features)
+
+
+def _probabilities(logits: Any) -> Any:
+    from keras import layers
+
     return layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
 
 

@@ -10,6 +10,8 @@ from pydantic import (
     Field,
     PositiveInt,
     SerializeAsAny,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -97,6 +99,14 @@ class Backbone(Component):
         return False
 
 
+class Classifier(Backbone):
+    """A backbone that brings its own head: it ends in logits."""
+
+    def logits(self, x: Any, *, classes: int) -> Any:
+        """Maps (N, H, W, 3) to logits (N, classes)."""
+        raise NotImplementedError
+
+
 class Head(Component):
     """Everything between the feature map and the logits."""
 
@@ -142,13 +152,25 @@ class ModelConfig(Configuration):
     "none" keeps values from 0 to 255, for a backbone that brings its own preprocessing.
     `input_size` is the height and width in pixels that images are resized to inside the model,
     batch by batch; None keeps theirs.
+    `head` is None where the backbone is a `Classifier`.
     """
 
     format_version: Literal[1] = 1
     preprocessing: Literal["scale", "standardize", "none"] = "scale"
     input_size: PositiveInt | None = None
     backbone: AnyBackbone
-    head: AnyHead
+    head: Annotated[AnyHead | None, Field(validate_default=True)] = None
+
+    @field_validator("head")
+    @classmethod
+    def _one_head(cls, head: Head | None, info: ValidationInfo) -> Head | None:
+        backbone = info.data.get("backbone")
+        if backbone is not None and isinstance(backbone, Classifier) != (head is None):
+            rule = "needs a head" if head is None else "brings its own head and takes no other"
+            raise ValueError(
+                f"the backbone {backbone.kind!r} {rule}; received {head and head.kind}."
+            )
+        return head
 
     @model_validator(mode="after")
     def _preprocesses_once(self) -> Self:
@@ -158,6 +180,13 @@ class ModelConfig(Configuration):
                 f"brings its own; received {self.preprocessing!r}."
             )
         return self
+
+    @property
+    def any_head(self) -> Head:
+        """The head, for what only a network with one can be asked."""
+        if self.head is None:
+            raise UserError(f"The backbone {self.backbone.kind!r} brings its own head.")
+        return self.head
 
     def components(self) -> Iterator[Component]:
         """Yields every registered component of this network."""

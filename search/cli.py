@@ -14,6 +14,7 @@ from search.options import parse_bytes, parse_duration, parse_image_size, parse_
 
 if TYPE_CHECKING:
     from search.progress import Progress
+    from studies.study import LoadedStudy
 
 PROGRAM = "cnn-search"
 
@@ -86,6 +87,7 @@ RunsDirectoryOption = Annotated[
       {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
       {PROGRAM} run --study homebrew --data cifar10 --warm-start recipes
       {PROGRAM} run --recipe g3_homebrew --data cifar10
+      {PROGRAM} run --hypermodel keras_tuner.applications.HyperResNet --data cifar10
 
     Ctrl-C stops in order; the same command goes on from there."""
 )
@@ -99,6 +101,13 @@ def run(
         typer.Option(
             metavar="<name>",
             help="Instead of a study: train a published baseline; `list recipes` shows them.",
+        ),
+    ] = None,
+    hypermodel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="Instead of a study: a Keras Tuner HyperModel, as package.Name or file.py:Name.",
         ),
     ] = None,
     data: DataOption = None,
@@ -165,6 +174,7 @@ def run(
         _refuse_beside_recipe(
             {
                 "--study": study,
+                "--hypermodel": hypermodel,
                 "--backbone": backbone or None,
                 "--trials": trials,
                 "--budget": budget,
@@ -199,13 +209,7 @@ def run(
             )
         typer.echo(output.summary())
         return
-    if study is None:
-        raise UserError("A run needs '--study' (`list studies`) or '--recipe' (`list recipes`).")
-
-    from studies.study import load_study
-
-    # A wrong name must not wait for the imports below.
-    searched = load_study(study).with_backbones(backbone or [])
+    searched = _searched(study, hypermodel, backbone or [])
 
     from search import pipeline
     from search.storage import DEFAULT_STORAGE
@@ -404,6 +408,22 @@ def _refuse_beside_recipe(options: dict[str, object]) -> None:
             f"A recipe is one training, not a search; received {', '.join(given)} beside "
             f"'--recipe'. Leave out the one or the other."
         )
+
+
+def _searched(study: str | None, hypermodel: str | None, backbones: Sequence[str]) -> "LoadedStudy":
+    """Loads what is searched first: a wrong name must not wait for the other imports."""
+    if study is not None and hypermodel is None:
+        from studies.study import load_study
+
+        return load_study(study).with_backbones(backbones)
+    if hypermodel is not None and study is None and not backbones:
+        from search.keras_tuner import hypermodel_study
+
+        return hypermodel_study(hypermodel)
+    raise UserError(
+        "A run needs one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
+        "'--hypermodel'; '--backbone' goes with a study."
+    )
 
 
 def _duration(text: str | None, option: str) -> float | None:

@@ -139,7 +139,7 @@ def dry_run(
         name=spec.name,
         description=spec.description,
         images=len(split.train),
-        parameters=parameters(spec.candidate),
+        parameters=parameters(spec.candidate, draws=spec.probes),
         smallest=_size(smallest, split, seed, precision, xla),
         largest=_size(largest, split, seed, precision, xla),
         trials=trials or spec.trials,
@@ -166,7 +166,7 @@ def describe_distribution(distribution: BaseDistribution) -> str:
 def _extremes(spec: StudySpec, split: "Split") -> tuple[Candidate, Candidate]:
     sized: list[tuple[int, Candidate]] = []
     problem: InfeasibleError | None = None
-    for _, candidate in explore(spec.candidate, draws=8):
+    for _, candidate in explore(spec.candidate, draws=min(8, spec.probes)):
         try:
             shape = describe_model(candidate.model, split.spec)
             feasibility.require_parameters(shape.parameters, spec.most_parameters)

@@ -50,7 +50,7 @@ def identify(spec: StudySpec, split: "Split", *, metric: str, seed: int) -> Stud
     """Returns the identity of a study on a split."""
     height, width = split.spec.image_shape[:2]
     return StudyIdentity(
-        space_fingerprint=space_fingerprint(spec.candidate),
+        space_fingerprint=space_fingerprint(spec.candidate, draws=spec.probes),
         data_fingerprint=split.dataset.fingerprint,
         image_shape=f"{height}x{width}",
         metric=metric,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.config import Configuration, ModelConfig, Rate, Strength
@@ -21,6 +21,13 @@ class FineTuning(Configuration):
 
     head_share: Annotated[float, Field(gt=0, lt=1), FloatDistribution(0.1, 0.6)] = 0.4
     learning_rate: Annotated[PositiveFloat, FloatDistribution(1e-6, 1e-3, log=True)] = 1e-4
+
+
+class Compilation(Configuration):
+    """An optimizer and a loss that a model came compiled with, as Keras serialises them."""
+
+    optimizer: dict[str, JsonValue]
+    loss: str | dict[str, JsonValue]
 
 
 class TrainingConfig(Configuration):
@@ -41,6 +48,8 @@ class TrainingConfig(Configuration):
         class_weights: "balanced" weights each class by the inverse of its frequency.
         fine_tuning: Trains a pretrained backbone in a second phase; None trains all that trains
             from the first epoch on.
+        compilation: Replaces the optimizer with its rates and schedule and the loss with its
+            label smoothing: their settings do nothing then.
     """
 
     epochs: PositiveInt = 10
@@ -70,6 +79,8 @@ class TrainingConfig(Configuration):
         wanted = max(1, round(self.fine_tuning.head_share * self.epochs))
         return min(wanted, self.epochs - 1)
 
+    compilation: Compilation | None = None
+
     @model_validator(mode="after")
     def _decay_needs_a_decoupling_optimizer(self) -> Self:
         if self.optimizer == "adam" and self.weight_decay:
@@ -78,6 +89,19 @@ class TrainingConfig(Configuration):
                 f"Use 'adamw'."
             )
         return self
+
+    def summary(self) -> str:
+        """Returns optimizer, learning rate and batch size, as in "adamw 0.001, batch 128"."""
+        name: object = self.optimizer
+        rate: object = self.learning_rate
+        if self.compilation is not None:
+            name = str(self.compilation.optimizer["class_name"]).lower()
+            settings = self.compilation.optimizer["config"]
+            rate = settings.get("learning_rate") if isinstance(settings, dict) else None
+        shown = f"{rate:.2g}" if isinstance(rate, float) else "scheduled"
+        if self.fine_tuning is not None:
+            shown += f" then {self.fine_tuning.learning_rate:.2g}"
+        return f"{name} {shown}, batch {self.batch_size}"
 
 
 @dataclass(frozen=True)
@@ -122,14 +146,10 @@ class Candidate(Configuration):
 
     def summary(self) -> str:
         """Returns one readable line, for progress lines and dashboards."""
-        training = self.training
-        tuning = training.fine_tuning
-        second = "" if tuning is None else f" then {tuning.learning_rate:.2g}"
-        return (
-            f"{self.model.backbone.summary()}; {self.model.head.summary()}; "
-            f"{training.optimizer} {training.learning_rate:.2g}{second}, "
-            f"batch {training.batch_size}"
-        )
+        parts = (self.model.backbone, self.model.head, self.training)
+        return "; ".join(part.summary() for part in parts if part is not None)
+        parts = (self.model.backbone, self.model.head, self.training)
+        return "; ".join(part.summary() for part in parts if part is not None)
 
     def with_training(self, **changes: object) -> "Candidate":
         """Returns this candidate with some training settings replaced, validated again."""

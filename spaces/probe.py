@@ -15,6 +15,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
+from cnn_blocks.errors import InfeasibleError
 from spaces.candidate import Candidate
 from spaces.suggest import Trial
 
@@ -105,21 +106,33 @@ def is_legal(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def explore(space: Space, *, draws: int = 24) -> list[tuple[ProbeTrial, Candidate]]:
-    """Returns candidates over the whole space: `draws` of each strategy, the same every time."""
+    """Returns candidates over the whole space: `draws` of each strategy, the same every time.
+
+    What the space itself finds infeasible is left out; if it is everything, InfeasibleError.
+    """
     strategies: tuple[Strategy, ...] = ("random", "lowest", "highest")
     probes = [ProbeTrial(strategy, seed=seed) for strategy in strategies for seed in range(draws)]
-    return [(probe, space(probe)) for probe in probes]
+    found: list[tuple[ProbeTrial, Candidate]] = []
+    problem: InfeasibleError | None = None
+    for probe in probes:
+        try:
+            found.append((probe, space(probe)))
+        except InfeasibleError as error:
+            problem = error
+    if problem is not None and not found:
+        raise problem
+    return found
 
 
-def parameters(space: Space) -> dict[str, BaseDistribution]:
+def parameters(space: Space, *, draws: int = 24) -> dict[str, BaseDistribution]:
     """Returns the parameters that a space asks for, conditional ones included, in its order."""
     found: dict[str, BaseDistribution] = {}
-    for probe, _ in explore(space):
+    for probe, _ in explore(space, draws=draws):
         found |= {name: known for name, known in probe.distributions.items() if name not in found}
     return found
 
 
-def space_fingerprint(space: Space) -> str:
+def space_fingerprint(space: Space, *, draws: int = 24) -> str:
     """Returns the SHA-256 of what a space does: its parameters and the candidates they make.
 
     It follows behaviour, so that a comment or a renamed variable changes nothing, and a changed
@@ -131,6 +144,6 @@ def space_fingerprint(space: Space) -> str:
             {name: distribution_to_json(known) for name, known in probe.distributions.items()},
             candidate.model_dump(mode="json", exclude_defaults=True),
         ]
-        for probe, candidate in explore(space)
+        for probe, candidate in explore(space, draws=draws)
     ]
     return hashlib.sha256(json.dumps(behaviour, sort_keys=True).encode()).hexdigest()

@@ -69,6 +69,8 @@ class StudySpec(Configuration):
         most_parameters: A network with more is infeasible, before any of them is allocated.
         start: Parameters of the first trials, known to be good.
         backbones: What a space of pretrained backbones chooses among; `--backbone` replaces them.
+        probes: Candidates of each kind (random, smallest, largest) that a look around the space
+            takes; few where the space is slow to answer.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -91,6 +93,7 @@ class StudySpec(Configuration):
     most_parameters: PositiveInt | None = None
     start: tuple[Mapping[str, Any], ...] = ()
     backbones: tuple[Pretrained, ...] = ()
+    probes: PositiveInt = 24
 
     def candidate(self, trial: Trial) -> Candidate:
         """Maps a trial to the candidate that this study trains."""
@@ -106,7 +109,7 @@ class StudySpec(Configuration):
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study and the file that it came from; `source` is None for a shipped one."""
+    """A study and the file or module that it came from; `source` is None for a shipped one."""
 
     spec: StudySpec
     source: str | None

@@ -165,7 +165,7 @@ def fit(
             if weights is not None:
                 assign_weights(network, weights)
             set_batch_normalization_momentum(network, steps)
-            trainer = TrainingNetwork(network, settings, _class_weights(candidate, train, spec))
+            trainer = TrainingNetwork(network, settings, class_weights(candidate, train, spec))
             trainer.compile(
                 optimizer=make_optimizer(settings, steps * settings.epochs),
                 jit_compile=runtime.jit_compile(xla),
@@ -274,9 +274,10 @@ def _validation_driven(candidate: Candidate) -> list[Any]:
     return chosen
 
 
-def _class_weights(
+def class_weights(
     candidate: Candidate, train: "Share", spec: InputSpec
 ) -> npt.NDArray[np.float32] | None:
+    """Returns the weight of each class (C,), as a candidate asks for; None for equal ones."""
     if candidate.training.class_weights == "none":
         return None
     counts = np.maximum(train.class_counts(spec.classes), 1)

@@ -1,5 +1,7 @@
 """The training-only wrapper around a network: augmentation, logits and loss."""
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -29,6 +31,8 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
         self.classes: int = network.output_shape[-1]
         self.label_smoothing = training.label_smoothing
         self.class_weights = class_weights
+        compilation = training.compilation
+        self.compiled_loss = None if compilation is None else compiled_loss(compilation.loss)
         # Augmentation computes in float32, which holds every pixel value and angle exactly.
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("float32")
@@ -45,16 +49,22 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
         """Returns {"logits": (N, C), "labels": (N, C) one-hot or mixed}."""
         images = inputs["images"]
         labels = ops.one_hot(inputs["labels"], self.classes, dtype="float32")
-        if training and (self.image_layers or self.mixing_layers):
-            images = ops.cast(images, "float32")
-            for layer in self.image_layers:
-                images = layer(images, training=True)
-            for layer in self.mixing_layers:
-                mixed = layer({"images": images, "labels": labels}, training=True)
-                images, labels = mixed["images"], mixed["labels"]
-            # The network sees whole pixel values, as it will in use.
-            images = ops.cast(ops.clip(ops.round(images), 0, 255), "uint8")
+        if training:
+            images, labels = self.augment(images, labels)
         return {"logits": self.to_logits(images, training=training), "labels": labels}
+
+    def augment(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        """Returns uint8 images (N, H, W, 3) and labels (N, C), both changed at random."""
+        if not self.image_layers and not self.mixing_layers:
+            return images, labels
+        images = ops.cast(images, "float32")
+        for layer in self.image_layers:
+            images = layer(images, training=True)
+        for layer in self.mixing_layers:
+            mixed = layer({"images": images, "labels": labels}, training=True)
+            images, labels = mixed["images"], mixed["labels"]
+        # The network sees whole pixel values, as it will in use.
+        return ops.cast(ops.clip(ops.round(images), 0, 255), "uint8"), labels
 
     def compute_loss(
         self,
@@ -66,9 +76,12 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
     ) -> Any:
         """Returns mean cross-entropy, weighted by class where asked for, plus L2 penalties."""
         labels, logits = y_pred["labels"], ops.cast(y_pred["logits"], "float32")
-        losses = keras.losses.categorical_crossentropy(
-            labels, logits, from_logits=True, label_smoothing=self.label_smoothing
-        )
+        if self.compiled_loss is not None:
+            losses = self.compiled_loss(labels, logits)
+        else:
+            losses = keras.losses.categorical_crossentropy(
+                labels, logits, from_logits=True, label_smoothing=self.label_smoothing
+            )
         if self.class_weights is not None:
             losses = losses * ops.sum(labels * self.class_weights, axis=-1)
         loss = ops.mean(losses)
@@ -83,6 +96,25 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
         )
         self.accuracy.update_state(ops.cast(hits, "float32"))
         return self.get_metrics_result()
+
+
+def compiled_loss(serialized: Any) -> Callable[[Any, Any], Any]:
+    """Returns (labels (N, C), logits (N, C)) -> losses (N,), from one of Keras' losses by name.
+
+    The loss gets what it was made for: class numbers if it is a sparse one, logits if it says so,
+    else probabilities.
+    """
+    loss = keras.losses.get(copy.deepcopy(serialized))
+    is_class = isinstance(loss, keras.losses.Loss)
+    name = type(loss).__name__ if is_class else loss.__name__
+
+    def losses(labels: Any, logits: Any) -> Any:
+        truth = ops.argmax(labels, axis=-1) if "sparse" in name.lower() else labels
+        takes_logits = getattr(loss, "from_logits", False)
+        outputs = logits if takes_logits else keras.activations.softmax(logits)
+        return loss.call(truth, outputs) if is_class else loss(truth, outputs)
+
+    return losses
 
 
 def seed_generators(layer: Any) -> list[Any]:

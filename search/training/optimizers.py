@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules from a training configuration."""
 
+import copy
 import math
 from typing import Any
 
@@ -10,7 +11,12 @@ from spaces.candidate import TrainingConfig
 
 
 def make_optimizer(training: TrainingConfig, total_steps: int) -> Any:
-    """Returns the Keras optimizer with its schedule spread over `total_steps`."""
+    """Returns the Keras optimizer with its schedule spread over `total_steps`.
+
+    An optimizer that a model came compiled with keeps its own schedule.
+    """
+    if training.compilation is not None:
+        return keras.optimizers.deserialize(copy.deepcopy(training.compilation.optimizer))
     rate = make_schedule(training, total_steps)
     if training.optimizer == "adam":
         return keras.optimizers.Adam(rate)

@@ -1,0 +1,86 @@
+"""A HyperModel by name: from an installed package or a person's own file."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cnn_blocks.errors import UserError
+from cnn_blocks.registry import load_source
+
+# Arguments that the data answers, where a HyperModel's constructor has them.
+_FROM_DATA = ("input_shape", "classes", "num_classes")
+
+
+def resolve(reference: str) -> str:
+    """Returns a reference with its file's full path, if it names a file.
+
+    Raises UserError unless it reads `package.module.Name`, or `path/to/file.py:Name` with a file
+    that exists.
+    """
+    place, name = _parts(reference)
+    if not place.endswith(".py"):
+        return reference
+    path = Path(place).expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"A HyperModel's file must exist; there is no {path}.")
+    return f"{path}:{name}"
+
+
+def load_hypermodel(reference: str) -> Callable[[tuple[int, ...], int], Any]:
+    """Returns (image shape, classes) -> `keras_tuner.HyperModel`.
+
+    The reference names a HyperModel's class, an instance, or a function `build(hp)`. A class gets
+    `input_shape` and `classes` (or `num_classes`) if its constructor has them.
+    Raises UserError when there is no such file, module or name, or when it is something else.
+    """
+    import keras_tuner
+    from keras_tuner.src.engine.hypermodel import get_hypermodel
+
+    place, name = _parts(reference)
+    module = load_source(_found(place) if place.endswith(".py") else place)
+    found = getattr(module, name, None)
+    if found is None:
+        close = difflib.get_close_matches(name, dir(module), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"A HyperModel must exist; {place} has no {name!r}.{hint}")
+    if inspect.isclass(found) and issubclass(found, keras_tuner.HyperModel):
+        return lambda image_shape, classes: _instantiate(found, image_shape, classes)
+    if isinstance(found, keras_tuner.HyperModel) or inspect.isfunction(found):
+        return lambda image_shape, classes: get_hypermodel(found)
+    raise UserError(
+        f"A HyperModel must be a class that derives from keras_tuner.HyperModel, one of its "
+        f"instances, or a function build(hp); {reference} is {type(found).__name__!r}."
+    )
+
+
+def _parts(reference: str) -> tuple[str, str]:
+    place, colon, name = reference.rpartition(":")
+    if not colon:
+        place, _, name = reference.rpartition(".")
+    in_file = place.endswith(".py")
+    if not place or not name.isidentifier() or name == "py" or bool(colon) != in_file:
+        raise UserError(
+            f"A HyperModel must be named as package.module.Name or path/to/file.py:Name; received "
+            f"{reference!r}."
+        )
+    return place, name
+
+
+def _found(place: str) -> str:
+    """Returns the file's place, or one of its name in the working folder if it is gone."""
+    here = Path(Path(place).name)
+    return str(here) if not Path(place).expanduser().is_file() and here.is_file() else place
+
+
+def _instantiate(hypermodel: Any, image_shape: tuple[int, ...], classes: int) -> Any:
+    values = dict(zip(_FROM_DATA, (image_shape, classes, classes), strict=True))
+    accepted = inspect.signature(hypermodel.__init__).parameters
+    try:
+        return hypermodel(**{name: values[name] for name in _FROM_DATA if name in accepted})
+    except TypeError as error:
+        raise UserError(
+            f"A HyperModel must be made from {', '.join(_FROM_DATA)} or nothing; "
+            f"{hypermodel.__name__}: {error}. Name an instance or a function build(hp) instead."
+        ) from error

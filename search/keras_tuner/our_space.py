@@ -1,0 +1,155 @@
+"""One of our spaces as a HyperModel."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import numpy.typing as npt
+
+from cnn_blocks.build import build_model
+from cnn_blocks.config import InputSpec
+from cnn_blocks.errors import UserError
+from search import runtime
+from search.data import Share
+from search.keras_tuner.parameters import HyperParametersTrial
+from search.training.batches import steps_per_epoch, training_batches
+from search.training.callbacks import SeedEpochs
+from search.training.fit import class_weights
+from search.training.network import TrainingNetwork, set_batch_normalization_momentum
+from search.training.optimizers import make_optimizer
+from spaces.candidate import Candidate, TrainingConfig
+from spaces.probe import parameters
+from spaces.suggest import suggest_from
+from studies.study import StudySpec
+
+_ENDLESS = 10**9  # steps
+
+
+class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
+    """Builds a study's candidates, and trains them as their `TrainingConfig` says.
+
+    `build` returns the inference model (uint8 images in, probabilities out), compiled for one-hot
+    labels. `fit` trains it through Keras with everything that a candidate says about training:
+    augmentation, class weights, batch size, and the learning-rate schedule, which spans the epochs
+    of the call: each round of Keras Tuner's Hyperband goes on from the weights of the round before,
+    with a whole schedule and a fresh optimizer. Training is in float32.
+    """
+
+    def __init__(
+        self,
+        study: StudySpec,
+        spec: InputSpec,
+        *,
+        train: Share | None = None,
+        validation: Share | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name=study.name)
+        self.study = study
+        self.spec = spec
+        self.train = train
+        self.validation = validation
+        self.seed = seed
+
+    def candidate(self, hp: keras_tuner.HyperParameters) -> Candidate:
+        """Returns the candidate of some hyperparameter values."""
+        return self.study.candidate(HyperParametersTrial(hp))
+
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+        """Declares all parameters, those too that the first model would not ask for.
+
+        Keras Tuner gives one that it meets later its lowest value in that trial.
+        """
+        trial = HyperParametersTrial(hp)
+        for name, distribution in parameters(self.study.candidate, draws=self.study.probes).items():
+            suggest_from(trial, name, distribution)
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """Returns a compiled model, which a plain `fit` would train at a constant rate."""
+        candidate = self.candidate(hp)
+        model = build_model(candidate.model, self.spec, seed=self.seed)
+        # Only `fit` knows how long the schedule is. Its kind stays, and with it the number of the
+        # optimizer's variables, which Keras Tuner's checkpoints hold.
+        training = candidate.with_training(warmup=0.0).training
+        self._compile(model, training, total_steps=_ENDLESS)
+        return model
+
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        x: npt.NDArray[np.uint8] | None = None,
+        y: npt.NDArray[Any] | None = None,
+        *,
+        validation_data: tuple[npt.NDArray[np.uint8], npt.NDArray[Any]] | None = None,
+        epochs: int | None = None,
+        initial_epoch: int = 0,
+        callbacks: Sequence[Any] = (),
+        verbose: Any = "auto",
+    ) -> Any:
+        """Trains a model and returns its Keras history.
+
+        `x` and `y` replace the training images and `validation_data` the validation images: uint8
+        images (N, H, W, 3), and class numbers (N,) or one-hot labels (N, C).
+        """
+        candidate = self.candidate(hp)
+        training = candidate.training
+        train = self.train if x is None or y is None else _share(x, y)
+        validation = self.validation if validation_data is None else _share(*validation_data)
+        if train is None:
+            raise UserError(
+                "A HyperModel made from an InputSpec has no images; give them to "
+                "`tuner.search(images, labels, ...)`, or make it with `data=`."
+            )
+        epochs = epochs or training.epochs
+        steps = steps_per_epoch(len(train), training.batch_size)
+        set_batch_normalization_momentum(model, steps)
+        self._compile(model, training, total_steps=steps * max(1, epochs - initial_epoch))
+        return model.fit(
+            self._batches(model, candidate, train, initial_epoch),
+            steps_per_epoch=steps,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            validation_data=None if validation is None else self._arrays(validation),
+            callbacks=[SeedEpochs(self.seed), *callbacks],
+            shuffle=False,
+            verbose=verbose,
+        )
+
+    def _compile(self, model: keras.Model, training: TrainingConfig, *, total_steps: int) -> None:
+        model.compile(
+            optimizer=make_optimizer(training, total_steps),
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing),
+            metrics=["accuracy"],
+            jit_compile=runtime.jit_compile("auto"),
+        )
+        model.optimizer.build(model.trainable_variables)
+
+    def _batches(
+        self, model: keras.Model, candidate: Candidate, train: Share, first_epoch: int
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yields augmented images, their one-hot or mixed labels, and the images' weights."""
+        training = candidate.training
+        weights = class_weights(candidate, train, self.spec)
+        augment = TrainingNetwork(model, training, weights).augment
+        for (batch,) in training_batches(
+            train, batch_size=training.batch_size, seed=self.seed, first_epoch=first_epoch
+        ):
+            images, labels = augment(batch["images"], self._one_hot(batch["labels"]))
+            images, labels = map(keras.ops.convert_to_numpy, (images, labels))
+            yield (images, labels) if weights is None else (images, labels, labels @ weights)
+
+    def _arrays(self, share: Share) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        images, labels = share.gather(np.arange(len(share)))
+        return images, self._one_hot(labels)
+
+    def _one_hot(self, labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        one_hot: npt.NDArray[np.float32] = np.eye(self.spec.classes, dtype=np.float32)[labels]
+        return one_hot
+
+
+def _share(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Share:
+    numbers = labels.argmax(axis=-1) if labels.ndim == 2 and labels.shape[1] > 1 else labels
+    return Share(images, numbers.reshape(-1).astype(np.int64), np.arange(len(images)))

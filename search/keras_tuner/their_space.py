@@ -1,0 +1,106 @@
+"""Any HyperModel as one of our spaces."""
+
+import json
+import warnings
+from typing import Any
+
+from cnn_blocks.config import ModelConfig
+from cnn_blocks.errors import InfeasibleError, UserError
+from cnn_blocks.symbolic import without_values
+from search.keras_tuner import network
+from search.keras_tuner.loading import load_hypermodel, resolve
+from spaces.candidate import Candidate, Compilation, TrainingConfig
+from spaces.suggest import Trial
+from studies.study import LoadedStudy, StudySpec
+
+# Images for asking a HyperModel what it searches: large enough for any network, and without data.
+_IMAGE_SHAPE, _CLASSES = (224, 224, 3), 10
+
+
+def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
+    """Returns a study of what a HyperModel searches.
+
+    Its networks, their optimizer and their loss are the HyperModel's; images are scaled to [0, 1].
+    `batch_size` is Keras' own default. Its `fit` is not called: training is ours.
+    Raises UserError when there is no such HyperModel.
+    """
+    from search.runtime import start_keras
+
+    start_keras()
+    import keras_tuner
+
+    reference = resolve(reference)
+    hypermodel = load_hypermodel(reference)(_IMAGE_SHAPE, _CLASSES)
+    name = reference.replace(":", ".").rpartition(".")[2]
+    if type(hypermodel).fit is not keras_tuner.HyperModel.fit:
+        warnings.warn(
+            f"{name} overrides HyperModel.fit, which is not called here: batches of {batch_size} "
+            f"images, and what its build() compiles.",
+            stacklevel=2,
+        )
+
+    def space(trial: Trial) -> Candidate:
+        values, compilation = _sample(hypermodel, trial)
+        model = ModelConfig(backbone=network.KerasTunerModel(hypermodel=reference, values=values))
+        training = TrainingConfig(batch_size=batch_size, compilation=compilation)
+        return Candidate(model=model, training=training)
+
+    spec = StudySpec(
+        name=name,
+        description=f"What the HyperModel {reference} searches.",
+        space=space,
+        fixes=f"Batches of {batch_size} images, scaled to [0, 1].",
+        probes=2,
+    )
+    return LoadedStudy(spec, network.__name__)
+
+
+def _sample(hypermodel: Any, trial: Trial) -> tuple[dict[str, Any], Compilation | None]:
+    from search.keras_tuner.parameters import SuggestedHyperParameters, suggest_value
+
+    hp = SuggestedHyperParameters(lambda asked: suggest_value(trial, asked))
+    hypermodel.declare_hyperparameters(hp)
+    with without_values():
+        try:
+            model = network.build(hypermodel, hp)
+        except Exception as error:  # whatever a person's own file does wrong
+            raise InfeasibleError(
+                f"A HyperModel must build a network from the values that it asked for; with "
+                f"{hp.values} it raised {type(error).__name__}: {error}"
+            ) from error
+        compiled = _serialize(model) if model.compiled and model.loss is not None else None
+    return dict(hp.values), compiled and _checked(*compiled)
+
+
+def _serialize(model: Any) -> tuple[dict[str, Any], Any]:
+    import keras
+    import numpy as np
+
+    optimizer = keras.optimizers.serialize(model.optimizer)
+    settings = optimizer["config"]
+    # Keras numbers names in the order of creation: equal optimizers must read the same.
+    del settings["name"]
+    if isinstance(settings["learning_rate"], float):
+        # Keras keeps it in float32; the shortest number that means the same is what was typed.
+        settings["learning_rate"] = float(str(np.float32(settings["learning_rate"])))
+    loss = model.loss
+    if isinstance(loss, keras.losses.Loss):
+        loss = keras.losses.serialize(loss)
+    elif callable(loss):
+        loss = loss.__name__
+    return optimizer, loss
+
+
+def _checked(optimizer: dict[str, Any], loss: Any) -> Compilation:
+    import keras
+
+    try:
+        stored = json.loads(json.dumps([optimizer, loss]))
+        keras.optimizers.deserialize(stored[0])
+        keras.losses.get(stored[1])
+        return Compilation(optimizer=optimizer, loss=loss)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"A HyperModel must compile with an optimizer and one loss that Keras can store; "
+            f"received {optimizer['class_name']} and {loss!r}: {error}"
+        ) from error
