@@ -2,9 +2,8 @@
 
     python -m search.run --study dropout_l2 --data cifar10
 
-Expect: The first trial is the reference network as it stands: about 84% validation accuracy after 8
-epochs on CIFAR-10 (JPEG). Short trials overfit little, so that the winner may regularise less
-than a long training wants.
+Expect: The first trial: about 84% on validation images (8 epochs, CIFAR-10 JPEG). Short trials
+overfit little, so that the winner may regularise less than a long training wants.
 """
 
 from spaces.dropout_l2 import dropout_l2

@@ -2,8 +2,8 @@
 
     python -m search.run --study full_cnn --data cifar10
 
-Expect: The first trial is the reference network as it stands: about 84% validation accuracy after 8
-epochs on CIFAR-10 (JPEG). This space wants a GPU, or a night.
+Expect: The first trial: about 84% on validation images (8 epochs, CIFAR-10 JPEG). This space
+wants a GPU, or a night.
 """
 
 from spaces.full_cnn import full_cnn
