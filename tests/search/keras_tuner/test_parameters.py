@@ -1,8 +1,8 @@
 """Parameters cross over with their ranges, steps and sampling."""
 
-from typing import functools
+import functools
+from typing import Any
 
-import Any
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
