@@ -85,7 +85,7 @@ RunsDirectoryOption = Annotated[
       {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
       {PROGRAM} run --study full_cnn --data path/to/images --dry-run
       {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
-      {PROGRAM} run --study homebrew --data cifar10 --warm-start recipes
+      {PROGRAM} run --study hand_made --data cifar10 --warm-start recipes
       {PROGRAM} run --recipe g3_homebrew --data cifar10
       {PROGRAM} run --hypermodel keras_tuner.applications.HyperResNet --data cifar10
 

@@ -1,4 +1,4 @@
-"""`python -m search.list`: lists studies, spaces, blocks, heads, data or recipes."""
+"""`python -m search.list`: lists studies, spaces, blocks, heads, backbones, data or recipes."""
 
 from search.cli import main
 

@@ -184,8 +184,8 @@ class Expressing:
 
     def _value(self, name: str, value: float, parameters: Mapping[str, Any], path: str) -> float:
         _, leaves = self._try({**parameters, name: value})
-        found = leaves.get(path)
-        return float(found) if found is not None and _is_number(found) else math.nan
+        found: Any = leaves.get(path)
+        return float(found) if _is_number(found) else math.nan
 
 
 def _leaves(candidate: Candidate) -> dict[str, Any]:

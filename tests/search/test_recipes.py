@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,26 @@ from cnn_blocks.errors import UserError
 from search.configuration_file import read_configuration
 from search.data import load_data, split_data
 from search.evaluate import evaluate
+from search.progress import Progress
 from search.recipes import run_recipe
 from search.retrain import RunOutput
 from spaces.recipes import RECIPES, find_recipe
-from tests.search.test_retrain import FILES, Recorder
+from tests.search.test_retrain import FILES
+
+
+class Recorder(Progress):
+    """Keeps the epochs it is told of, and interrupts in the second one if asked to."""
+
+    def __init__(self, *, interrupts: bool = False) -> None:
+        self.interrupts = interrupts
+        self.epochs: list[float] = []
+
+    def retraining_progress(
+        self, *, epoch: float, epochs: int, metrics: Mapping[str, float]
+    ) -> None:
+        self.epochs.append(epoch)
+        if self.interrupts and epoch > 1:
+            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +105,7 @@ def test_an_interrupted_recipe_goes_on_where_it_was(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"data": "digits", "retrain_epochs": 2, "runs_directory": tmp_path}
 
     with pytest.raises(KeyboardInterrupt, match="'siaj_tensorflow' keeps its finished epochs"):
-        run_recipe("siaj_tensorflow", progress=Recorder(interrupt_after=1), **arguments)
+        run_recipe("siaj_tensorflow", progress=Recorder(interrupts=True), **arguments)
     rest = Recorder()
     output = run_recipe("siaj_tensorflow", progress=rest, **arguments)
 

@@ -9,11 +9,11 @@ from search.sampling import ReseedingSampler
 from search.storage import TrialAttribute
 from search.warm_start import enqueue_recipes
 from spaces.depth_filters import depth_filters
-from spaces.homebrew import homebrew
+from spaces.hand_made import hand_made
 from spaces.recipes import RECIPES
 from studies.study import StudySpec
 
-HOMEBREW = StudySpec(name="homebrew", description="All.", space=homebrew, epochs=3)
+STUDY = StudySpec(name="hand_made", description="All.", space=hand_made, epochs=3)
 
 
 class Notes(Progress):
@@ -34,7 +34,7 @@ def study() -> optuna.Study:
 def test_the_first_trials_are_the_recipes(study: optuna.Study) -> None:
     notes = Notes()
 
-    enqueue_recipes(study, HOMEBREW, notes)
+    enqueue_recipes(study, STUDY, notes)
 
     waiting = study.get_trials(states=(TrialState.WAITING,))
     names = [trial.user_attrs[TrialAttribute.RECIPE] for trial in waiting]
@@ -44,7 +44,7 @@ def test_the_first_trials_are_the_recipes(study: optuna.Study) -> None:
     ]
     for name in names:
         trial = study.ask()
-        candidate = HOMEBREW.candidate(trial)
+        candidate = STUDY.candidate(trial)
         assert trial.user_attrs[TrialAttribute.RECIPE] == name
         wanted = RECIPES[name].candidate
         assert candidate.training.learning_rate == wanted.training.learning_rate
@@ -60,10 +60,10 @@ def test_the_first_trials_are_the_recipes(study: optuna.Study) -> None:
 
 
 def test_a_resumed_study_gets_them_once(study: optuna.Study) -> None:
-    enqueue_recipes(study, HOMEBREW, Notes())
+    enqueue_recipes(study, STUDY, Notes())
     once = len(study.get_trials())
 
-    enqueue_recipes(study, HOMEBREW, Notes())
+    enqueue_recipes(study, STUDY, Notes())
 
     assert len(study.get_trials()) == once
 

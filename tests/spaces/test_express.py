@@ -13,7 +13,7 @@ from cnn_blocks.heads.pooled import Pooled
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.depth_filters import depth_filters
 from spaces.express import Expressing
-from spaces.homebrew import homebrew
+from spaces.hand_made import hand_made
 from spaces.optimizer import optimizer
 from spaces.probe import ProbeTrial, Space
 from spaces.quickstart import quickstart
@@ -29,8 +29,8 @@ HAND_MADE = [
 
 
 @pytest.fixture(scope="module")
-def expressing_homebrew() -> Expressing:
-    return Expressing(homebrew)
+def expressing_hand_made() -> Expressing:
+    return Expressing(hand_made)
 
 
 def _layers(config: ModelConfig) -> list[tuple[str, dict[str, Any]]]:
@@ -45,13 +45,15 @@ def _layers(config: ModelConfig) -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("name", HAND_MADE)
-def test_homebrew_holds_every_hand_made_recipe(name: str, expressing_homebrew: Expressing) -> None:
+def test_hand_made_holds_every_hand_made_recipe(
+    name: str, expressing_hand_made: Expressing
+) -> None:
     candidate = RECIPES[name].candidate
 
-    found = expressing_homebrew.express(candidate)
+    found = expressing_hand_made.express(candidate)
 
     assert found.differences == ()
-    replayed = homebrew(FixedTrial(found.parameters))
+    replayed = hand_made(FixedTrial(found.parameters))
     assert _layers(replayed.model) == _layers(candidate.model)
     settled = {"epochs", "early_stopping"}
     assert replayed.training.model_dump(exclude=settled) == candidate.training.model_dump(
@@ -65,7 +67,7 @@ def test_there_are_ten_hand_made_recipes() -> None:
     assert len(HAND_MADE) == 10
 
 
-@pytest.mark.parametrize("space", [quickstart, optimizer, homebrew])
+@pytest.mark.parametrize("space", [quickstart, optimizer, hand_made])
 def test_what_a_space_gives_is_found_again(space: Space) -> None:
     expressing = Expressing(space)
 

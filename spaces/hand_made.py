@@ -11,7 +11,7 @@ from spaces.candidate import Candidate, TrainingConfig
 from spaces.suggest import Trial
 
 
-def homebrew(trial: Trial) -> Candidate:
+def hand_made(trial: Trial) -> Candidate:
     """Suggests everything in which the published hand-made networks differ from each other."""
     size = trial.suggest_categorical("input_size", ["as it is", "64"])
     shared = {
