@@ -19,6 +19,8 @@ Leaves: TypeAlias = Mapping[str, Any]
 _FEW = 16
 # Numbers this close train alike: a space whose L2 starts at 1e-7 has none.
 _TOLERANCE = 1e-6
+# Decoupled decay is multiplied by the rate: at 0.001, ten thousand steps take a thousandth off.
+_DECAY_TOLERANCE = 1e-4
 _BISECTIONS = 24
 # What a stage does in or between its blocks; its other fields stand behind the last one.
 _INSIDE_STAGE = {"block", "depth", "reduction", "place"}
@@ -261,7 +263,8 @@ def _differs(first: Leaves, second: Leaves, path: str) -> bool:
         return True
     a, b = first[path], second[path]
     if _is_number(a) and _is_number(b):
-        return not math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+        tolerance = _DECAY_TOLERANCE if path.endswith(".weight_decay") else _TOLERANCE
+        return not math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=tolerance)
     return bool(a != b)
 
 

@@ -78,15 +78,15 @@ RECIPES = (
     Recipe(
         name="siaj_vgg16",
         source=SOURCE,
-        description="VGG16, frozen, GAP, D128",
+        description="at 32x32: VGG16, frozen, GAP, D128",
         candidate=Candidate(
-            model=pretrained("VGG16", dense(128)),
+            model=pretrained("VGG16", dense(128), input_size=32),
             training=adam(epochs=60),
         ),
         parameters=14_781_642,
         trainable_parameters=66_954,
         published={"accuracy": 0.652, "loss": 1.716},
-        assumed=(*_TRANSFER, "32x32 pixels as they are"),
+        assumed=(*_TRANSFER, "32x32 pixels"),
         validation_fraction=0.1,
     ),
 )

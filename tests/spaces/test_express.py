@@ -10,6 +10,7 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
+from spaces.backbones import parse_backbone
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.depth_filters import depth_filters
 from spaces.express import Expressing
@@ -19,6 +20,7 @@ from spaces.probe import ProbeTrial, Space
 from spaces.quickstart import quickstart
 from spaces.recipes import RECIPES
 from spaces.suggest import Trial
+from spaces.transfer_head import transfer_head
 
 SPEC = InputSpec(image_shape=(32, 32, 3), class_names=tuple("0123456789"))
 HAND_MADE = [
@@ -113,6 +115,25 @@ def test_what_a_space_cannot_express_has_its_reasons() -> None:
     assert "optimizer adam (nearest sgd)" in found.settled
     assert "initializer glorot_uniform (nearest he_uniform)" in found.settled
     depth_filters(FixedTrial(found.parameters))  # the nearest is one of its candidates
+
+
+def test_a_transfer_space_holds_the_recipes_of_its_backbones() -> None:
+    names = ["siaj_xception", "siaj_vgg16", "ironhack_resnet50", "ironhack_vgg16"]
+    backbones = [parse_backbone(name) for name in ("Xception", "VGG16", "ResNet50")]
+
+    def space(trial: Trial) -> Candidate:
+        return transfer_head(trial, backbones=backbones)
+
+    expressing = Expressing(space)
+
+    for name in names:
+        found = expressing.express(RECIPES[name].candidate)
+        assert found.differences == ()
+        assert "optimizer adam (nearest adamw)" in found.settled
+        replayed = space(FixedTrial(found.parameters))
+        assert replayed.model.backbone == RECIPES[name].candidate.model.backbone
+    unfrozen = expressing.express(RECIPES["g3_densenet121"].candidate)
+    assert "backbone.trainable all (nearest none)" in unfrozen.differences
 
 
 def test_another_kind_of_backbone_is_not_looked_for() -> None:
