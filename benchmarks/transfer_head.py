@@ -39,9 +39,9 @@ RESULTS = Path(__file__).parent / "results"
 def main(
     data: Annotated[Path, typer.Argument(help="CIFAR-10 as an image folder.")],
     backbone: Annotated[Path, typer.Argument(help="The .keras file of a pretrained backbone.")],
-    input_size: int = 96,
+    input_size: int = 128,
     trials: int = 50,
-    random_trials: int = 10,
+    random_trials: int = 5,
     seed: int = 0,
 ) -> None:
     """Measures one plain training and a whole study beside it, and keeps the figures."""

@@ -426,7 +426,7 @@ def test_a_study_of_heads_exports_one_network(
 
     def space(trial: Trial) -> Candidate:
         units = trial.suggest_int("units", 4, 32)
-        return candidate(Pooled(layers=(DenseLayer(units=units),)))
+        return candidate(Pooled(layers=(DenseLayer(units=units),)), batch_size=32)
 
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     study = StudySpec(
@@ -437,7 +437,7 @@ def test_a_study_of_heads_exports_one_network(
         trials=3,
         epochs=2,
         first_rung=2,
-        retrain_epochs=3,
+        retrain_epochs=8,
     )
     told = Notes()
 
