@@ -5,7 +5,7 @@
 or with a network of your own choice: `--backbone EfficientNetV2B0`, `--backbone my_network.keras`.
 The default's ImageNet weights (MobileNetV3Small, 4 MB) are downloaded once by Keras.
 
-Expect: more than the same backbone gives frozen (`transfer_head`), at several times its cost.
+Expect: More than the same backbone gives frozen (`transfer_head`), at several times its cost.
 """
 
 from spaces.backbones import DEFAULT_BACKBONES

@@ -5,7 +5,7 @@
 or with a network of your own choice: `--backbone EfficientNetV2B0`, `--backbone my_network.keras`.
 The default's ImageNet weights (MobileNetV3Small, 4 MB) are downloaded once by Keras.
 
-Expect: which family suits your images: few images favour the pretrained one, many small ones a
+Expect: Which family suits your images: few images favour the pretrained one, many small ones a
 network of their own.
 """
 

@@ -5,7 +5,7 @@
 or with a network of your own choice: `--backbone EfficientNetV2B0`, `--backbone my_network.keras`.
 The default's ImageNet weights (MobileNetV3Small, 4 MB) are downloaded once by Keras.
 
-Expect: the best head on a frozen backbone, far above the same head on random weights
+Expect: The best head on a frozen backbone, far above the same head on random weights
 (`--backbone MobileNetV3Small=none`).
 """
 

@@ -12,6 +12,7 @@ import pytest
 from cnn_blocks.errors import UserError
 from search import cli
 from search.errors import SearchFailure, SearchInterrupted
+from studies.study import load_study
 
 COMMANDS = ("run", "list", "export", "retrain")
 KINDS = ("studies", "spaces", "blocks", "heads", "backbones", "recipes", "data")
@@ -191,7 +192,7 @@ def _calls(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[dict[str, An
 
     calls: list[dict[str, Any]] = []
 
-    def run_study(study: str, **options: Any) -> object:
+    def run_study(study: object, **options: Any) -> object:
         calls.append({"study": study, **options})
         if isinstance(answer, BaseException):
             raise answer
@@ -223,7 +224,7 @@ def test_run_hands_every_option_over(
     (call,) = calls
     del call["progress"]
     assert call == {
-        "study": "quickstart",
+        "study": load_study("quickstart"),
         "data": "digits",
         "trials": 7,
         "budget_seconds": 5400.0,
@@ -318,3 +319,14 @@ def _python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[s
         timeout=120,
         env={**os.environ, "PYTHONWARNINGS": "error"},
     )
+
+
+def test_backbones_replace_those_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _calls(monkeypatch, _Finished())
+
+    line = "run --study fine_tune --backbone VGG16=none --backbone MobileNetV2"
+    assert cli.invoke(line.split()) == 0
+
+    spec = calls[0]["study"].spec
+    assert [backbone.family for backbone in spec.backbones] == ["VGG16", "MobileNetV2"]
+    assert [backbone.weights for backbone in spec.backbones] == ["none", "imagenet"]

@@ -25,7 +25,7 @@ def candidate() -> Candidate:
     )
 
 
-@settings(deadline=None)  # another program on the machine must not fail it
+@settings(deadline=None)
 @given(
     learning_rate=st.floats(1e-300, 1e300),
     warmup=st.floats(0, 1, exclude_max=True),
