@@ -29,10 +29,11 @@ def hand_made(trial: Trial) -> Candidate:
 
 def _backbone(trial: Trial, shared: dict[str, Any]) -> Staged:
     stages = trial.suggest_int("stages", 2, 5)
+    deep = stages > 3  # without padding, too few pixels would be left
     shared = {
         **shared,
         "order": "after",
-        "padding": trial.suggest_categorical("padding", ["same", "valid"]),
+        "padding": "same" if deep else trial.suggest_categorical("padding", ["same", "valid"]),
         "l2": trial.suggest_float("l2", 0.0, 0.005),
     }
     return Staged(

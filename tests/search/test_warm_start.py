@@ -1,9 +1,12 @@
 """Recipes as a study's first trials."""
 
+from pathlib import Path
+
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.pipeline import run_study
 from search.progress import Progress
 from search.sampling import ReseedingSampler
 from search.storage import TrialAttribute
@@ -81,3 +84,26 @@ def test_a_space_that_holds_none_says_why(study: optuna.Study) -> None:
     assert "blocks.1.padding valid (nearest same)" in refused["ironhack_1"]
     assert "and " in refused["ironhack_vgg12"] and refused["ironhack_vgg12"].endswith(" more")
     assert notes.texts[-1] == "0 of 18 recipes are among the first trials"
+
+
+def test_a_search_begins_with_the_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
+    spec = STUDY.model_copy(update={"epochs": 1, "start": ({"optimizer": "adam"},)})
+
+    result = run_study(
+        spec,
+        data="digits",
+        image_size=32,
+        trials=1,
+        retrain_epochs=1,
+        storage=f"sqlite:///{tmp_path}/studies.db",
+        runs_directory=tmp_path,
+        warm_start="recipes",
+    )
+
+    first, *others = result.study.trials
+    assert first.user_attrs[TrialAttribute.RECIPE] == "granita_1"
+    assert first.state is TrialState.COMPLETE
+    assert result.candidate.model == RECIPES["granita_1"].candidate.model
+    assert [TrialAttribute.RECIPE in trial.user_attrs for trial in others] == [*[True] * 8, False]
+    assert others[-1].system_attrs["fixed_params"] == {"optimizer": "adam"}
