@@ -26,7 +26,7 @@ from search.data import Split
 from search.environment import environment_record
 from search.pipeline import RunResult, load_split, run_study
 from search.progress import make_progress
-from search.storage import StudyAttribute
+from search.storage import StudyAttribute, TrialAttribute
 from search.training import fit
 from spaces.candidate import Candidate
 from spaces.suggest import Trial
@@ -141,7 +141,7 @@ def search(spec: StudySpec, data: Path, folder: Path, *, trials: int, seed: int)
 def describe(result: RunResult) -> dict[str, Any]:
     """Returns a study's figures."""
     metrics = result.metrics
-    outcomes = [str(trial.user_attrs.get("outcome")) for trial in result.study.trials]
+    outcomes = [str(trial.user_attrs[TrialAttribute.OUTCOME]) for trial in result.study.trials]
     test = {key: value for key, value in metrics["test"].items() if key != "predictions"}
     return {
         "winner": result.candidate.summary(),
