@@ -22,10 +22,7 @@ def resolve(reference: str) -> str:
     place, name = _parts(reference)
     if not place.endswith(".py"):
         return reference
-    path = Path(place).expanduser().resolve()
-    if not path.is_file():
-        raise UserError(f"A HyperModel's file must exist; there is no {path}.")
-    return f"{path}:{name}"
+    return f"{_found(place)}:{name}"
 
 
 def load_hypermodel(reference: str) -> Callable[[tuple[int, ...], int], Any]:
@@ -68,10 +65,16 @@ def _parts(reference: str) -> tuple[str, str]:
     return place, name
 
 
-def _found(place: str) -> str:
-    """Returns the file's place, or one of its name in the working folder if it is gone."""
-    here = Path(Path(place).name)
-    return str(here) if not Path(place).expanduser().is_file() and here.is_file() else place
+def _found(place: str) -> Path:
+    """Returns the full path of a file, or of one of its name in the working folder."""
+    path = Path(place).expanduser().resolve()
+    for found in (path, Path(path.name).resolve()):
+        if found.is_file():
+            return found
+    raise UserError(
+        f"A HyperModel's file must exist; there is no {path}. Put {path.name} there, or into the "
+        f"working folder."
+    )
 
 
 def _instantiate(hypermodel: Any, image_shape: tuple[int, ...], classes: int) -> Any:

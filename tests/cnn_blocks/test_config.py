@@ -107,7 +107,7 @@ def test_an_unknown_key_is_named(path: tuple[str | int, ...], value: Any) -> Non
     ("path", "value", "rule"),
     [
         (("format_version",), 2, "Input should be 1"),
-        (("preprocessing",), "whiten", "'scale' or 'standardize'"),
+        (("preprocessing",), "whiten", "'scale', 'standardize' or 'none'"),
         (("backbone", "stages"), [], "at least 1 item"),
         (("backbone", "stages", 0, "depth"), 0, "greater than 0"),
         (("backbone", "stages", 0, "dropout"), 1.0, "less than 1"),
