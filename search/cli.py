@@ -205,6 +205,7 @@ def run(
                 max_bad_files=bad_files,
                 precision=precision,
                 xla=xla,
+                cache_limit=cache_bytes,
                 progress=progress,
             )
         typer.echo(output.summary())

@@ -276,6 +276,7 @@ def test_a_recipe_gets_the_options_of_a_training(
         "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
+        "cache_limit": 20 * 2**30,
         "runs_directory": Path("out"),
     }
 
