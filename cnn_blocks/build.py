@@ -83,7 +83,6 @@ def build_features(
     import keras
     from keras import layers
 
-    assert config.head is not None
     if seed is not None:
         keras.utils.set_random_seed(seed)
     with _policy("float32"):
@@ -91,7 +90,7 @@ def build_features(
         with _explained(x):
             features = config.backbone(x)
             _require_pixels(features.shape)
-        if config.head.pooled_only:
+        if config.any_head.pooled_only:
             features = layers.Concatenate()(
                 [layers.GlobalAveragePooling2D()(features), layers.GlobalMaxPooling2D()(features)]
             )
@@ -115,17 +114,16 @@ def build_head(
     """
     import keras
 
-    assert config.head is not None
     if seed is not None:
         keras.utils.set_random_seed(seed)
     with _policy(dtype_policy):
         x = keras.Input(features, name="features")
-        if config.head.pooled_only:
+        if config.any_head.pooled_only:
             channels = features[0] // 2
-            described = config.head.from_pooled(x[:, :channels], x[:, channels:])
+            described = config.any_head.from_pooled(x[:, :channels], x[:, channels:])
         else:
-            described = config.head(x)
-        return keras.Model(x, _probabilities(described, spec), name="head")
+            described = config.any_head(x)
+        return keras.Model(x, _probabilities(_logits(described, spec)), name="head")
 
 
 def assign_head_weights(model: "keras.Model", weights: Sequence[npt.NDArray[Any]]) -> None:
@@ -158,22 +156,17 @@ def _activations(model: "keras.Model") -> list[tuple[int, bool]]:
 
     trained: dict[int, bool] = {}
     found = []
-
-    def visit(network: Any) -> None:
-        for operation in network.operations:
-            inputs = keras.tree.flatten(operation.input)
-            trains = any(trained.get(id(tensor), False) for tensor in inputs)
-            nested = hasattr(operation, "operations")
-            if nested:  # a network as a layer: its own layers are what puts something out
-                trained.update((id(tensor), trains) for tensor in operation.inputs)
-                visit(operation)
-            trains = trains or bool(getattr(operation, "trainable_weights", ()))
-            for output in keras.tree.flatten(operation.output):
-                trained[id(output)] = trains
-                if not nested:
-                    found.append((_elements(output.shape[1:]), trains))
-
-    visit(model)
+    for operation in model.operations:
+        trains = bool(getattr(operation, "trainable_weights", ()))
+        inputs = keras.tree.flatten(operation.input)
+        trains = trains or any(trained.get(id(tensor), False) for tensor in inputs)
+        nested = hasattr(operation, "operations")
+        if nested:
+            found += _activations(operation)
+        for output in keras.tree.flatten(operation.output):
+            trained[id(output)] = trains
+            if not nested:
+                found.append((_elements(output.shape[1:]), trains))
     return found
 
 
@@ -191,19 +184,17 @@ def _policy(name: str) -> Iterator[None]:
 
 def _assemble(config: ModelConfig, spec: InputSpec) -> tuple["keras.Model", tuple[int, ...]]:
     import keras
-    from keras import layers
 
     images, x = _preprocess(config, spec)
     with _explained(x):
         if isinstance(config.backbone, Classifier):
             features = config.backbone.logits(x, classes=spec.classes)
-            logits = layers.Activation("linear", dtype="float32", name="logits")(features)
-            probabilities = _softmax(logits)
+            logits = keras.layers.Activation("linear", dtype="float32", name="logits")(features)
         else:
-            assert config.head is not None
             features = config.backbone(x)
             _require_pixels(features.shape)
-            probabilities = _probabilities(config.head(features), spec)
+            logits = _logits(config.any_head(features), spec)
+        probabilities = _probabilities(logits)
     return keras.Model(images, probabilities, name="cnn"), tuple(features.shape[1:])
 
 
@@ -227,13 +218,13 @@ def _preprocess(config: ModelConfig, spec: InputSpec) -> tuple[Any, Any]:
     return images, x
 
 
-def _probabilities(features: Any, spec: InputSpec) -> Any:
+def _logits(features: Any, spec: InputSpec) -> Any:
     from keras import layers
 
-    return _softmax(layers.Dense(spec.classes, dtype="float32", name="logits")(features))
+    return layers.Dense(spec.classes, dtype="float32", name="logits")(features)
 
 
-def _softmax(logits: Any) -> Any:
+def _probabilities(logits: Any) -> Any:
     from keras import layers
 
     return layers.Activation("softmax", dtype="float32", name="probabilities")(logits)

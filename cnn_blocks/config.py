@@ -151,7 +151,8 @@ class ModelConfig(Configuration):
     "standardize" also subtracts the training images' channel mean and divides by their deviation,
     "none" keeps values from 0 to 255, for a backbone that brings its own preprocessing.
     `input_size` is the height and width in pixels that images are resized to inside the model,
-    batch by batch; None keeps theirs. `head` is None where the backbone is a `Classifier`.
+    batch by batch; None keeps theirs.
+    `head` is None where the backbone is a `Classifier`.
     """
 
     format_version: Literal[1] = 1
@@ -179,6 +180,13 @@ class ModelConfig(Configuration):
                 f"brings its own; received {self.preprocessing!r}."
             )
         return self
+
+    @property
+    def any_head(self) -> Head:
+        """The head, for what only a network with one can be asked."""
+        if self.head is None:
+            raise UserError(f"The backbone {self.backbone.kind!r} brings its own head.")
+        return self.head
 
     def components(self) -> Iterator[Component]:
         """Yields every registered component of this network."""

@@ -33,7 +33,7 @@ app = typer.Typer(
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
-Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "data", "recipes"]
+Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
 
 # Options that several commands share.
 DATA_HELP = "A named data set, a folder of images or an .npz file; `list data` shows them."
@@ -84,10 +84,10 @@ RunsDirectoryOption = Annotated[
       {PROGRAM} run --study depth_filters --data path/to/images --budget 40m
       {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
       {PROGRAM} run --study full_cnn --data path/to/images --dry-run
-      {PROGRAM} run --hypermodel keras_tuner.applications.HyperResNet --data cifar10
+      {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
       {PROGRAM} run --study hand_made --data cifar10 --warm-start recipes
       {PROGRAM} run --recipe g3_homebrew --data cifar10
-      {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
+      {PROGRAM} run --hypermodel keras_tuner.applications.HyperResNet --data cifar10
 
     Ctrl-C stops in order; the same command goes on from there."""
 )
@@ -96,18 +96,18 @@ def run(
         str | None,
         typer.Option(metavar="<name or file>", help="A study; `list studies` shows them."),
     ] = None,
-    hypermodel: Annotated[
-        str | None,
-        typer.Option(
-            metavar="<name>",
-            help="Instead of a study: a Keras Tuner HyperModel, as package.Name or file.py:Name.",
-        ),
-    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
             metavar="<name>",
             help="Instead of a study: train a published baseline; `list recipes` shows them.",
+        ),
+    ] = None,
+    hypermodel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="Instead of a study: a Keras Tuner HyperModel, as package.Name or file.py:Name.",
         ),
     ] = None,
     data: DataOption = None,
@@ -205,11 +205,12 @@ def run(
                 max_bad_files=bad_files,
                 precision=precision,
                 xla=xla,
+                cache_limit=cache_bytes,
                 progress=progress,
             )
         typer.echo(output.summary())
         return
-    searched = _searched(study, hypermodel).with_backbones(backbone or [])
+    searched = _searched(study, hypermodel, backbone or [])
 
     from search import pipeline
     from search.storage import DEFAULT_STORAGE
@@ -249,8 +250,8 @@ def run(
             max_bad_files=bad_files,
             precision=precision,
             xla=xla,
-            cache_limit=cache_bytes,
             warm_start=warm_start,
+            cache_limit=cache_bytes,
             progress=progress,
         )
     typer.echo(result.summary())
@@ -268,7 +269,7 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Lists studies, spaces, blocks, heads, backbones, data or recipes, one line each."""
+    """Lists studies, spaces, blocks, heads, backbones, recipes or data, one line each."""
     from search.listing import as_json, as_lines, entries
 
     found = entries(kind)
@@ -401,22 +402,6 @@ def _print_error(message: str) -> None:
     typer.echo(f"error: {' '.join(message.split())}", err=True)
 
 
-def _searched(study: str | None, hypermodel: str | None) -> "LoadedStudy":
-    """Loads what is searched first: a wrong name must not wait for the other imports."""
-    if study is not None and hypermodel is None:
-        from studies.study import load_study
-
-        return load_study(study)
-    if hypermodel is not None and study is None:
-        from search.keras_tuner import hypermodel_study
-
-        return hypermodel_study(hypermodel)
-    raise UserError(
-        "A run needs one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
-        "'--hypermodel'."
-    )
-
-
 def _refuse_beside_recipe(options: dict[str, object]) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
@@ -424,6 +409,22 @@ def _refuse_beside_recipe(options: dict[str, object]) -> None:
             f"A recipe is one training, not a search; received {', '.join(given)} beside "
             f"'--recipe'. Leave out the one or the other."
         )
+
+
+def _searched(study: str | None, hypermodel: str | None, backbones: Sequence[str]) -> "LoadedStudy":
+    """Loads what is searched first: a wrong name must not wait for the other imports."""
+    if study is not None and hypermodel is None:
+        from studies.study import load_study
+
+        return load_study(study).with_backbones(backbones)
+    if hypermodel is not None and study is None and not backbones:
+        from search.keras_tuner import hypermodel_study
+
+        return hypermodel_study(hypermodel)
+    raise UserError(
+        "A run needs one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
+        "'--hypermodel'; '--backbone' goes with a study."
+    )
 
 
 def _duration(text: str | None, option: str) -> float | None:

@@ -177,8 +177,7 @@ class FeatureSource:
         return rows.astype(np.int64, copy=False)
 
     def _fetch(self, model: ModelConfig, spec: InputSpec, seed: int, view: View) -> Entry | None:
-        assert model.head is not None
-        key = self._key(model, spec, seed, view, pooled=model.head.pooled_only)
+        key = self._key(model, spec, seed, view, pooled=model.any_head.pooled_only)
         if key in self._unavailable:
             return None
         if key in self._opened:
@@ -228,7 +227,7 @@ class FeatureSource:
         self, model: ModelConfig, spec: InputSpec, seed: int, view: View
     ) -> Computation:
         maps = None
-        if model.head is not None and model.head.pooled_only:
+        if model.any_head.pooled_only:
             maps = self._cache.open(self._key(model, spec, seed, view, pooled=False))
         if maps is not None:
             shape = (len(self._rows), 2 * maps.features.shape[-1])

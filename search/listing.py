@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from cnn_blocks import registry
 from spaces.probe import is_space
 
-Kind: TypeAlias = Literal["studies", "spaces", "blocks", "heads", "backbones", "data", "recipes"]
+Kind: TypeAlias = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
 
 
 @dataclass(frozen=True)

@@ -99,18 +99,18 @@ def run_study(
     max_bad_files: float = 0.01,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
-    cache_limit: int | None = None,
     warm_start: Literal["recipes"] | None = None,
+    cache_limit: int | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Searches, retrains the winner, evaluates it once on the test images and exports it.
 
     Called again with the same arguments, it resumes where it was interrupted: `trials` and
     `budget_seconds` bound the study as a whole, over all starts. What is left out comes from the
-    study; files go below `runs_directory`/NAME. The features of frozen backbones take at most
-    `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. `warm_start`
-    "recipes" begins with the published baselines that the study's space can express. Shows nothing
-    unless given a `progress`.
+    study; files go below `runs_directory`/NAME. `warm_start` "recipes" begins with the published
+    baselines that the study's space can express. The features of frozen backbones take at most
+    `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. Shows nothing unless
+    given a `progress`.
 
     Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.

@@ -27,17 +27,20 @@ def run_recipe(
     max_bad_files: float = 0.01,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
+    cache_limit: int | None = None,
     progress: Progress | None = None,
 ) -> "RunOutput":
     """Trains a recipe, evaluates it once on the test images and exports it; nothing is searched.
 
     As its report did, it holds validation images out for early stopping and plateaus, and trains on
     the others for at most `retrain_epochs` or the recipe's own epochs. Called again with the same
-    arguments, it goes on where it was interrupted. Files go below `runs_directory`/NAME.
+    arguments, it goes on where it was interrupted. Files go below `runs_directory`/NAME. The
+    features of frozen backbones take at most `cache_limit` bytes of the cache.
 
     Raises UserError for bad input and SearchInterrupted (a KeyboardInterrupt) after Ctrl-C.
     """
     from search.data import load_data, split_data
+    from search.features import FeatureSource
     from search.retrain import finish_run, run_directory
 
     recipe = find_recipe(name)
@@ -73,6 +76,7 @@ def run_recipe(
                 xla=xla,
                 progress=progress,
                 clock=clock,
+                features=FeatureSource(split, limit=cache_limit, progress=progress),
             )
         except KeyboardInterrupt:
             raise SearchInterrupted(

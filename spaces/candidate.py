@@ -46,10 +46,10 @@ class TrainingConfig(Configuration):
         early_stopping: Epochs without a lower validation loss after which training ends with the
             best weights; None trains all epochs.
         class_weights: "balanced" weights each class by the inverse of its frequency.
-        compilation: Replaces the optimizer with its rates and schedule and the loss with its
-            label smoothing: their settings do nothing then.
         fine_tuning: Trains a pretrained backbone in a second phase; None trains all that trains
             from the first epoch on.
+        compilation: Replaces the optimizer with its rates and schedule and the loss with its
+            label smoothing: their settings do nothing then.
     """
 
     epochs: PositiveInt = 10
@@ -69,8 +69,8 @@ class TrainingConfig(Configuration):
     class_weights: Literal["none", "balanced"] = "none"
     early_stopping: PositiveInt | None = None
     augmentation: Augmentation = Augmentation()
-    compilation: Compilation | None = None
     fine_tuning: FineTuning | None = None
+    compilation: Compilation | None = None
 
     @property
     def head_epochs(self) -> int:

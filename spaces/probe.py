@@ -85,14 +85,6 @@ class ProbeTrial:
         return drawn
 
 
-def is_legal(distribution: BaseDistribution, value: Any) -> bool:
-    """Says whether a distribution may draw a value."""
-    try:
-        return distribution._contains(distribution.to_internal_repr(value))
-    except ValueError:  # no choice of a category, or no number
-        return False
-
-
 def is_space(found: object) -> bool:
     """Whether something is a space: a function of a trial, whose other arguments are options."""
     if not inspect.isfunction(found):
@@ -103,6 +95,14 @@ def is_space(found: object) -> bool:
         option.kind is option.KEYWORD_ONLY and option.default is not option.empty
         for option in options
     )
+
+
+def is_legal(distribution: BaseDistribution, value: Any) -> bool:
+    """Says whether a distribution may draw a value."""
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:  # no choice of a category, or no number
+        return False
 
 
 def explore(space: Space, *, draws: int = 24) -> list[tuple[ProbeTrial, Candidate]]:

@@ -7,6 +7,7 @@ wants a GPU, or a night.
 """
 
 from spaces.full_cnn import full_cnn
+from studies import depth_filters
 from studies.study import StudySpec
 
 study = StudySpec(
@@ -21,21 +22,7 @@ study = StudySpec(
     retrain_epochs=60,
     start=(
         {
-            "stages": 3,
-            "filters": 64,
-            "filters_growth": 2.0,
-            "dropout": 0.0,
-            "dropout_schedule": "rising",
-            "kernel_size": 3,
-            "activation": "gelu",
-            "normalization": "batch",
-            "normalization_order": "before",
-            "l2": 1e-7,
-            "convolutions": 2,
-            "reduction": "max",
-            "stem_filters": 24,
-            "dense_layers": 0,
-            "pooling": "max",
+            **depth_filters.study.start[0],
             "learning_rate": 0.2,
             "weight_decay": 5e-4,
             "batch_size": 256,

@@ -68,9 +68,9 @@ class StudySpec(Configuration):
         first_rung: Epochs before a trial may be pruned.
         most_parameters: A network with more is infeasible, before any of them is allocated.
         start: Parameters of the first trials, known to be good.
+        backbones: What a space of pretrained backbones chooses among; `--backbone` replaces them.
         probes: Candidates of each kind (random, smallest, largest) that a look around the space
             takes; few where the space is slow to answer.
-        backbones: What a space of pretrained backbones chooses among; `--backbone` replaces them.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -92,8 +92,8 @@ class StudySpec(Configuration):
     first_rung: PositiveInt = 1
     most_parameters: PositiveInt | None = None
     start: tuple[Mapping[str, Any], ...] = ()
-    probes: PositiveInt = 24
     backbones: tuple[Pretrained, ...] = ()
+    probes: PositiveInt = 24
 
     def candidate(self, trial: Trial) -> Candidate:
         """Maps a trial to the candidate that this study trains."""

@@ -15,7 +15,7 @@ from search.errors import SearchFailure, SearchInterrupted
 from studies.study import load_study
 
 COMMANDS = ("run", "list", "export", "retrain")
-KINDS = ("studies", "spaces", "blocks", "heads", "backbones", "data", "recipes")
+KINDS = ("studies", "spaces", "blocks", "heads", "backbones", "recipes", "data")
 HEAVY = ("keras", "tensorflow", "sklearn", "matplotlib", "pandas", "jax", "torch", "tensorboard")
 
 
@@ -39,8 +39,6 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "part"),
     [
         (["run"], "'--study'"),
-        (["run", "--study", "quickstart", "--hypermodel", "package.Model"], "one of '--study'"),
-        (["run", "--hypermodel", "no/such/file.py:Model"], "no/such/file.py"),
         (["run", "--study", "quickstart", "--budget", "forty"], "--budget must be a duration"),
         (["run", "--study", "quickstart", "--retrain-budget", "1"], "--retrain-budget must be"),
         (["run", "--study", "quickstart", "--image-size", "big"], "--image-size must be"),
@@ -194,7 +192,7 @@ def _calls(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[dict[str, An
 
     calls: list[dict[str, Any]] = []
 
-    def run_study(study: str, **options: Any) -> object:
+    def run_study(study: object, **options: Any) -> object:
         calls.append({"study": study, **options})
         if isinstance(answer, BaseException):
             raise answer
@@ -278,6 +276,7 @@ def test_a_recipe_gets_the_options_of_a_training(
         "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
+        "cache_limit": 20 * 2**30,
         "runs_directory": Path("out"),
     }
 
@@ -321,3 +320,14 @@ def _python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[s
         timeout=120,
         env={**os.environ, "PYTHONWARNINGS": "error"},
     )
+
+
+def test_backbones_replace_those_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _calls(monkeypatch, _Finished())
+
+    line = "run --study fine_tune --backbone VGG16=none --backbone MobileNetV2"
+    assert cli.invoke(line.split()) == 0
+
+    spec = calls[0]["study"].spec
+    assert [backbone.family for backbone in spec.backbones] == ["VGG16", "MobileNetV2"]
+    assert [backbone.weights for backbone in spec.backbones] == ["none", "imagenet"]
