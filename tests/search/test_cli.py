@@ -39,6 +39,8 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "part"),
     [
         (["run"], "'--study'"),
+        (["run", "--study", "quickstart", "--hypermodel", "package.Model"], "one of '--study'"),
+        (["run", "--hypermodel", "no/such/file.py:Model"], "no/such/file.py"),
         (["run", "--study", "quickstart", "--budget", "forty"], "--budget must be a duration"),
         (["run", "--study", "quickstart", "--retrain-budget", "1"], "--retrain-budget must be"),
         (["run", "--study", "quickstart", "--image-size", "big"], "--image-size must be"),
