@@ -7,7 +7,13 @@ from pydantic import ValidationError
 from cnn_blocks import registry
 from cnn_blocks.errors import UserError
 from search.configuration_file import BestConfiguration
-from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_optuna
+from search.storage import (
+    StudyAttribute,
+    TrialAttribute,
+    open_storage,
+    quiet_optuna,
+    without_password,
+)
 from spaces.candidate import Candidate
 
 
@@ -78,7 +84,8 @@ def load_stored_study(study_name: str, storage: str) -> optuna.Study:
         names = sorted(optuna.get_all_study_names(opened))
         if study_name not in names:
             raise UserError(
-                f"A stored study must be one of {', '.join(names) or '(none yet)'} in {storage}; "
+                f"A stored study must be one of {', '.join(names) or '(none yet)'} in "
+                f"{without_password(storage)}; "
                 f"received {study_name!r}."
             )
         return optuna.load_study(study_name=study_name, storage=opened)

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgresql import postgresql_cluster
+
+__all__ = ["postgresql_cluster"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Before anything imports Keras: the tested reference is TensorFlow, on the CPU, quietly.

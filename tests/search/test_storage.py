@@ -1,11 +1,15 @@
 """Where studies are kept: SQLite settings, and an error for each database that cannot be used."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 
 from cnn_blocks.errors import UserError
 from search.storage import open_storage, quiet_optuna
@@ -52,8 +56,9 @@ def test_several_writers_never_find_the_database_locked(tmp_path: Path) -> None:
     ("url", "words"),
     [
         ("studies.db", "sqlite:///studies.db"),
-        ("nothing://host/name", "sqlite:/// or postgresql"),
+        ("nothing://host/name", "sqlite:///, postgresql"),
         ("mysql+pymysql://user:secret@host/name", "driver that is not installed"),
+        ("postgresql+psycopg://user:secret@host:port/name", "port must be a number"),
         ("sqlite:////proc/no/studies.db", "--storage"),
     ],
 )
@@ -81,10 +86,11 @@ def test_a_folder_is_no_database(tmp_path: Path) -> None:
 
 def test_a_corrupted_database_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "studies.db"
-    open_storage(f"sqlite:///{path}").engine.dispose()
-    path.write_bytes(path.read_bytes()[:16] + b"\xff" * 8192)
+    _make(path)
+    # The beginning is whole; what it describes is not.
+    path.write_bytes(path.read_bytes()[:100] + b"\xff" * 8192)
 
-    with pytest.raises(UserError, match="can be read and written"):
+    with pytest.raises(UserError, match=r"malformed\. Restore it from a backup"):
         open_storage(f"sqlite:///{path}")
 
 
@@ -98,13 +104,76 @@ def test_a_read_only_database_is_reported(tmp_path: Path) -> None:
 
 def test_a_database_of_a_newer_optuna_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "studies.db"
-    open_storage(f"sqlite:///{path}").engine.dispose()
+    _make(path)
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+        connection.execute(
+            "UPDATE version_info SET library_version = '99.0.0', schema_version = 99"
+        )
+        connection.execute("DROP TABLE trial_heartbeats")
+        before = list(connection.iterdump())
     connection.close()
 
-    with pytest.raises(UserError, match="another version of Optuna"):
+    with pytest.raises(UserError, match=r"another version of Optuna.*optuna 99\.0\.0"):
         open_storage(f"sqlite:///{path}")
+
+    connection = sqlite3.connect(path)
+    assert list(connection.iterdump()) == before
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (b"SQLite format 3\x00" + b"\xff" * 8192, "is something else, or its beginning is damaged"),
+        (b"no database at all", "is something else"),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_a_database(
+    tmp_path: Path, broken: bytes, words: str
+) -> None:
+    path = tmp_path / "studies.db"
+    path.write_bytes(broken)
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "search.run", "--study", "quickstart"),
+            *("--storage", f"sqlite:///{path}", "--runs-directory", tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "--storage" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert path.read_bytes() == broken
+
+
+def test_a_database_that_is_opened_twice_keeps_its_write_ahead_log(tmp_path: Path) -> None:
+    path = tmp_path / "studies.db"
+    with quiet_optuna():
+        study = optuna.create_study(storage=open_storage(f"sqlite:///{path}"), study_name="mine")
+        open_storage(f"sqlite:///{path}")
+        # Who closes a database last deletes the log: another process must see that it is not last.
+        read = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute(sys.argv[2])"
+        count = [sys.executable, "-c", f"{read}.fetchone()[0]); c.close()", str(path)]
+        for expected in ("0\n", "1\n"):
+            done = subprocess.run(
+                [*count, "SELECT count(*) FROM trials"], capture_output=True, text=True, check=True
+            )
+            assert done.stdout == expected
+            study.ask()
+
+
+def test_workers_that_start_together_make_one_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    with ThreadPoolExecutor(8) as threads:
+        opened = list(threads.map(open_storage, [url] * 8))
+
+    assert all(storage.get_all_studies() == [] for storage in opened)
 
 
 def test_optunas_verbosity_is_restored() -> None:
@@ -114,3 +183,9 @@ def test_optunas_verbosity_is_restored() -> None:
         assert optuna.logging.get_verbosity() == optuna.logging.WARNING
 
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
+
+
+def _make(path: Path) -> None:
+    storage = open_storage(f"sqlite:///{path}")
+    assert isinstance(storage, RDBStorage)
+    storage.engine.dispose()

@@ -1,0 +1,31 @@
+"""Where studies are kept, and what is stored with them."""
+
+from typing import TYPE_CHECKING, Any
+
+from search.storage.attributes import StudyAttribute, TrialAttribute
+
+if TYPE_CHECKING:
+    from search.storage.opening import (
+        DEFAULT_STORAGE,
+        open_storage,
+        quiet_optuna,
+        without_password,
+    )
+
+__all__ = [
+    "DEFAULT_STORAGE",
+    "StudyAttribute",
+    "TrialAttribute",
+    "open_storage",
+    "quiet_optuna",
+    "without_password",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # `python -m search.storage --help` imports this package, and has no time for Optuna.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from search.storage import opening
+
+    return getattr(opening, name)

@@ -1,0 +1,145 @@
+"""How the storage that keeps studies is opened, and what is said when it cannot be."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import optuna
+from optuna.storages import BaseStorage
+from sqlalchemy import URL, make_url
+from sqlalchemy import exc as sqlalchemy_errors
+
+from cnn_blocks.errors import UserError
+from search.storage.connections import one_line, passes
+from search.storage.retrying import PATIENCE_SECONDS
+from search.storage.servers import open_proxy, open_server
+from search.storage.sqlite import open_sqlite
+
+DEFAULT_STORAGE = "sqlite:///runs/studies.db"
+_PAUSE_SECONDS = 1.0
+_DRIVERS = "For PostgreSQL: pip install 'cnn-search[postgresql]'; for grpc://: pip install grpcio"
+_SERVER_FIXES = {
+    "refused": "Start the server, or correct host and port",
+    "resolve": "Correct the host's name",
+    "timeout": "Start the server, or correct host and port",
+    "password": "Correct user and password",
+    "does not exist": "Correct the name, or make it first (createdb NAME, createuser NAME)",
+}
+
+
+def open_storage(url: str, *, patience_seconds: float = 0) -> BaseStorage:
+    """Opens the storage that holds the studies: a database, or a server in front of one.
+
+    An SQLite file is made where there is none, and runs with a write-ahead log and a busy timeout,
+    so that several writers and the dashboard get along. What has a server (PostgreSQL, MySQL, and
+    grpc://HOST:PORT for Optuna's storage proxy) outlives its restart. Raises UserError for a URL,
+    a file, a server or a database that cannot be used, for a server that does not answer after
+    `patience_seconds`; one that another version of Optuna wrote is left as it is.
+    """
+    parsed = parse_url(url)
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            with explained(parsed):
+                return _open(parsed, url)
+        except UserError as error:
+            left = deadline - time.monotonic()
+            if left <= 0 or not _may_pass(error.__cause__):
+                raise
+        time.sleep(min(left, _PAUSE_SECONDS))
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keeps Optuna's own log lines off the screen while the block runs; warnings stay."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def without_password(url: str) -> str:
+    """Returns a storage's URL as it may be shown."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _open(parsed: URL, url: str) -> BaseStorage:
+    # Who unpickles a storage may do so while its server restarts.
+    reopen = partial(open_storage, url, patience_seconds=PATIENCE_SECONDS)
+    match parsed.get_backend_name():
+        case "grpc":
+            return open_proxy(parsed, reopen=reopen)
+        case "sqlite":
+            return open_sqlite(parsed)
+        case _:
+            return open_server(parsed, reopen=reopen)
+
+
+def _may_pass(cause: BaseException | None) -> bool:
+    return isinstance(cause, ConnectionError) or (isinstance(cause, Exception) and passes(cause))
+
+
+def parse_url(url: str) -> URL:
+    try:
+        return make_url(url)
+    except sqlalchemy_errors.ArgumentError as error:
+        raise UserError(
+            f"A storage must be a database URL; received {url!r}. For an SQLite file write "
+            f"sqlite:///{url or 'runs/studies.db'}"
+        ) from error
+    except ValueError as error:
+        raise UserError(
+            f"A storage URL's port must be a number; received {url.rpartition('@')[2]!r}. "
+            f"Write SCHEME://HOST:PORT"
+        ) from error
+
+
+@contextmanager
+def explained(url: URL) -> Iterator[None]:
+    """Turns what the database libraries raise into errors that name the way out."""
+    shown = url.render_as_string(hide_password=True)
+    try:
+        yield
+    except sqlalchemy_errors.NoSuchModuleError as error:
+        raise UserError(
+            f"A storage must be a sqlite:///, postgresql+psycopg:// or grpc:// URL (or another "
+            f"database that SQLAlchemy knows); received {shown!r}: {error}"
+        ) from error
+    except ImportError as error:
+        raise UserError(
+            f"The storage {shown!r} needs a driver that is not installed ({error}). {_DRIVERS}"
+        ) from error
+    except RuntimeError as error:
+        if "table schema" not in str(error):
+            raise
+        raise UserError(
+            f"The storage {shown!r} must have the tables of Optuna {optuna.__version__}; it was "
+            f"written by another version of Optuna and is left as it is: {error}"
+        ) from error
+    except (
+        sqlalchemy_errors.SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+        sqlite3.Error,
+    ) as error:
+        detail = one_line(error.__cause__ or error)
+        raise UserError(
+            f"The storage {shown!r} must be a database that can be read and written; "
+            f"received: {detail}. {_fix(url, detail)}, or choose another one with --storage URL."
+        ) from error
+
+
+def _fix(url: URL, detail: str) -> str:
+    if url.get_backend_name() == "sqlite":
+        if "readonly" in detail or "unable to open" in detail:
+            return "Make the file and its folder writable for this user"
+        if "full" in detail:
+            return "Make room on its disk"
+        return "Restore it from a backup"
+    for words, fix in _SERVER_FIXES.items():
+        if words in detail:
+            return fix
+    return "Mend it"
