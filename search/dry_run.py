@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -18,7 +19,7 @@ from cnn_blocks.errors import InfeasibleError
 from search import feasibility
 from search.clock import Clock
 from search.errors import TrialFailure
-from search.progress import duration
+from search.progress import Progress, duration
 from search.runtime import Precision, Xla, start_keras
 from spaces.candidate import Candidate
 from spaces.probe import explore, parameters
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # Enough steps to time, few enough for the largest candidate of a space.
 _TIMED_STEPS = 6
+_ON_FEATURES = (
+    "The frozen backbone runs once, not in every epoch as these times have it: expect a fraction."
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,11 @@ class Sizing:
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """A study's space, the extremes found in it, and the time that it would take at most."""
+    """A study's space, the extremes found in it, and the time that it would take at most.
+
+    `on_features` says that the backbone runs once instead of in every epoch, which is not counted
+    in the times. `notes` says which recipes would come first.
+    """
 
     name: str
     description: str
@@ -57,6 +65,8 @@ class DryRun:
     retrain_epochs: int
     budget_seconds: float | None
     development_share: float
+    on_features: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds_per_epoch(self) -> float | None:
@@ -97,6 +107,8 @@ class DryRun:
                     for name, found in self.parameters.items()
                 ),
                 "",
+                *self.notes,
+                *([""] if self.notes else []),
                 f"smallest candidate found: {_describe(self.smallest)}",
                 f"largest candidate found:  {_describe(self.largest)}",
                 "",
@@ -104,6 +116,7 @@ class DryRun:
                 f"{bound}: about {_time(self.search_seconds)} without pruning",
                 f"retraining: {self.retrain_epochs} epochs: about {_time(self.retrain_seconds)}",
                 f"together: about {_time(total or None)}",
+                *([_ON_FEATURES] if self.on_features else []),
             ]
         )
 
@@ -120,13 +133,17 @@ def dry_run(
     seed: int = 0,
     precision: Precision = "auto",
     xla: Xla = "auto",
+    warm_start: Literal["recipes"] | None = None,
+    cache_limit: int | None = None,
 ) -> DryRun:
     """Describes a study on some data: its space, its extremes, and how long they train.
 
     Trains the smallest and the largest candidate that a look around the space finds for a few
     steps; stores nothing. Raises UserError for bad input.
     """
+    from search.features import FeatureSource
     from search.pipeline import load_split, require_data
+    from search.warm_start import enqueue_recipes
 
     spec = load_study(study).spec
     split = load_split(
@@ -135,6 +152,10 @@ def dry_run(
     feasibility.gpu_memory()
     start_keras()
     smallest, largest = _extremes(spec, split)
+    features = FeatureSource(split, limit=cache_limit)
+    notes = _Notes()
+    if warm_start == "recipes":
+        enqueue_recipes(optuna.create_study(), spec, notes)
     return DryRun(
         name=spec.name,
         description=spec.description,
@@ -147,7 +168,19 @@ def dry_run(
         retrain_epochs=retrain_epochs or spec.retrain_epochs,
         budget_seconds=budget_seconds or spec.budget_seconds,
         development_share=len(split.development) / len(split.train),
+        on_features=features.suits(smallest) and features.suits(largest),
+        notes=tuple(notes.texts),
     )
+
+
+class _Notes(Progress):
+    """Keeps what would be shown."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
 
 
 def describe_distribution(distribution: BaseDistribution) -> str:

@@ -62,9 +62,10 @@ def _live(activations: int, shape: ModelShape) -> float:
     return min(live, _LIVE_LAYERS * shape.largest_activation) if shape.largest_activation else live
 
 
-def require_memory(needed: int, *, available: int | None = None) -> None:
-    """Raises InfeasibleError when `needed` bytes exceed what is free."""
+def require_memory(needed: int, *, available: int | None = None, share: int | None = None) -> None:
+    """Raises InfeasibleError when `needed` bytes exceed what is free, or this worker's share."""
     free = free_memory() if available is None else available
+    free = free if share is None else min(free, share)
     usable = int(free * _USABLE_SHARE)
     if needed > usable:
         raise InfeasibleError(
@@ -84,12 +85,14 @@ def require_parameters(parameters: int, most: int | None) -> None:
         )
 
 
-def free_memory() -> int:
+def free_memory(*, on_gpu: bool | None = None) -> int:
     """Returns the bytes that a training may take: of the GPU where Keras uses one, else of the RAM.
 
     A control group's limit (containers, job schedulers) counts as well as the machine's memory.
+    `on_gpu` answers beforehand what Keras would have to be imported for.
     """
-    device = gpu_memory() if device_kind() == "gpu" else None
+    on_gpu = device_kind() == "gpu" if on_gpu is None else on_gpu
+    device = gpu_memory() if on_gpu else None
     if device is not None:
         return device
     return min(psutil.virtual_memory().available, *_cgroup_memory(Path("/sys/fs/cgroup")))

@@ -18,7 +18,7 @@ def fine_tune(trial: Trial, *, backbones: Sequence[Pretrained] = DEFAULT_BACKBON
         preprocessing="none",
         input_size=trial.suggest_int("input_size", 64, 224, step=32),
         backbone=suggest_backbone(trial, backbones, trainable=stages),
-        head=suggest_head(trial, activation="relu", most_layers=2),
+        head=suggest_head(trial, activation="relu", most_layers=2, flatten=False),
     )
     training = TrainingConfig(
         batch_size=trial.suggest_int("batch_size", 32, 128, log=True),

@@ -7,12 +7,17 @@ from cnn_blocks.heads.pooled import DenseLayer, Pooled
 from spaces.suggest import Trial, suggest
 
 
-def suggest_head(trial: Trial, *, activation: Activation, most_layers: int = 3) -> Pooled:
+def suggest_head(
+    trial: Trial, *, activation: Activation, most_layers: int = 3, flatten: bool = True
+) -> Pooled:
     """Suggests pooling or Flatten, then up to `most_layers` dense layers, each with its own fields.
+
+    Without `flatten` the head only pools, so that a frozen backbone's features stay small.
 
     Parameters are named "pooling", "head_dropout", "dense_layers", "dense_1_units" and so on.
     """
-    pooling = trial.suggest_categorical("pooling", ["average", "max", "average_max", "flatten"])
+    poolings = ["average", "max", "average_max", *(["flatten"] if flatten else [])]
+    pooling = trial.suggest_categorical("pooling", poolings)
     dropout = trial.suggest_float("head_dropout", 0.0, 0.5)
     count = trial.suggest_int("dense_layers", 0, most_layers)
     layers = tuple(

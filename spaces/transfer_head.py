@@ -18,10 +18,10 @@ def transfer_head(
         preprocessing="none",
         input_size=trial.suggest_int("input_size", 32, 224, step=32),
         backbone=suggest_backbone(trial, backbones, trainable="none"),
-        head=suggest_head(trial, activation="relu", most_layers=2),
+        head=suggest_head(trial, activation="relu", most_layers=2, flatten=False),
     )
     training = TrainingConfig(
-        batch_size=trial.suggest_int("batch_size", 32, 256, log=True),
+        batch_size=trial.suggest_int("batch_size", 32, 512, log=True),
         learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-4, 0.3, log=True),
         label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2),

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from functools import cache
 from typing import Any
 
 from cnn_blocks.config import ModelConfig
@@ -30,7 +31,7 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
     start_keras()
     import keras_tuner
 
-    hypermodel = load_hypermodel(reference)(_IMAGE_SHAPE, _CLASSES)
+    hypermodel = _load(reference)
     name = reference.replace(":", ".").rpartition(".")[2]
     if type(hypermodel).fit is not keras_tuner.HyperModel.fit:
         warnings.warn(
@@ -40,7 +41,8 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
         )
 
     def space(trial: Trial) -> Candidate:
-        values, compilation = _sample(hypermodel, trial)
+        # Loaded by its name: a worker process gets this function, but not the object.
+        values, compilation = _sample(_load(reference), trial)
         model = ModelConfig(backbone=network.KerasTunerModel(hypermodel=reference, values=values))
         training = TrainingConfig(batch_size=batch_size, compilation=compilation)
         return Candidate(model=model, training=training)
@@ -53,6 +55,11 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
         probes=2,
     )
     return LoadedStudy(spec, network.__name__)
+
+
+@cache
+def _load(reference: str) -> Any:
+    return load_hypermodel(reference)(_IMAGE_SHAPE, _CLASSES)
 
 
 def _sample(hypermodel: Any, trial: Trial) -> tuple[dict[str, Any], Compilation | None]:

@@ -1,12 +1,13 @@
 """What a dry run says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search.dry_run import describe_distribution, dry_run
-from studies.study import StudySpec
+from studies.study import StudySpec, load_study
 
 
 def test_names_the_space_its_extremes_and_the_time(
@@ -29,6 +30,32 @@ def test_names_the_space_its_extremes_and_the_time(
 
     bounded = dry_run(tiny_study, budget_seconds=0.01)
     assert bounded.search_seconds == 0.01
+
+
+def test_says_which_recipes_come_first(
+    tiny_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
+
+    answer = dry_run(tiny_study, warm_start="recipes")
+
+    assert any(note.startswith("no first trial: granita_1: ") for note in answer.notes)
+    assert answer.notes[-1] in str(answer)
+
+
+@pytest.mark.slow
+def test_a_frozen_backbone_costs_less_than_the_times_say(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
+    frozen = load_study("transfer_head").with_backbones(
+        [str(real_data / "squeezenet_v11_imagenet.keras")]
+    )
+    brief = replace(frozen, spec=frozen.spec.model_copy(update={"probes": 1}))
+
+    assert "The frozen backbone runs once" in str(dry_run(brief, data="digits"))
+    with_none_kept = dry_run(brief, data="digits", cache_limit=0)
+    assert "The frozen backbone" not in str(with_none_kept)
 
 
 def test_ranges_are_described_in_words() -> None:
