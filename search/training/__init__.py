@@ -1,5 +1,6 @@
 """One training loop for trials and for the final retraining."""
 
-from search.training.fit import FitResult, Report, fit
+from search.training.fit import fit
+from search.training.result import FitResult, Report
 
 __all__ = ["FitResult", "Report", "fit"]

@@ -139,7 +139,8 @@ class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
         """Shows progress a few times a second, and reports at fractions of slow epochs."""
         now = time.perf_counter()
         done = (batch + 1) / self.steps_per_epoch
-        if now - self._shown > 0.2:
+        # A whole epoch is shown when it is validated and saved, not before.
+        if now - self._shown > 0.2 and done < 1:
             self._shown = now
             self.progress(self._epoch + done, _floats(logs))
         part = self.fractions.get(batch + 1)
@@ -178,7 +179,8 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
 
     Stands last: the others have reset themselves before it restores them, and have seen the epoch
     before it saves them. Reporting comes after saving because a report may end the training.
-    A checkpoint belongs to a phase of the training; another phase begins without it.
+    A checkpoint belongs to a phase of the training; another phase begins without it. One that
+    cannot be written (a full disk) does not end the training: `warn` is told, once.
     """
 
     # What Keras' own callbacks would forget between two processes.
@@ -192,9 +194,12 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
         stateful: list[Any],
         clock: Clock,
         phase: int = 0,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__()
         self.checkpoint = checkpoint
+        self.warn = warn
+        self._has_warned = False
         self.phase = phase
         self.record = record
         self.stateful = stateful
@@ -246,7 +251,14 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
         best = [item.best_weights for item in self.stateful if getattr(item, "best_weights", None)]
         if best:
             arrays["best_weights"] = best[0]
-        checkpoint.write(state, arrays)
+        try:
+            checkpoint.write(state, arrays)
+        except OSError as error:
+            if not self._has_warned:
+                self.warn(
+                    f"no checkpoint after epoch {len(self.record.rows)}: {error.strerror or error}"
+                )
+            self._has_warned = True
 
 
 def _array(variable: Any) -> npt.NDArray[Any]:

@@ -41,6 +41,11 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
         keras.config.set_dtype_policy(before)
         self.accuracy = keras.metrics.Mean(name="accuracy")
 
+    @property
+    def supports_xla(self) -> bool:
+        """Whether all layers can be compiled with XLA; Keras' affine augmentations cannot."""
+        return all(layer.supports_jit for layer in self._flatten_layers())
+
     def build(self, input_shape: Any) -> None:
         """Marks the wrapper as built; all its parts are."""
         self.built = True
