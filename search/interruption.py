@@ -3,14 +3,14 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from search.errors import SearchInterrupted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
@@ -22,15 +22,21 @@ class Interruption:
     `restore_terminal` is called before the process is ended by the second signal.
     """
 
-    def __init__(self, *, restore_terminal: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        restore_terminal: Callable[[], None] | None = None,
+        signals: Sequence[signal.Signals] = SIGNALS,
+    ) -> None:
         self.requested = False
+        self._signals = signals
         self._deferred = False
         self._restore_terminal = restore_terminal
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in self._signals:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -1,139 +1,185 @@
 """The search: ask, run, tell, until the total, the budget or Ctrl-C ends it."""
 
-import socket
+import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import optuna
-import psutil
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
 
-from search.errors import SearchFailure, SearchInterrupted
-from search.objective import (
-    Outcome,
-    TrialContext,
-    TrialResult,
-    identify_process,
-    remove_checkpoints,
-    run_trial,
+from search.attempts import (
+    DEFAULT_RETRIES,
+    claim,
+    continue_later,
+    end,
+    recover_abandoned,
 )
+from search.budget import Budget, any_complete
+from search.errors import SearchFailure, SearchInterrupted
+from search.lease import LEASE_SECONDS, Lease, LeaseWatch
+from search.objective import TrialContext, TrialResult, run_trial
+from search.outcomes import Outcome, count_outcomes, counts, outcome_of
 from search.storage import StudyAttribute, TrialAttribute
+from search.trial_reporter import share_checkpoint
 from search.winner import best_trial
 
-# One slow candidate must not eat the budget of all others; its retraining would be slow as well.
-_TRIAL_SHARE_OF_BUDGET = 0.2
-# A trial whose process died more often than this is taken for the cause.
-_CRASHES_FORGIVEN = 2
-# Our workers store their process right after asking; a trial without one this long is abandoned.
-_ANONYMOUS_SECONDS = 60.0
-_CLOCK_TOLERANCE_SECONDS = 2.0
-_OUTCOME_OF_STATE = {
-    TrialState.COMPLETE: Outcome.COMPLETE,
-    TrialState.PRUNED: Outcome.PRUNED,
-    TrialState.FAIL: Outcome.FAILED,
-}
-
-
-@dataclass
-class Budget:
-    """Bounds a search's wall-clock time, summed over all starts of the same study."""
-
-    seconds: float | None
-    spent_before: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def spent(self) -> float:
-        """Seconds that this and earlier starts have searched."""
-        return self.spent_before + time.monotonic() - self.started
-
-    @property
-    def left(self) -> float | None:
-        """Seconds left; None without a bound."""
-        return None if self.seconds is None else self.seconds - self.spent
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def search(
-    study: optuna.Study, context: TrialContext, *, trials: int, budget_seconds: float | None
+    study: optuna.Study,
+    context: TrialContext,
+    *,
+    trials: int,
+    budget_seconds: float | None,
+    retries: int = DEFAULT_RETRIES,
 ) -> None:
-    """Runs trials until `trials` have finished in all, counting those of earlier starts.
+    """Runs trials in this process until `trials` have finished, counting those of earlier starts.
 
-    Complete, pruned, infeasible and failed trials count; interrupted ones are continued and count
-    when they finish. After `budget_seconds` no trial starts and the running one ends as pruned at
-    its next report, except that the search goes on with it while none is complete. Once one is,
-    a candidate that would need more than a fifth of the budget is infeasible.
+    Complete, pruned, infeasible and failed trials count; interrupted and crashed ones are continued
+    and count when they finish. After `budget_seconds` no trial starts and the running one ends as
+    pruned at its next report, except that the search goes on with it while none is complete. Once
+    one is, a candidate that would need more than a fifth of the budget is infeasible.
     Raises SearchInterrupted after Ctrl-C, and SearchFailure when no trial completes.
     """
-    recover_abandoned(study, context.checkpoints)
+    watch, told = LeaseWatch(), False
+    with search_session(study, context, trials=trials, budget_seconds=budget_seconds) as budget:
+        with context.interruption.deferred():
+            while not context.interruption.requested:
+                recover_abandoned(study, watch, retries=retries)
+                run_trials(
+                    study,
+                    context,
+                    trials=trials,
+                    budget=budget,
+                    after_trial=lambda: remember_seconds(study, budget),
+                )
+                others = len(running_trials(study))
+                if not others:
+                    break
+                if not told:
+                    context.progress.note(waiting_for(others))
+                    told = True
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        context.interruption.check()
+
+
+@contextmanager
+def search_session(
+    study: optuna.Study, context: TrialContext, *, trials: int, budget_seconds: float | None
+) -> Iterator[Budget]:
+    """Announces a search, keeps its time, and checks at the end that it has found something."""
     budget = Budget(budget_seconds, float(study.user_attrs.get(StudyAttribute.SEARCH_SECONDS, 0)))
-    context = replace(
-        context,
-        stop_reason=lambda: _over(study, budget),
-        most_trial_seconds=lambda: _most_trial_seconds(study, budget),
-    )
     _announce(study, context, trials, budget)
-    with _time_kept(study, budget), context.interruption.deferred():
-        while _has_room(study, trials) and _has_time(study, budget, context):
-            context.interruption.check()
-            _run_next(study, context)
-    context.interruption.check()
+    try:
+        yield budget
+    finally:
+        remember_seconds(study, budget)
+    if not any(_needs_checkpoints(trial) for trial in study.get_trials(deepcopy=False)):
+        # What is left is of attempts that died for good, or woke up late.
+        shutil.rmtree(context.checkpoints, ignore_errors=True)
+    reason = budget.reason_to_end(study)
+    if reason is not None and has_room(study, trials):
+        context.progress.note(reason)
     context.progress.search_finished()
-    if not _any_complete(study):
+    if not any_complete(study):
         raise SearchFailure(_explain_failure(study))
 
 
-def outcome(trial: FrozenTrial) -> Outcome:
-    """Returns how a finished trial ended."""
-    stored = trial.user_attrs.get(TrialAttribute.OUTCOME)
-    return Outcome(stored) if stored else _OUTCOME_OF_STATE[trial.state]
+def run_trials(
+    study: optuna.Study,
+    context: TrialContext,
+    *,
+    trials: int,
+    budget: Budget,
+    worker: str | None = None,
+    lease_seconds: float = LEASE_SECONDS,
+    leaving: Callable[[], bool] = lambda: False,
+    after_trial: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs trials, one after another, until none is wanted any more: what every worker does.
 
-
-def count_outcomes(study: optuna.Study) -> Counter[Outcome]:
-    """Counts the finished trials of a study by how they ended."""
-    trials = study.get_trials(deepcopy=False)
-    return Counter(outcome(trial) for trial in trials if trial.state.is_finished())
-
-
-def recover_abandoned(study: optuna.Study, checkpoints: Path) -> list[int]:
-    """Continues or fails the running trials whose process on this machine is gone.
-
-    Returns their numbers. Trials of live processes, and of other machines, are left alone.
+    Other processes may work on the same study at the same time.
     """
-    abandoned = []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_abandoned(trial):
-            continue
-        abandoned.append(trial.number)
-        crashes = int(trial.user_attrs.get(TrialAttribute.CRASHES, 0)) + 1
-        if crashes > _CRASHES_FORGIVEN:
-            reason = f"its process died {crashes} times"
-            _end(study, trial, Outcome.FAILED, reason)
-            remove_checkpoints(trial.user_attrs, checkpoints)
-        else:
-            _continue_later(study, trial, "its process died", crashes=crashes)
-    return abandoned
+    context = replace(
+        context,
+        stop_reason=lambda: budget.reason_to_stop(study),
+        most_trial_seconds=lambda: budget.most_trial_seconds(study),
+    )
+    while has_room(study, trials) and budget.reason_to_end(study) is None and not leaving():
+        context.interruption.check()
+        with context.clock.measure("sampling"):
+            trial = study.ask()
+        with Lease(trial, worker=worker, seconds=lease_seconds) as lease:
+            _run_one(study, trial, replace(context, lease=lease), trials)
+        after_trial()
 
 
-def _run_next(study: optuna.Study, context: TrialContext) -> None:
-    with context.clock.measure("sampling"):
-        trial = study.ask()
+def remember_seconds(study: optuna.Study, budget: Budget) -> None:
+    """Stores how long the study has been searched, for a start after this process died."""
+    study.set_user_attr(StudyAttribute.SEARCH_SECONDS, round(budget.spent, 3))
+
+
+def running_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Returns the trials that run, in this process or in others."""
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+def waiting_for(others: int) -> str:
+    """Says that a search ends with the trials of other processes: one may become the winner."""
+    return f"waiting for {others} trial{'s' * (others > 1)} of other processes"
+
+
+def has_room(study: optuna.Study, trials: int) -> bool:
+    """Returns whether fewer trials have finished or are running than are wanted."""
+    everything = study.get_trials(deepcopy=False)
+    begun = (trial for trial in everything if trial.state is not TrialState.WAITING)
+    return sum(counts(trial) for trial in begun) < trials
+
+
+def _run_one(study: optuna.Study, trial: optuna.Trial, context: TrialContext, trials: int) -> None:
     started = time.monotonic()
     try:
-        with context.clock.measure("storage"):
-            identify_process(trial)
+        unneeded = claim(study, trial)
+        if unneeded is None and _is_surplus(study, trial.number, trials):
+            unneeded = "the total was reached"
+        if unneeded is not None:
+            end(study, _frozen(trial), Outcome.INTERRUPTED, unneeded)
+            return
         result = run_trial(trial, context)
+    except UpdateFinishedTrialError:
+        # This process was suspended for so long that another one took over.
+        result = TrialResult(Outcome.INTERRUPTED, reason="another process went on with it")
     except KeyboardInterrupt:
-        frozen = study._storage.get_trial(trial._trial_id)
-        if not frozen.state.is_finished():
-            _continue_later(study, frozen, "interrupted")
+        share_checkpoint(trial, context)
+        continue_later(study, _frozen(trial), Outcome.INTERRUPTED, "interrupted")
         _finished(study, context, trial.number, TrialResult(Outcome.INTERRUPTED), started)
         raise SearchInterrupted from None
     _finished(study, context, trial.number, result, started)
+
+
+def _needs_checkpoints(trial: optuna.trial.FrozenTrial) -> bool:
+    waiting = trial.state is TrialState.WAITING
+    continues = TrialAttribute.CONTINUES in trial.user_attrs
+    return trial.state is TrialState.RUNNING or (waiting and continues)
+
+
+def _is_surplus(study: optuna.Study, number: int, trials: int) -> bool:
+    """Whether a trial just begun is one too many.
+
+    Several workers may see the same last place. Trials before this one, in the order of their
+    numbers, have the better claim; all workers see the same order.
+    """
+    earlier = study.get_trials(deepcopy=False)[:number]
+    return sum(counts(trial) for trial in earlier) >= trials
+
+
+def _frozen(trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+    return trial.storage.get_trial(trial._trial_id)
 
 
 def _finished(
@@ -167,65 +213,12 @@ def _announce(study: optuna.Study, context: TrialContext, trials: int, budget: B
     )
 
 
-def _has_room(study: optuna.Study, trials: int) -> bool:
-    counts = count_outcomes(study)
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return counts.total() - counts[Outcome.INTERRUPTED] + len(running) < trials
-
-
-def _has_time(study: optuna.Study, budget: Budget, context: TrialContext) -> bool:
-    """Whether a trial that starts now can still become the winner."""
-    left = budget.left
-    if left is None:
-        return True
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    seconds = [float(trial.user_attrs.get(TrialAttribute.SECONDS, 0)) for trial in complete]
-    trained = [spent for spent, trial in zip(seconds, complete, strict=True) if _trained(trial)]
-    if left > min(trained, default=0.0):
-        return True
-    if left > 0:
-        context.progress.note(
-            f"{left:.0f} s of the budget are left and the quickest complete trial took "
-            f"{min(trained):.0f} s: no further trial starts."
-        )
-    return False
-
-
-def _trained(trial: FrozenTrial) -> bool:
-    return bool(trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED))
-
-
-def _over(study: optuna.Study, budget: Budget) -> str | None:
-    left = budget.left
-    if left is None or left > 0 or not _any_complete(study):
-        return None
-    return f"the search's budget of {budget.seconds:g} s is over"
-
-
-def _most_trial_seconds(study: optuna.Study, budget: Budget) -> float | None:
-    if budget.seconds is None or not _any_complete(study):
-        return None
-    return budget.seconds * _TRIAL_SHARE_OF_BUDGET
-
-
-def _any_complete(study: optuna.Study) -> bool:
-    return bool(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-
-
-@contextmanager
-def _time_kept(study: optuna.Study, budget: Budget) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        study.set_user_attr(StudyAttribute.SEARCH_SECONDS, round(budget.spent, 3))
-
-
 def _explain_failure(study: optuna.Study) -> str:
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     reasons = Counter(
-        f"{outcome(trial)}: {trial.user_attrs.get(TrialAttribute.REASON, 'unknown reason')}"
+        f"{outcome_of(trial)}: {trial.user_attrs.get(TrialAttribute.REASON, 'unknown reason')}"
         for trial in finished
-        if outcome(trial) is not Outcome.INTERRUPTED
+        if outcome_of(trial).counts
     )
     if not reasons:
         return (
@@ -238,60 +231,3 @@ def _explain_failure(study: optuna.Study) -> str:
         f"there is no winner to retrain:\n{lines}\nMend the cause, then start another study with "
         f"--study-name NEW, or add trials to this one with --trials."
     )
-
-
-def _continue_later(
-    study: optuna.Study, trial: FrozenTrial, reason: str, *, crashes: int = 0
-) -> None:
-    """Ends a trial as interrupted and enqueues its continuation, once.
-
-    The continuation comes first: a process that dies in between leaves a trial that the next start
-    finds abandoned, and whose continuation it finds waiting.
-    """
-    everything = study.get_trials(deepcopy=False)
-    if not any(t.user_attrs.get(TrialAttribute.CONTINUES) == trial.number for t in everything):
-        study.add_trial(_continuation(trial, crashes))
-    _end(study, trial, Outcome.INTERRUPTED, reason)
-
-
-def _continuation(trial: FrozenTrial, crashes: int) -> FrozenTrial:
-    kept = (TrialAttribute.CANDIDATE, TrialAttribute.SUMMARY, TrialAttribute.CHECKPOINTS)
-    attributes: dict[str, Any] = {
-        name: trial.user_attrs[name]
-        for name in (*kept, TrialAttribute.SECONDS, TrialAttribute.RECIPE)
-        if name in trial.user_attrs
-    }
-    attributes[TrialAttribute.CONTINUES] = trial.number
-    attributes[TrialAttribute.CRASHES] = crashes
-    # Values that an enqueued trial was given beforehand stand for what it did not come to suggest.
-    fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    rungs = {k: v for k, v in trial.system_attrs.items() if k.startswith("completed_rung_")}
-    return create_trial(
-        state=TrialState.WAITING,
-        user_attrs=attributes,
-        system_attrs={"fixed_params": fixed, **rungs},
-        intermediate_values=trial.intermediate_values,
-    )
-
-
-def _end(study: optuna.Study, trial: FrozenTrial, outcome: Outcome, reason: str) -> None:
-    storage = study._storage
-    storage.set_trial_user_attr(trial._trial_id, TrialAttribute.OUTCOME, outcome)
-    storage.set_trial_user_attr(trial._trial_id, TrialAttribute.REASON, reason)
-    study.tell(trial.number, state=TrialState.FAIL)
-
-
-def _is_abandoned(trial: FrozenTrial) -> bool:
-    host = trial.user_attrs.get(TrialAttribute.HOST)
-    if host is None:
-        begun = trial.datetime_start
-        return begun is not None and time.time() - begun.timestamp() > _ANONYMOUS_SECONDS
-    if host != socket.gethostname():
-        return False
-    try:
-        process = psutil.Process(int(trial.user_attrs[TrialAttribute.PROCESS]))
-        started = float(trial.user_attrs[TrialAttribute.PROCESS_STARTED])
-        same = abs(process.create_time() - started) < _CLOCK_TOLERANCE_SECONDS
-        return not same or process.status() == psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, KeyError):
-        return True

@@ -19,7 +19,8 @@ from cnn_blocks.heads.pooled import Pooled
 from search import feasibility, objective
 from search.data import Split
 from search.errors import NonFiniteLossError
-from search.objective import Outcome, TrialContext, TrialResult, run_trial
+from search.objective import TrialContext, TrialResult, run_trial
+from search.outcomes import Outcome
 from search.sampling import ReseedingSampler
 from search.storage import open_storage, quiet_optuna
 from search.training import FitResult, Report

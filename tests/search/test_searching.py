@@ -5,26 +5,27 @@ Trials are replaced by short functions, except where a test says otherwise.
 
 import os
 import signal
-import socket
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
-import psutil
 import pytest
 from optuna.trial import TrialState
 
 from search import searching
+from search.budget import Budget
 from search.data import Split
 from search.errors import SearchFailure, SearchInterrupted
 from search.interruption import Interruption
-from search.objective import Outcome, TrialContext, TrialResult, identify_process
-from search.searching import count_outcomes, recover_abandoned, search
-from search.storage import TrialAttribute, open_storage, quiet_optuna
+from search.lease import Lease, LeaseWatch
+from search.objective import TrialContext, TrialResult
+from search.outcomes import Outcome, count_outcomes
+from search.progress import Progress
+from search.searching import search
+from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_optuna
 from studies.study import StudySpec
 
 Body = Callable[[optuna.Trial, TrialContext], TrialResult]
@@ -78,7 +79,6 @@ def test_an_interrupted_trial_is_continued_and_counts_once(
     def interrupt(trial: optuna.Trial, context: TrialContext) -> TrialResult:
         trial.suggest_float("x", 0, 1)
         trial.set_user_attr(TrialAttribute.CANDIDATE, "the candidate")
-        trial.set_user_attr(TrialAttribute.CHECKPOINTS, "trial_0")
         if 2 not in trial.storage.get_trial(trial._trial_id).intermediate_values:
             trial.report(0.4, 2)
         raise KeyboardInterrupt
@@ -100,7 +100,6 @@ def test_an_interrupted_trial_is_continued_and_counts_once(
     assert last.params == first.params
     assert last.intermediate_values == {2: 0.4}
     assert last.user_attrs["continues_trial"] == 2
-    assert last.user_attrs["checkpoints"] == "trial_0"
 
 
 def test_a_signal_between_two_trials_stops_before_the_next(
@@ -156,15 +155,15 @@ def test_the_running_trial_is_told_when_the_budget_is_over(
 
     def ask(trial: optuna.Trial, context: TrialContext) -> TrialResult:
         reasons.append(context.stop_reason())
-        time.sleep(0.3)
+        time.sleep(1.2)
         reasons.append(context.stop_reason())
         return complete(trial, context)
 
     trials_are(ask)
-    search(study, context, trials=2, budget_seconds=0.5)
+    search(study, context, trials=2, budget_seconds=2.0)
 
     # The first trial may go on as long as none is complete.
-    assert reasons == [None, None, None, "the search's budget of 0.5 s is over"]
+    assert reasons == [None, None, None, "the search's budget of 2 s is over"]
 
 
 def test_a_search_in_which_every_trial_fails_says_so(
@@ -182,89 +181,73 @@ def test_a_search_in_which_every_trial_fails_says_so(
         search(study, context, trials=3, budget_seconds=None)
 
 
-ORPHAN = """
-import sys, time
-import optuna
-from search.objective import identify_process
-from search.storage import open_storage, quiet_optuna
-with quiet_optuna():
-    study = optuna.load_study(study_name="tiny", storage=open_storage(sys.argv[1]))
-trial = study.ask()
-trial.suggest_float("x", 0, 1)
-identify_process(trial)
-trial.set_user_attr("checkpoints", "trial_0")
-print("running", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_killed_processs_trial_is_continued_and_a_live_ones_left_alone(
-    study: optuna.Study, context: TrialContext, tmp_path: Path, repository: Path
+def test_a_trial_that_nobody_holds_is_waited_for_then_run_again(
+    study: optuna.Study,
+    context: TrialContext,
+    trials_are: Callable[[Body], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    command = [sys.executable, "-c", ORPHAN, f"sqlite:///{tmp_path / 'studies.db'}"]
-    with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "running\n"
-        assert recover_abandoned(study, context.checkpoints) == []
-        process.kill()
+    # As a process leaves it that is killed between asking and its first beat.
+    study.ask()
+    monkeypatch.setattr(searching, "LeaseWatch", lambda: LeaseWatch(seconds=0.5))
+    trials_are(complete)
 
-    assert recover_abandoned(study, context.checkpoints) == [0]
-    assert recover_abandoned(study, context.checkpoints) == []
+    search(study, context, trials=2, budget_seconds=None)
 
-    dead, waiting = study.trials
-    assert dead.state is TrialState.FAIL
-    assert dead.user_attrs["outcome"] == "interrupted"
-    assert dead.user_attrs["reason"] == "its process died"
-    assert waiting.state is TrialState.WAITING
-    assert waiting.system_attrs["fixed_params"] == dead.params
-    assert waiting.user_attrs["checkpoints"] == "trial_0"
+    assert count_outcomes(study) == {Outcome.COMPLETE: 2, Outcome.CRASHED: 1}
+    (later,) = [t for t in study.trials if TrialAttribute.CONTINUES in t.user_attrs]
+    assert later.user_attrs[TrialAttribute.CONTINUES] == 0
 
 
-def _running(study: optuna.Study, **attributes: Any) -> None:
-    trial = study.ask()
-    identify_process(trial)
-    for name, value in attributes.items():
-        trial.set_user_attr(name, value)
-
-
-def test_trials_of_other_machines_are_left_alone(
-    study: optuna.Study, context: TrialContext
+def test_the_end_waits_for_the_trials_of_others(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
 ) -> None:
-    _running(study, host=f"not-{socket.gethostname()}", process=1, process_started=0.0)
+    notes: list[str] = []
 
-    assert recover_abandoned(study, context.checkpoints) == []
+    class Notes(Progress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+            best.set()
+
+    best = threading.Event()
+    others = study.ask()
+
+    def finish() -> None:
+        assert best.wait(60)
+        study.tell(others, 2.0)
+
+    trials_are(complete)
+    thread = threading.Thread(target=finish)
+    with Lease(others):
+        thread.start()
+        search(study, replace(context, progress=Notes()), trials=2, budget_seconds=None)
+    thread.join()
+
+    assert notes == ["waiting for 1 trial of other processes"]
+    assert study.best_value == 2.0
 
 
-def test_another_process_with_the_same_id_is_not_the_trials(
-    study: optuna.Study, context: TrialContext
+def test_a_killed_searchs_seconds_are_not_forgotten(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
 ) -> None:
-    _running(study, process_started=psutil.Process().create_time() - 3600)
+    stored = []
 
-    assert recover_abandoned(study, context.checkpoints) == [0]
+    def slowly(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        stored.append(trial.study.user_attrs.get(StudyAttribute.SEARCH_SECONDS, 0.0))
+        time.sleep(0.1)
+        return complete(trial, context)
 
+    trials_are(slowly)
+    search(study, context, trials=3, budget_seconds=None)
 
-def test_a_trial_that_kills_its_process_again_and_again_fails(
-    study: optuna.Study, context: TrialContext
-) -> None:
-    (context.checkpoints / "trial_0").mkdir(parents=True)
-    for _ in range(3):
-        _running(study, process_started=0.0, checkpoints="trial_0")
-        recover_abandoned(study, context.checkpoints)
-
-    last = study.trials[-1]
-    assert len(study.trials) == 3
-    assert last.user_attrs["outcome"] == "failed"
-    assert last.user_attrs["reason"] == "its process died 3 times"
-    assert not (context.checkpoints / "trial_0").exists()
+    assert stored[0] == 0.0
+    assert 0.1 <= stored[1] < stored[2]
 
 
-def test_a_death_between_enqueueing_and_ending_enqueues_once(
-    study: optuna.Study, context: TrialContext
-) -> None:
-    _running(study, process_started=0.0)
-    running = study.trials[0]
-    study.add_trial(searching._continuation(running, 0))
+def test_a_late_workers_share_is_that_of_the_whole_budget(study: optuna.Study) -> None:
+    study.add_trial(optuna.trial.create_trial(value=0.5))
+    late = Budget(100.0, 80.0)
 
-    recover_abandoned(study, context.checkpoints)
-
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    assert late.most_trial_seconds(study) == 20.0
+    assert late.left is not None
+    assert 19 < late.left <= 20
