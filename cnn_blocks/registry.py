@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import inspect
 import pkgutil
@@ -69,27 +70,31 @@ def find(role: str, kind: str) -> type[Any]:
     )
 
 
-def load_source(reference: str | Path) -> ModuleType:
+def load_source(reference: str | Path, *, text: str | None = None) -> ModuleType:
     """Imports a user's Python file (`path/to/file.py`) or module (`package.module`), once.
 
+    `text` is what the file says on the machine where it is; it need not exist on this one.
     Raises UserError when there is no such file or module.
     """
-    text = str(reference)
-    if not text.endswith(".py"):
+    named = str(reference)
+    if not named.endswith(".py"):
         try:
-            return importlib.import_module(text)
+            return importlib.import_module(named)
         except ModuleNotFoundError as error:
             raise UserError(
                 f"Components must come from an importable module or a .py file; there is no module "
-                f"{text!r} ({error}). Install it, or run from the folder that holds it."
+                f"{named!r} ({error}). Install it, or run from the folder that holds it."
             ) from error
-    path = Path(text).expanduser().resolve()
-    if not path.is_file():
-        raise UserError(f"Components must come from a file that exists; there is no {path}.")
+    path = Path(named).expanduser().resolve()
     name = f"cnn_search_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    specification = importlib.util.spec_from_file_location(name, path)
+    loaded = sys.modules.get(name)
+    needs_file = text is None and not isinstance(getattr(loaded, "__loader__", None), _TextLoader)
+    if needs_file and not path.is_file():
+        raise UserError(f"Components must come from a file that exists; there is no {path}.")
+    if loaded is not None:
+        return loaded
+    loader = None if text is None else _TextLoader(path, text)
+    specification = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
@@ -99,6 +104,20 @@ def load_source(reference: str | Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+class _TextLoader(importlib.abc.ExecutionLoader):
+    """Imports a module from its text as if it stood in a file."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._text = text
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self._path)
+
+    def get_source(self, fullname: str) -> str:
+        return self._text
 
 
 def source_of(component: type[Any]) -> str | None:

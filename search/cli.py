@@ -10,7 +10,14 @@ import typer
 
 from cnn_blocks.errors import UserError
 from search.errors import SearchFailure
-from search.options import parse_bytes, parse_duration, parse_image_size, parse_share
+from search.options import (
+    parse_bytes,
+    parse_duration,
+    parse_image_size,
+    parse_share,
+    parse_workers,
+)
+from search.storage.commands import app as storage_commands
 
 if TYPE_CHECKING:
     from search.progress import Progress
@@ -29,10 +36,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(storage_commands, name="storage")
 
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
+Engine = Literal["local", "ray"]
 Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
 
 # Options that several commands share.
@@ -159,6 +168,56 @@ def run(
         Literal["recipes"] | None,
         typer.Option(help="Begin with the published baselines that the study's space holds."),
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<number or auto>",
+            help="Worker processes; auto measures how many pay, 0 trains in this process.  "
+            "[default: the study's; on Ray auto, as many as find room]",
+        ),
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="<number>", help="How often a trial goes on after its worker died."
+        ),
+    ] = 2,
+    stall_timeout: Annotated[
+        str,
+        typer.Option(
+            metavar="<duration>", help="A worker without a sign of life for so long is replaced."
+        ),
+    ] = "15m",
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="Where workers run: on this machine or on Ray.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<host:port>", help="A running Ray cluster.  [default: RAY_ADDRESS, or auto]"
+        ),
+    ] = None,
+    cpus_each: Annotated[
+        float | None,
+        typer.Option(metavar="<number>", help="CPUs of a worker on Ray.  [default: 1]"),
+    ] = None,
+    gpus_each: Annotated[
+        float | None,
+        typer.Option(
+            metavar="<number>", help="GPUs of a worker on Ray, such as 0.5.  [default: 0]"
+        ),
+    ] = None,
+    retrain: Annotated[
+        bool,
+        typer.Option("--retrain/--no-retrain", help="Retrain the winner, or end with the search."),
+    ] = True,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<folder or s3 url>",
+            help="Where results, and checkpoints for all machines, are kept as well.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be searched, and stop.")
     ] = False,
@@ -169,6 +228,8 @@ def run(
     size = _image_size(image_size)
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
     cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
+    worker_count = None if workers is None else parse_workers(workers, option="--workers")
+    stall_seconds = parse_duration(stall_timeout, option="--stall-timeout")
 
     if recipe is not None:
         _refuse_beside_recipe(
@@ -182,6 +243,13 @@ def run(
                 "--study-name": study_name,
                 "--metric": metric,
                 "--warm-start": warm_start,
+                "--workers": workers,
+                "--engine": None if engine == "local" else engine,
+                "--address": address,
+                "--cpus-each": cpus_each,
+                "--gpus-each": gpus_each,
+                "--no-retrain": None if retrain else True,
+                "--artifacts": artifacts,
                 "--dry-run": dry_run or None,
             }
         )
@@ -211,8 +279,11 @@ def run(
         typer.echo(output.summary())
         return
     searched = _searched(study, hypermodel, backbone or [])
+    if worker_count is None:
+        worker_count = "auto" if engine == "ray" else searched.spec.workers
 
     from search import pipeline
+    from search.engines.job import WorkerLimits
     from search.storage import DEFAULT_STORAGE
 
     if dry_run:
@@ -230,6 +301,8 @@ def run(
                 seed=seed,
                 precision=precision,
                 xla=xla,
+                warm_start=warm_start,
+                cache_limit=cache_bytes,
             )
         )
         return
@@ -252,6 +325,14 @@ def run(
             xla=xla,
             warm_start=warm_start,
             cache_limit=cache_bytes,
+            workers=worker_count,
+            limits=WorkerLimits(retries=retries, stall_seconds=stall_seconds),
+            engine=engine,
+            address=address,
+            cpus_each=cpus_each,
+            gpus_each=gpus_each,
+            retrain=retrain,
+            artifacts=artifacts,
             progress=progress,
         )
     typer.echo(result.summary())

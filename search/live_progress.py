@@ -131,8 +131,8 @@ class LiveProgress(Progress):
         if self._tally is not None:
             self._tally.finish(number, state, best_value)
         self._trials = {key: value for key, value in self._trials.items() if key != number}
-        if state == "failed" and reason is not None:
-            self.warning(f"trial {number} failed: {reason}")
+        if state in ("failed", "crashed") and reason is not None:
+            self.warning(f"trial {number} {state}: {reason}")
 
     def search_finished(self) -> None:
         self._trials = {}

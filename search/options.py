@@ -1,6 +1,7 @@
 """What a person types as a value: durations, image sizes, shares."""
 
 import re
+from typing import Literal
 
 from cnn_blocks.errors import UserError
 
@@ -73,3 +74,14 @@ def parse_share(text: str, *, option: str) -> float:
             f"{option} must be a share between 0 and 1, such as 2% or 0.02; received {text!r}."
         )
     return share
+
+
+def parse_workers(text: str, *, option: str) -> int | Literal["auto"]:
+    """Returns a number of worker processes, or "auto"."""
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and text.isascii():
+        return int(text)
+    raise UserError(
+        f"{option} takes a number of processes, 0 for none, or auto; received {text!r}."
+    )

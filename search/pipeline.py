@@ -15,7 +15,7 @@ from cnn_blocks.errors import UserError
 from search.clock import Clock
 from search.configuration_file import BestConfiguration
 from search.errors import SearchFailure, SearchInterrupted
-from search.files import whole_file
+from search.files import only_one, whole_file
 from search.fingerprint import identify, remember_or_refuse
 from search.interruption import Interruption
 from search.metrics import DIRECTIONS
@@ -27,6 +27,7 @@ from search.storage import (
     open_storage,
     quiet_optuna,
 )
+from search.storage.connections import one_line
 from search.warm_start import enqueue_recipes
 from search.winner import best_configuration
 from studies.study import LoadedStudy, StudySpec, load_study
@@ -34,7 +35,9 @@ from studies.study import LoadedStudy, StudySpec, load_study
 if TYPE_CHECKING:
     import keras
 
+    from search.artifacts import Artifacts
     from search.data import Split
+    from search.engines.job import WorkerLimits
     from search.metrics import Metric
     from search.retrain import RunOutput
     from search.runtime import Precision, Xla
@@ -45,41 +48,54 @@ _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a finished run leaves; `storage` is the URL where `study` is kept."""
+    """What a finished run leaves.
+
+    `configuration` is the winner and where it comes from, as in best_config.json; `storage` is the
+    URL where `study` is kept, `artifacts` the place of its artifacts. `output` is None where the
+    winner was not retrained here.
+    """
 
     study: optuna.Study
-    output: "RunOutput"
+    configuration: BestConfiguration
     split: "Split"
     storage: str
+    artifacts: str
+    output: "RunOutput | None"
 
     @property
     def candidate(self) -> "Candidate":
         """The winner."""
-        return self.output.configuration.candidate
-
-    @property
-    def configuration(self) -> BestConfiguration:
-        """The winner and where it comes from, as in best_config.json."""
-        return self.output.configuration
+        return self.configuration.candidate
 
     @property
     def model(self) -> "keras.Model":
         """The retrained float32 model: uint8 RGB images in, class probabilities out."""
-        return self.output.model
+        return self._retrained.model
 
     @property
     def metrics(self) -> dict[str, Any]:
         """What metrics.json holds, the scores on the test images under "test"."""
-        return self.output.metrics
+        return self._retrained.metrics
 
     @property
     def directory(self) -> Path:
         """The folder with all files of the run."""
-        return self.output.directory
+        return self._retrained.directory
 
     def summary(self) -> str:
         """Returns the closing text: the result, where the time went, the paths, what comes next."""
-        return self.output.summary(storage=self.storage)
+        from search.summary import summarize, summarize_search
+
+        if self.output is None:
+            return summarize_search(self.configuration, storage=self.storage)
+        folder = None if self.artifacts.startswith("s3://") else self.artifacts
+        return summarize(self.output, storage=self.storage, artifacts=folder)
+
+    @property
+    def _retrained(self) -> "RunOutput":
+        if self.output is None:
+            raise ValueError(f"This run of {self.study.study_name!r} did not retrain the winner.")
+        return self.output
 
 
 def run_study(
@@ -101,6 +117,14 @@ def run_study(
     xla: "Xla" = "auto",
     warm_start: Literal["recipes"] | None = None,
     cache_limit: int | None = None,
+    workers: int | Literal["auto"] = 0,
+    limits: "WorkerLimits | None" = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    cpus_each: float | None = None,
+    gpus_each: float | None = None,
+    retrain: bool = True,
+    artifacts: str | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Searches, retrains the winner, evaluates it once on the test images and exports it.
@@ -109,29 +133,52 @@ def run_study(
     `budget_seconds` bound the study as a whole, over all starts. What is left out comes from the
     study; files go below `runs_directory`/NAME. `warm_start` "recipes" begins with the published
     baselines that the study's space can express. The features of frozen backbones take at most
-    `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. Shows nothing unless
-    given a `progress`.
+    `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. With `workers` 0
+    trials run in this process; else in so many processes, each replaced within its `limits` when it
+    dies, or in as many as a measurement finds best ("auto"). With the `engine` "ray" the workers
+    run on the Ray cluster at `address` (else the one that RAY_ADDRESS names, or that runs on this
+    machine); each takes `cpus_each` CPUs, 1 if not said, and `gpus_each` GPUs, none if not said,
+    fractions too, and "auto" is as many as find room there. Several runs of one study at a time
+    share its trials; of those that share a runs directory one retrains the winner. Without
+    `retrain` the run ends with the search. Results are kept as artifacts of the study as well, and
+    checkpoints with them if `artifacts` names a folder or s3://BUCKET/PREFIX that all machines
+    share; without it, results go to the folder `artifacts` of the runs directory. Shows nothing
+    unless given a `progress`.
 
     Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
     """
+    from search.artifacts import open_artifacts
+    from search.engines.job import WorkerJob, WorkerLimits, pickle_spec
+    from search.engines.launch import search_on_ray, search_with_workers
+    from search.engines.ray_cluster import connected
+    from search.engines.ray_share import ray_share
     from search.feasibility import gpu_memory
     from search.features import FeatureSource
-    from search.retrain import finish_run, run_directory
+    from search.objective import TrialContext
     from search.runtime import start_keras
+    from search.searching import search
+    from search.shared_checkpoints import shared_checkpoints
 
     loaded = load_study(study)
     spec = loaded.spec
     metric = metric or spec.metric
     _check(trials=trials, budget_seconds=budget_seconds, metric=metric, study_name=study_name)
+    share = ray_share(
+        engine, workers=workers, address=address, cpus_each=cpus_each, gpus_each=gpus_each
+    )
     name = study_name or spec.name
     source = require_data(spec, data)
     progress, clock = progress or Progress(), Clock()
     opened = open_storage(storage)
+    kept = open_artifacts(artifacts or Path(runs_directory) / "artifacts")
     with ExitStack() as stack:
         stack.enter_context(quiet_optuna())
         interruption = stack.enter_context(Interruption(restore_terminal=progress.restore_terminal))
         stack.enter_context(_resumable(name))
+        # A cluster that is not there must not wait for the images; the retraining needs none.
+        search_stack = stack.enter_context(ExitStack())
+        cluster = None if share is None else search_stack.enter_context(connected(address))
         with clock.measure("data"):
             split = load_split(
                 source, seed=seed, image_size=image_size, max_bad_files=max_bad_files
@@ -142,8 +189,9 @@ def run_study(
             split, limit=cache_limit, progress=progress, check=interruption.check
         )
         gpu_memory()
-        with clock.measure("compiling"):
-            start_keras()
+        if not workers:
+            with clock.measure("compiling"):
+                start_keras()
         with clock.measure("data"):
             for backbone in spec.backbones:
                 backbone.source()  # what cannot be had now would fail every trial
@@ -160,51 +208,134 @@ def run_study(
             )
             directory = Path(runs_directory) / name
             _keep_split(stored, split, directory)
-        _search(
-            stored,
-            spec,
-            split,
-            directory,
+        context = TrialContext(
+            spec=spec,
+            split=split,
             metric=metric,
             seed=seed,
-            trials=trials or spec.trials,
-            budget_seconds=budget_seconds or spec.budget_seconds,
+            checkpoints=directory / "checkpoints",
             precision=precision,
             xla=xla,
             clock=clock,
             progress=progress,
             interruption=interruption,
             features=features,
+            shared=shared_checkpoints(artifacts, progress),
         )
+        trials, budget_seconds = trials or spec.trials, budget_seconds or spec.budget_seconds
+        if workers:
+            job = WorkerJob(
+                study_name=name,
+                storage=storage,
+                spec=pickle_spec(loaded),
+                source=loaded.source,
+                data=str(source),
+                data_fingerprint=split.dataset.fingerprint,
+                image_size=image_size,
+                max_bad_files=max_bad_files,
+                metric=metric,
+                seed=seed,
+                trials=trials,
+                checkpoints=context.checkpoints.resolve(),
+                cache_limit=cache_limit,
+                artifacts=artifacts,
+            )
+            limits = limits or WorkerLimits()
+            if cluster is not None and share is not None:
+                search_on_ray(
+                    stored,
+                    context,
+                    job,
+                    cluster=cluster,
+                    workers=workers,
+                    share=share,
+                    budget_seconds=budget_seconds,
+                    limits=limits,
+                )
+                search_stack.close()
+            else:
+                search_with_workers(
+                    stored,
+                    context,
+                    job,
+                    workers=workers,
+                    budget_seconds=budget_seconds,
+                    limits=limits,
+                    logs=directory / "workers",
+                )
+        else:
+            search(
+                stored,
+                context,
+                trials=trials,
+                budget_seconds=budget_seconds,
+                retries=(limits or WorkerLimits()).retries,
+            )
         configuration = best_configuration(stored)
-        if retrain_budget_seconds is None:
-            retrain_epochs = retrain_epochs or spec.retrain_epochs
-        winner = stored.best_trial
-        output = finish_run(
-            configuration,
-            split,
-            directory=run_directory(
-                directory,
-                configuration,
-                split,
-                epochs=retrain_epochs,
-                budget_seconds=retrain_budget_seconds,
-            ),
-            epochs=retrain_epochs,
-            budget_seconds=retrain_budget_seconds,
-            images_per_second=winner.user_attrs.get(TrialAttribute.IMAGES_PER_SECOND),
-            precision=precision,
-            xla=xla,
-            progress=progress,
-            clock=clock,
-            features=features,
-            record_opening=_opening_recorder(stored),
-            search_curve=[
-                (step / spec.reports_per_epoch, value)
-                for step, value in sorted(winner.intermediate_values.items())
-            ],
-        )
-    return RunResult(study=stored, output=output, split=split, storage=storage)
+        output = None
+        with only_one(directory / "retraining.lock") as first:
+            if retrain and not first:
+                progress.note("another process retrains the winner: this one is done")
+            elif retrain:
+                output = _retrain(
+                    configuration,
+                    stored,
+                    spec,
+                    split,
+                    directory=directory,
+                    epochs=retrain_epochs,
+                    budget_seconds=retrain_budget_seconds,
+                    precision=precision,
+                    xla=xla,
+                    progress=progress,
+                    clock=clock,
+                    features=features,
+                )
+                _keep(stored, output.directory, kept, progress)
+    return RunResult(stored, configuration, split, storage, kept.location, output)
+
+
+def _retrain(
+    configuration: BestConfiguration,
+    study: optuna.Study,
+    spec: StudySpec,
+    split: "Split",
+    *,
+    directory: Path,
+    epochs: int | None,
+    budget_seconds: float | None,
+    **shared: Any,
+) -> "RunOutput":
+    from search.retrain import finish_run, run_directory
+
+    if budget_seconds is None:
+        epochs = epochs or spec.retrain_epochs
+    winner = study.best_trial
+    return finish_run(
+        configuration,
+        split,
+        directory=run_directory(
+            directory, configuration, split, epochs=epochs, budget_seconds=budget_seconds
+        ),
+        epochs=epochs,
+        budget_seconds=budget_seconds,
+        images_per_second=winner.user_attrs.get(TrialAttribute.IMAGES_PER_SECOND),
+        record_opening=_opening_recorder(study),
+        search_curve=[
+            (step / spec.reports_per_epoch, value)
+            for step, value in sorted(winner.intermediate_values.items())
+        ],
+        **shared,
+    )
+
+
+def _keep(study: optuna.Study, directory: Path, artifacts: "Artifacts", progress: Progress) -> None:
+    from search.artifacts import keep_results
+
+    try:
+        keep_results(study, directory, artifacts)
+    except UserError as error:  # the run itself is whole
+        progress.warning(str(error))
 
 
 def require_data(spec: StudySpec, data: str | Path | None) -> str | Path:
@@ -230,23 +361,6 @@ def load_split(
 
     dataset = load_data(data, image_size=image_size, max_bad_files=max_bad_files)
     return split_data(dataset, seed=seed)
-
-
-def _search(
-    study: optuna.Study,
-    spec: StudySpec,
-    split: "Split",
-    directory: Path,
-    *,
-    trials: int,
-    budget_seconds: float | None,
-    **shared: Any,
-) -> None:
-    from search.objective import TrialContext
-    from search.searching import search
-
-    context = TrialContext(spec=spec, split=split, checkpoints=directory / "checkpoints", **shared)
-    search(study, context, trials=trials, budget_seconds=budget_seconds)
 
 
 def _open_study(
@@ -345,6 +459,7 @@ def _resumable(name: str) -> Iterator[None]:
         ) from None
     except optuna.exceptions.StorageInternalError as error:
         raise SearchFailure(
-            f"The storage stopped working: {error.__cause__ or error}. Everything finished so far "
-            f"is kept in {name!r}: mend the storage, and the same command goes on from there."
+            f"The storage stopped working: {one_line(error.__cause__ or error)}. Everything "
+            f"finished so far is kept in {name!r}: mend the storage, and the same command goes on "
+            f"from there."
         ) from error

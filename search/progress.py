@@ -10,9 +10,9 @@ from typing import Literal, Self
 
 from rich.console import Console
 
-TrialState = Literal["complete", "pruned", "infeasible", "failed", "interrupted"]
+TrialState = Literal["complete", "pruned", "infeasible", "failed", "interrupted", "crashed"]
 
-# In the order in which they are shown. An interrupted trial is run again, so it counts nowhere.
+# In the order in which they are shown. One that was interrupted, or crashed, is continued.
 STATES: tuple[tuple[TrialState, str], ...] = (
     ("complete", "done"),
     ("pruned", "pruned"),
@@ -141,7 +141,7 @@ class Tally:
     def finish(self, number: int, state: TrialState, best_value: float | None) -> None:
         """Counts a trial as ended; a changed best value makes it the best trial."""
         self._finished_epochs += self.running.pop(number, 0.0)
-        if state == "interrupted":
+        if state in ("interrupted", "crashed"):
             return
         self.counts[state] += 1
         self._finished_here += 1

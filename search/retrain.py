@@ -113,6 +113,7 @@ def retrain(
         on_progress=lambda epoch, epochs, metrics: progress.retraining_progress(
             epoch=epoch, epochs=epochs, metrics=metrics
         ),
+        on_warning=progress.warning,
     )
     progress.retraining_finished(seconds=time.monotonic() - started)
     return result
@@ -378,6 +379,9 @@ def _forget_checkpoints(directory: Path) -> None:
 
     shutil.rmtree(directory / _CHECKPOINTS, ignore_errors=True)
     (directory / _PLAN).unlink(missing_ok=True)
+    # Halves of files, from attempts that were killed while they wrote them (`whole_file`).
+    for half in directory.glob(".*.[0-9]*.*"):
+        half.unlink(missing_ok=True)
 
 
 def _changes(before: "Candidate", after: "Candidate") -> list[str]:

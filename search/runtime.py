@@ -13,6 +13,10 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Xla: TypeAlias = Literal["auto", "on", "off"]
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia")
+# In MiB; set by whoever starts several processes on one GPU.
+_GPU_MEMORY_VARIABLE = "CNN_SEARCH_GPU_MEMORY_MIB"
+# Contexts and libraries take memory of the GPU beside what is allocated.
+_SHARED_PART = 0.9
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
@@ -38,6 +42,7 @@ def start_keras() -> None:
         try:
             import keras
 
+            _limit_gpu_memory(keras.backend.backend())
             # The backend looks for devices at its first operation, and comments on it.
             keras.ops.zeros(1)
         except BaseException:
@@ -48,6 +53,54 @@ def start_keras() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def worker_environment(
+    *, threads: int, gpu: str | None = None, sharing: int = 1, gpu_memory: int | None = None
+) -> dict[str, str]:
+    """Returns the environment variables that limit a process before it imports its backend.
+
+    `sharing` workers divide the `gpu_memory` free bytes of one GPU among them.
+    """
+    environment = {
+        # NumPy's and PyTorch's, TensorFlow's for one operation and for several at once, JAX'.
+        "OMP_NUM_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": str(threads),
+        "NPROC": str(threads),
+    }
+    if gpu is not None:
+        # A worker that waits for another one to leave must not hold the memory meanwhile.
+        environment |= {
+            "CUDA_VISIBLE_DEVICES": gpu,
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        }
+        if sharing > 1:
+            environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{_SHARED_PART / sharing:.3f}"
+        if sharing > 1 and gpu_memory is not None:
+            share = int(gpu_memory * _SHARED_PART / sharing)
+            environment[_GPU_MEMORY_VARIABLE] = str(share // 2**20)
+    return environment
+
+
+def _limit_gpu_memory(backend: str) -> None:
+    """Keeps this process to its share of the GPU, where no variable of the backend's own can."""
+    limit = os.environ.get(_GPU_MEMORY_VARIABLE)
+    if limit is None:
+        return
+    if backend == "tensorflow":
+        import tensorflow
+
+        for device in tensorflow.config.list_physical_devices("GPU"):
+            share = tensorflow.config.LogicalDeviceConfiguration(memory_limit=int(limit))
+            tensorflow.config.set_logical_device_configuration(device, [share])
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            whole = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, int(limit) * 2**20 / whole))
 
 
 @cache
@@ -73,7 +126,7 @@ def dtype_policy(precision: Precision) -> str:
     import keras
 
     fast = device_kind() == "gpu" or (
-        keras.backend.backend() == "tensorflow" and _cpu_has_bfloat16()
+        keras.backend.backend() == "tensorflow" and cpu_has_bfloat16()
     )
     return _POLICIES["bfloat16" if fast else "float32"]
 
@@ -104,7 +157,8 @@ def cpu_name() -> str:
 
 
 @cache
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Returns whether the processor has instructions for bfloat16; without, it is emulated."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             flags = next((line for line in lines if line.startswith("flags")), "")

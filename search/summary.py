@@ -4,7 +4,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 from search.clock import Clock
+from search.configuration_file import BestConfiguration
 from search.progress import duration, metric_words
+from search.storage import without_password
 from spaces.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -18,10 +20,13 @@ _ACTIVITY_WORDS = {
 }
 
 
-def summarize(output: "RunOutput", *, storage: str | None = None) -> str:
+def summarize(
+    output: "RunOutput", *, storage: str | None = None, artifacts: str | None = None
+) -> str:
     """Returns the winner, its scores, where the time went, the paths and the next commands.
 
-    `storage` is the URL of the study's database, where there is one.
+    `storage` is the URL of the study's database, where there is one, and `artifacts` the folder of
+    its artifacts, where it is one.
     """
     configuration, test = output.configuration, output.evaluation
     retraining = output.metrics["retraining"]
@@ -54,8 +59,21 @@ def summarize(output: "RunOutput", *, storage: str | None = None) -> str:
     ]
     lines = [f"{label:12}{text}" for label, text in rows]
     lines += ["", "where the time went", *time_table(output.clock), "", "next"]
-    lines += [f"  {command}" for command in _next_commands(output, storage)]
+    lines += [f"  {command}" for command in _next_commands(output, storage, artifacts)]
     return "\n".join(lines)
+
+
+def summarize_search(configuration: BestConfiguration, *, storage: str) -> str:
+    """Returns the winner of a search that was not retrained, and the next commands."""
+    words = metric_words(f"val_{configuration.metric}")
+    rows = [
+        ("winner", f"{configuration.study}, trial {configuration.trial}"),
+        ("network", configuration.candidate.summary()),
+        ("search", f"{words} {configuration.value:.4f}"),
+    ]
+    lines = [f"{label:12}{text}" for label, text in rows]
+    place = f"--study {configuration.study} --storage {shlex.quote(without_password(storage))}"
+    return "\n".join([*lines, "", "next", f"  python -m search.export {place} --to best.yaml"])
 
 
 def time_table(clock: Clock) -> list[str]:
@@ -66,7 +84,7 @@ def time_table(clock: Clock) -> list[str]:
     ]
 
 
-def _next_commands(output: "RunOutput", storage: str | None) -> list[str]:
+def _next_commands(output: "RunOutput", storage: str | None, artifacts: str | None) -> list[str]:
     directory = output.directory
     predict = (
         f"import keras; model = keras.saving.load_model({str(directory / 'model.keras')!r}); "
@@ -74,7 +92,11 @@ def _next_commands(output: "RunOutput", storage: str | None) -> list[str]:
         f"print(model.predict(keras.utils.img_to_array(image, dtype='uint8')[None]))"
     )
     configuration = shlex.quote(str(directory / "best_config.yaml"))
-    commands = [] if storage is None else [f"optuna-dashboard {shlex.quote(storage)}"]
+    # The dashboard opens databases, not what stands before one.
+    commands = []
+    if storage is not None and not storage.startswith("grpc://"):
+        folder = "" if artifacts is None else f" --artifact-dir {shlex.quote(artifacts)}"
+        commands.append(f"optuna-dashboard {shlex.quote(without_password(storage))}{folder}")
     return [
         *commands,
         f"python -m search.retrain --config {configuration} --data {shlex.quote(output.data)}",

@@ -18,4 +18,6 @@ study = StudySpec(
     trials=10,
     epochs=5,
     retrain_epochs=15,
+    # Over before a worker process would have started.
+    workers=0,
 )

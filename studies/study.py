@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from cnn_blocks.config import Configuration
 from cnn_blocks.errors import UserError
@@ -68,6 +68,7 @@ class StudySpec(Configuration):
         first_rung: Epochs before a trial may be pruned.
         most_parameters: A network with more is infeasible, before any of them is allocated.
         start: Parameters of the first trials, known to be good.
+        workers: How many processes run trials; "auto" measures it, 0 is the command's own process.
         backbones: What a space of pretrained backbones chooses among; `--backbone` replaces them.
         probes: Candidates of each kind (random, smallest, largest) that a look around the space
             takes; few where the space is slow to answer.
@@ -92,6 +93,7 @@ class StudySpec(Configuration):
     first_rung: PositiveInt = 1
     most_parameters: PositiveInt | None = None
     start: tuple[Mapping[str, Any], ...] = ()
+    workers: NonNegativeInt | Literal["auto"] = "auto"
     backbones: tuple[Pretrained, ...] = ()
     probes: PositiveInt = 24
 

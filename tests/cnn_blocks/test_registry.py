@@ -123,6 +123,19 @@ def test_a_missing_file_and_a_missing_module_say_so(tmp_path: Path) -> None:
         registry.load_source("my_block_absent")
 
 
+def test_a_file_of_another_machine_is_imported_from_its_text(tmp_path: Path) -> None:
+    file = tmp_path / "my_block.py"
+
+    module = registry.load_source(file, text=BLOCK.format(name="FromText"))
+
+    assert not file.exists()
+    assert module.FromText.kind == "from_text"
+    assert registry.find("block", "from_text") is module.FromText
+    # What is stored with a candidate names the file where it is.
+    assert registry.source_of(module.FromText) == str(file)
+    assert registry.load_source(file) is module
+
+
 def test_a_file_that_fails_is_not_kept_half_imported(tmp_path: Path) -> None:
     file = tmp_path / "my_block.py"
     file.write_text("raise RuntimeError('half')")

@@ -11,10 +11,11 @@ import pytest
 
 from cnn_blocks.errors import UserError
 from search import cli
+from search.engines.job import WorkerLimits
 from search.errors import SearchFailure, SearchInterrupted
 from studies.study import load_study
 
-COMMANDS = ("run", "list", "export", "retrain")
+COMMANDS = ("run", "list", "export", "retrain", "storage")
 KINDS = ("studies", "spaces", "blocks", "heads", "backbones", "recipes", "data")
 HEAVY = ("keras", "tensorflow", "sklearn", "matplotlib", "pandas", "jax", "torch", "tensorboard")
 
@@ -217,7 +218,9 @@ def test_run_hands_every_option_over(
         "run --study quickstart --data digits --trials 7 --budget 1h30m --storage sqlite:///a.db "
         "--study-name second --metric macro_f1 --seed 5 --retrain-epochs 9 --retrain-budget 90s "
         "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --cache-limit 2G "
-        "--runs-directory out --warm-start recipes"
+        "--runs-directory out --warm-start recipes --workers 3 --retries 4 --stall-timeout 2m "
+        "--engine ray --address 127.0.0.1:6379 --cpus-each 2 --gpus-each 0.5 "
+        "--no-retrain --artifacts s3://results/here"
     )
 
     assert cli.invoke(line.split()) == 0
@@ -243,6 +246,14 @@ def test_run_hands_every_option_over(
         "cache_limit": 2 * 2**30,
         "runs_directory": Path("out"),
         "warm_start": "recipes",
+        "workers": 3,
+        "limits": WorkerLimits(retries=4, stall_seconds=120.0),
+        "engine": "ray",
+        "address": "127.0.0.1:6379",
+        "cpus_each": 2.0,
+        "gpus_each": 0.5,
+        "retrain": False,
+        "artifacts": "s3://results/here",
     }
 
 

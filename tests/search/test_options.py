@@ -3,7 +3,7 @@
 import pytest
 
 from cnn_blocks.errors import UserError
-from search.options import parse_bytes, parse_duration, parse_image_size, parse_share
+from search.options import parse_bytes, parse_duration, parse_image_size, parse_share, parse_workers
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,14 @@ def test_a_bad_size_names_option_and_value(text: str) -> None:
         parse_bytes(text, option="--cache-limit")
 
     assert repr(text) in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("auto", "auto"), ("0", 0), ("12", 12)])
+def test_workers(text: str, wanted: int | str) -> None:
+    assert parse_workers(text, option="--workers") == wanted
+
+
+@pytest.mark.parametrize("text", ["", "-1", "two", "1.5", "٣"])
+def test_other_workers_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="--workers takes a number of processes"):
+        parse_workers(text, option="--workers")

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from cnn_blocks.errors import UserError
 from search.errors import SearchFailure
+from search.files import only_one
 from search.pipeline import RunResult, run_study
 from search.storage import quiet_optuna
 from search.winner import load_stored_study
@@ -45,7 +46,7 @@ def space(trial):
 
 study = StudySpec(
     name="long", description="Filters.", space=space, data="digits", trials=2, epochs=12,
-    first_rung=12, retrain_epochs=1,
+    first_rung=12, retrain_epochs=1, workers=0,
 )
 '''
 
@@ -90,6 +91,21 @@ def test_a_study_runs_to_its_end_and_resumes_into_retraining(
         run_study(tiny_study, metric="loss", **places)
     with pytest.raises(UserError, match="the seed"):
         run_study(tiny_study, seed=5, **places)
+
+
+def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict[str, Any]) -> None:
+    settings = {**places, "trials": 1}
+
+    searched = run_study(tiny_study, retrain=False, **settings)
+    with only_one(places["runs_directory"] / "tiny" / "retraining.lock") as first:
+        beside = run_study(tiny_study, **settings)
+
+    assert first
+    assert searched.output is None and beside.output is None
+    assert "python -m search.export --study tiny" in beside.summary()
+    with pytest.raises(ValueError, match="did not retrain the winner"):
+        beside.model  # noqa: B018 - reading it is the point
+    assert not list(places["runs_directory"].glob("tiny/*/model.keras"))
 
 
 def test_a_study_runs_in_another_thread_under_another_name_by_another_metric(

@@ -1,0 +1,192 @@
+"""Small networks searched by one worker process and by as many as the measurement finds best.
+
+    python benchmarks/workers.py path/to/cifar10
+
+Runs the same trials twice, with `--workers 1` and `--workers auto`, and compares the images that
+were trained on in a second of the search. Takes about a quarter of an hour on 2 CPU cores. The
+result goes to benchmarks/results/workers.json.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+
+from search.data import Split
+from search.environment import environment_record
+from search.pipeline import load_split, run_study
+from search.progress import Progress
+from search.storage import StudyAttribute, TrialAttribute
+from spaces.candidate import Candidate
+from spaces.depth_filters import depth_filters
+from spaces.suggest import Trial
+from studies.study import StudySpec, load_study
+
+RESULTS = Path(__file__).parent / "results"
+FIXED: dict[str, Any] = {
+    "stages": 3,
+    "filters": 16,
+    "filters_growth": 2.0,
+    "convolutions": 1,
+    "stem_filters": 0,
+    "kernel_size": 3,
+    "activation": "relu",
+    "dense_layers": 0,
+}
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="CIFAR-10 as an image folder.")],
+    trials: int = 12,
+    epochs: int = 4,
+    seed: int = 0,
+) -> None:
+    """Measures both, one after the other, and keeps the figures."""
+    spec = small_networks(trials, epochs)
+    split = load_split(data, seed=seed)
+    images = len(split.train)
+    counts: tuple[int | Literal["auto"], ...] = (1, "auto")
+    runs = {
+        str(workers): run(spec, data, workers=workers, seed=seed, images=images)
+        for workers in counts
+    }
+    record = {
+        "command": " ".join(["python benchmarks/workers.py CIFAR10_FOLDER", *sys.argv[2:]]),
+        "space": FIXED,
+        "trials": trials,
+        "epochs": epochs,
+        "training_images": images,
+        "workers": runs,
+        "auto_over_one": {
+            figure: round(
+                runs["auto"]["images_per_second"][figure] / runs["1"]["images_per_second"][figure],
+                2,
+            )
+            for figure in runs["auto"]["images_per_second"]
+        },
+        "environment": environment_of(split, seed),
+    }
+    path = RESULTS / "workers.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"{path}: {json.dumps(record['auto_over_one'])}")
+
+
+class Restricted:
+    """A trial that answers the questions for an architecture's size itself."""
+
+    def __init__(self, trial: Trial, fixed: Mapping[str, Any]) -> None:
+        self._trial = trial
+        self._fixed = fixed
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        suggest: Callable[..., Any] = getattr(self._trial, name)
+
+        def answer(parameter: str, *arguments: Any, **options: Any) -> Any:
+            if parameter in self._fixed:
+                return self._fixed[parameter]
+            return suggest(parameter, *arguments, **options)
+
+        return answer
+
+
+def small_space(trial: Trial) -> Candidate:
+    """Suggests what does not change a network's size."""
+    return depth_filters(Restricted(trial, FIXED))
+
+
+def small_networks(trials: int, epochs: int) -> StudySpec:
+    """Returns the shipped study restricted to small networks; every trial is trained to its end."""
+    spec = load_study("depth_filters").spec
+    start = tuple(
+        {name: value for name, value in given.items() if name not in FIXED} for given in spec.start
+    )
+    return spec.model_copy(
+        update={
+            "space": small_space,
+            "start": start,
+            "trials": trials,
+            "epochs": epochs,
+            "budget_seconds": None,
+            # Both runs train the same candidates: what this sampler draws depends on the seed and
+            # the trial's number alone.
+            "sampler": lambda seed: RandomSampler(seed=seed),
+            "pruner": lambda first_rung: NopPruner(),
+        }
+    )
+
+
+class Moments(Progress):
+    """Keeps what is noted, and when the search began and ended."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.called = time.perf_counter()
+        self.finished = 0.0
+
+    def search_finished(self) -> None:
+        self.finished = time.perf_counter()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        print(text, flush=True)
+
+
+def run(
+    spec: StudySpec, data: Path, *, workers: int | Literal["auto"], seed: int, images: int
+) -> dict[str, Any]:
+    """Runs the study in an empty folder and returns its figures."""
+    moments = Moments()
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_study(
+            spec,
+            data=data,
+            seed=seed,
+            storage=f"sqlite:///{folder}/studies.db",
+            runs_directory=Path(folder) / "runs",
+            retrain_epochs=1,
+            workers=workers,
+            progress=moments,
+        )
+        trials = result.study.trials
+        whole = moments.finished - moments.called
+    epochs = sum(trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED, 0) for trial in trials)
+    search = result.study.user_attrs[StudyAttribute.SEARCH_SECONDS]
+    starts = [trial.datetime_start for trial in trials if trial.datetime_start]
+    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
+    seconds = {
+        "search": search,
+        "search_without_start": (max(ends) - min(starts)).total_seconds(),
+        "search_with_measurement": whole,
+    }
+    print(f"--workers {workers}: {epochs:g} epochs in {search:.0f} s", flush=True)
+    return {
+        "epochs_trained": epochs,
+        "trials": sorted(trial.user_attrs[TrialAttribute.SUMMARY] for trial in trials),
+        "notes": moments.notes,
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "images_per_second": {
+            name: round(epochs * images / value) for name, value in seconds.items()
+        },
+    }
+
+
+def environment_of(split: Split, seed: int) -> dict[str, Any]:
+    """Returns machine, versions and data."""
+    environment = environment_record(split, seed=seed, precision="auto", xla="auto")
+    kept = ("processor", "processor_cores", "device", "versions", "git")
+    return {key: environment[key] for key in kept} | {
+        "data_fingerprint": split.dataset.fingerprint,
+        "split_sha256": split.sha256,
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,147 @@
+"""How a process died, and whether it ran out of memory."""
+
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+# What libraries write as they give up. TensorFlow's "ran out of memory" warnings are not among
+# them: it makes do with less and goes on.
+_WORDS_OF_EXHAUSTION = re.compile(
+    r"std::bad_alloc|Cannot allocate memory|RESOURCE_EXHAUSTED|CUDA_ERROR_OUT_OF_MEMORY"
+    r"|\bMemoryError\b|\bOutOfMemoryError\b|CUDA out of memory|OOM when allocating"
+)
+
+
+@dataclass(frozen=True)
+class Death:
+    """The end of a process: by itself with an exit code, or by a signal; memory in MiB."""
+
+    exit_code: int | None
+    signal: str | None
+    out_of_memory: bool
+    peak_memory_mib: int | None
+
+    def describe(self) -> str:
+        """Returns "killed by SIGKILL (out of memory), peak memory 812 MiB" or the like."""
+        how = f"killed by {self.signal}" if self.signal else f"exited with code {self.exit_code}"
+        memory = self.peak_memory_mib
+        return (
+            how
+            + (" (out of memory)" if self.out_of_memory else "")
+            + (f", peak memory {memory} MiB" if memory is not None else "")
+        )
+
+
+class DeathWatch:
+    """Collects what can be known of a process only while it lives."""
+
+    def __init__(self, process_id: int) -> None:
+        self._process_id = process_id
+        self._peak = 0
+        self._counter: tuple[Path, int] | None = None
+        self.sample()
+
+    def sample(self) -> None:
+        """Notes the peak memory so far, and how many processes the kernel has killed for memory.
+
+        To be called about once a second: an out-of-memory kill counts as this process' own where it
+        falls between the last sample and the death.
+        """
+        self._peak = max(self._peak, _peak_memory(self._process_id))
+        for file in _counters(self._process_id):
+            kills = _kills(file)
+            if kills is not None:
+                self._counter = file, kills
+                return
+
+    @property
+    def memory_mib(self) -> int | None:
+        """The memory that the process holds now; None when it has ended."""
+        try:
+            return int(psutil.Process(self._process_id).memory_info().rss) // 2**20 or None
+        except psutil.Error:
+            return None
+
+    def diagnose(self, exit_code: int, *, last_words: str = "") -> Death:
+        """Tells how the process died, given its exit code (negative: a signal).
+
+        `last_words` is the end of what it wrote. A process that SIGKILL ends says nothing of it:
+        there only the kernel's own count is evidence of too little memory.
+        """
+        name = _signal_name(-exit_code) if exit_code < 0 else None
+        if name == "SIGKILL":
+            exhausted = self._kernel_killed()
+        else:
+            exhausted = exit_code != 0 and bool(_WORDS_OF_EXHAUSTION.search(last_words))
+        return Death(None if name else exit_code, name, exhausted, self._peak // 2**20 or None)
+
+    def _kernel_killed(self) -> bool:
+        if self._counter is None:
+            return False
+        file, before = self._counter
+        return (_kills(file) or 0) > before
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _peak_memory(process_id: int) -> int:
+    """Returns the largest memory held so far in bytes, or held now where the peak is not kept."""
+    try:
+        status = Path(f"/proc/{process_id}/status").read_text(errors="replace")
+    except OSError:
+        status = ""
+    if peak := re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE):
+        return int(peak[1]) * 1024
+    try:
+        memory = psutil.Process(process_id).memory_info()
+    except psutil.Error:
+        return 0
+    return int(getattr(memory, "peak_wset", memory.rss))
+
+
+def _counters(process_id: int) -> Iterator[Path]:
+    """Yields the files that may count out-of-memory kills, the closest to the process first.
+
+    The control group's own comes before the machine's, which also counts other containers' kills.
+    """
+    try:
+        groups = Path(f"/proc/{process_id}/cgroup").read_text().splitlines()
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        for mount in mounts:
+            before, _, after = mount.partition(" - ")
+            root, point = before.split()[3:5]
+            kind, _, options = after.split(" ", 2)
+            if controllers and kind == "cgroup" and "memory" in options.split(","):
+                name = "memory.oom_control"
+            elif not controllers and kind == "cgroup2":
+                name = "memory.events"
+            else:
+                continue
+            # A container sees its own group mounted as the root, with or without its full path.
+            inside = path.removeprefix(root.rstrip("/")).strip("/")
+            yield Path(point) / inside / name
+            yield Path(point) / name
+    yield Path("/proc/vmstat")
+
+
+def _kills(file: Path) -> int | None:
+    try:
+        count = re.search(r"^oom_kill (\d+)$", file.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(count[1]) if count else None

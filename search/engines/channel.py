@@ -1,0 +1,116 @@
+"""The line between a worker process and its supervisor."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from typing import Any, Literal, TypeAlias
+
+from search.interruption import Interruption
+from search.progress import Progress, TrialState
+
+Command: TypeAlias = Literal["go", "leave", "stop"]
+
+_PROGRESS_SECONDS = 0.25
+
+
+class Commands:
+    """Listens to the supervisor; where that has died, the worker stops in order.
+
+    "stop" asks the running trial to stop, "leave" lets it finish first. `orphaned` is called, in a
+    thread, when the supervisor has died: nobody else ends a worker that hangs.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        interruption: Interruption,
+        *,
+        orphaned: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._connection = connection
+        self._interruption = interruption
+        self._orphaned = orphaned
+        self._go = threading.Event()
+        self.leaving = False
+        threading.Thread(target=self._listen, name="commands", daemon=True).start()
+
+    def wait_for_go(self) -> None:
+        """Waits until work may start, or is over."""
+        self._go.wait()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                command: Command | None = self._connection.recv()
+            except (EOFError, OSError):
+                command = None
+            if command != "go":
+                self.leaving = True
+            if command in ("stop", None):
+                self._interruption.requested = True
+            self._go.set()
+            if command is None:
+                self._orphaned()
+                return
+
+
+class ChannelProgress(Progress):
+    """Sends what happens to the supervisor, which shows it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._last_progress = 0.0
+
+    def send(self, event: str, **details: Any) -> None:
+        """Sends an event; where the supervisor has died nobody listens."""
+        with self._lock:
+            try:
+                self._connection.send((event, details))
+            except OSError:
+                return
+
+    def sign_of_life(self) -> None:
+        """Says that work goes on, now and then."""
+        if time.monotonic() - self._last_progress >= _PROGRESS_SECONDS:
+            self._last_progress = time.monotonic()
+            self.send("sign_of_life")
+
+    def trial_started(self, *, number: int, summary: str, epochs: int) -> None:
+        self.send("trial_started", number=number, summary=summary, epochs=epochs)
+
+    def trial_progress(
+        self, *, number: int, epoch: float, epochs: int, metrics: Mapping[str, float]
+    ) -> None:
+        if time.monotonic() - self._last_progress >= _PROGRESS_SECONDS:
+            self._last_progress = time.monotonic()
+            self.send(
+                "trial_progress", number=number, epoch=epoch, epochs=epochs, metrics=dict(metrics)
+            )
+
+    def trial_finished(
+        self,
+        *,
+        number: int,
+        state: TrialState,
+        value: float | None,
+        reason: str | None,
+        seconds: float,
+        best_value: float | None,
+    ) -> None:
+        self.send(
+            "trial_finished",
+            number=number,
+            state=state,
+            value=value,
+            reason=reason,
+            seconds=seconds,
+            best_value=best_value,
+        )
+
+    def note(self, text: str) -> None:
+        self.send("note", text=text)
+
+    def warning(self, text: str) -> None:
+        self.send("warning", text=text)

@@ -1,0 +1,287 @@
+"""Worker processes on this machine: kept running, replaced when they die, ended in order."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Pipe, wait
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from search.budget import Budget
+from search.crash import Death, DeathWatch
+from search.engines.channel import Command
+from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.supervision import Supervision
+from search.engines.worker import EXPLAINED, SECONDS_TO_STOP
+from search.errors import SearchFailure, SearchInterrupted
+from search.objective import TrialContext
+from search.worker_plan import WorkerPlan
+
+_SECONDS_TO_EXIT = 10.0
+_SECONDS_BETWEEN_LOOKS = 1.0
+# After such a gap between two looks, this process and most likely its workers were suspended.
+_SECONDS_SUSPENDED = 30.0
+# A dump of all threads follows what killed the process.
+_LAST_WORDS = 20_000
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keeps Ctrl-C from a process that is started inside, until it says what Ctrl-C shall do."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Worker:
+    """A worker process, as its supervisor sees it."""
+
+    def __init__(
+        self, job: WorkerJob, *, environment: Mapping[str, str], logs: Path, index: int
+    ) -> None:
+        self.name = uuid.uuid4().hex
+        self.index = index
+        # Another search of the same study keeps its workers' logs in the same folder.
+        self.log = logs / f"worker_{self.name[:8]}.log"
+        self.connection, theirs = Pipe()
+        logs.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-X", "faulthandler", "-m", "search.engines.worker"]
+        with self.log.open("wb") as words, theirs, _interrupts_held():
+            self.process = subprocess.Popen(
+                [*command, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+            )
+        self.watch = DeathWatch(self.process.pid)
+        self.ready = self.working = self.leaving = self.stalled = False
+        self.has_begun = False
+        self.trials = 0
+        self.heard = time.monotonic()
+        self._send((job, self.name))
+
+    def command(self, command: Command) -> None:
+        """Tells the worker what to do; one that has died is not told."""
+        self.working |= command == "go"
+        self.leaving |= command != "go"
+        self.heard = time.monotonic()
+        self._send(command)
+
+    def wait(self) -> int:
+        """Waits for the process, which has said its last word, and returns its exit code."""
+        try:
+            return self.process.wait(_SECONDS_TO_EXIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def last_words(self) -> str:
+        """Returns the end of what the process wrote to its log."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - _LAST_WORDS))
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def close(self) -> None:
+        """Forgets the process; an empty log is removed."""
+        self.connection.close()
+        if self.log.exists() and self.log.stat().st_size == 0:
+            self.log.unlink()
+
+    def _send(self, message: object) -> None:
+        try:
+            self.connection.send(message)
+        except (OSError, pickle.PicklingError) as error:
+            if isinstance(error, pickle.PicklingError):
+                raise
+
+
+class LocalWorkers:
+    """Keeps as many workers running as the plan says, until no trial is wanted any more."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        context: TrialContext,
+        job: WorkerJob,
+        *,
+        plan: WorkerPlan,
+        budget: Budget,
+        limits: WorkerLimits,
+        logs: Path,
+    ) -> None:
+        self._supervision = Supervision(study, context, job, budget=budget, limits=limits)
+        self._interruption = context.interruption
+        self._plan = plan
+        self._limits = limits
+        self._logs = logs
+        self._workers: list[_Worker] = []
+        self._looked = 0.0
+        self._watched = 0
+
+    def run(self) -> None:
+        """Works until the total or the budget is reached.
+
+        Raises SearchInterrupted after Ctrl-C, when all workers have stopped in order; UserError and
+        SearchFailure for what keeps workers from working at all.
+        """
+        with self._interruption.deferred(), self._all_ended():
+            while not self._interruption.requested:
+                if self._look_around():
+                    if self._supervision.wanted():
+                        self._start_missing()
+                    elif not self._workers and not self._supervision.others_are_running():
+                        return
+                self._receive()
+            self._stop()
+            raise SearchInterrupted
+
+    def _start_missing(self) -> None:
+        staying = [worker for worker in self._workers if not worker.leaving]
+        retiring = [worker for worker in staying if self._is_spent(worker)]
+        for _ in range(self._plan.workers - len(staying) + len(retiring)):
+            taken = {worker.index for worker in staying if worker not in retiring}
+            index = next(number for number in range(len(taken) + 1) if number not in taken)
+            job = self._supervision.job_now()
+            environment = self._plan.environment(index)
+            try:
+                worker = _Worker(job, environment=environment, logs=self._logs, index=index)
+            except OSError as error:
+                raise SearchFailure(f"A worker process cannot be started: {error}.") from error
+            self._workers.append(worker)
+            staying.append(worker)
+
+    def _is_spent(self, worker: _Worker) -> bool:
+        most, holds = self._limits.memory_mib, worker.watch.memory_mib
+        large = most is not None and holds is not None and holds > most
+        return worker.trials > 0 and (worker.trials >= self._limits.trials_each or large)
+
+    def _receive(self) -> None:
+        connections = [worker.connection for worker in self._workers]
+        if not connections:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        for connection in wait(connections, timeout=_SECONDS_BETWEEN_LOOKS):
+            worker = next(w for w in self._workers if w.connection is connection)
+            self._read(worker)
+
+    def _read(self, worker: _Worker) -> None:
+        while True:
+            try:
+                if not worker.connection.poll():
+                    return
+                event, details = worker.connection.recv()
+            except (EOFError, OSError, pickle.UnpicklingError):
+                self._bury(worker)
+                return
+            worker.heard = time.monotonic()
+            self._handle(worker, event, details)
+
+    def _handle(self, worker: _Worker, event: str, details: dict[str, Any]) -> None:
+        if event == "ready":
+            worker.ready = True
+            self._put_to_work()
+            return
+        worker.has_begun |= event == "trial_started"
+        worker.trials += event == "trial_finished"
+        self._supervision.show(event, details)
+
+    def _put_to_work(self) -> None:
+        """Lets ready workers take the places that are free, or that a spent one is to leave."""
+        for worker in self._workers:
+            if not worker.ready or worker.working or worker.leaving:
+                continue
+            working = [other for other in self._workers if other.working]
+            if len(working) < self._plan.workers:
+                worker.command("go")
+                continue
+            spent = [other for other in working if self._is_spent(other) and not other.leaving]
+            if spent:
+                spent[0].command("leave")
+
+    def _bury(self, worker: _Worker) -> None:
+        """Finds out how a worker ended, and what becomes of its trial."""
+        self._workers.remove(worker)
+        exit_code = worker.wait()
+        death = worker.watch.diagnose(exit_code, last_words=worker.last_words())
+        held = self._supervision.end_trials(worker.name, death=death, stalled=worker.stalled)
+        worker.close()
+        if exit_code not in (0, EXPLAINED) and not held and not worker.has_begun:
+            self._judge_start(worker, death)
+        self._put_to_work()
+
+    def _judge_start(self, worker: _Worker, death: Death) -> None:
+        """Gives up when one worker after another dies before it has a candidate to blame."""
+        if death.signal == "SIGKILL" and not death.out_of_memory and not worker.stalled:
+            self._supervision.note(
+                "a worker was killed from outside while it started; another one starts"
+            )
+            return
+        self._supervision.count_false_start(
+            f"{death.describe()}. The last one's log, {worker.log}, ends with: "
+            f"{worker.last_words()[-500:] or '(nothing)'}",
+            most=2 * self._plan.workers + 1,
+        )
+
+    def _look_around(self) -> bool:
+        """Looks after the workers now and then, for that costs a look at all trials."""
+        now = time.monotonic()
+        since = now - self._looked
+        # A worker that has just gone leaves a place.
+        if since < _SECONDS_BETWEEN_LOOKS and len(self._workers) == self._watched:
+            return False
+        self._looked = now
+        for worker in list(self._workers):
+            if since > _SECONDS_SUSPENDED:
+                worker.heard += since
+            # What a worker started may outlive it, and keeps the connection open.
+            if worker.process.poll() is not None:
+                self._read(worker)
+                if worker in self._workers:
+                    self._bury(worker)
+        names = {worker.name for worker in self._workers}
+        self._supervision.recover(names)
+        for worker in self._workers:
+            worker.watch.sample()
+            busy = not worker.ready or worker.working
+            silent = now - worker.heard > self._limits.stall_seconds
+            # What has come meanwhile is read later.
+            if busy and silent and not worker.connection.poll():
+                worker.stalled = True
+                worker.process.kill()
+        self._watched = len(self._workers)
+        return True
+
+    def _stop(self) -> None:
+        """Lets the running trials write what they have, so that they can go on later."""
+        for worker in self._workers:
+            worker.command("stop")
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        while self._workers and time.monotonic() < deadline:
+            self._receive()
+
+    @contextmanager
+    def _all_ended(self) -> Iterator[None]:
+        """Leaves no process behind, whatever happens."""
+        try:
+            yield
+        finally:
+            for worker in self._workers:
+                worker.process.kill()
+            for worker in self._workers:
+                worker.wait()
+                self._supervision.interrupt_trials(worker.name)
+                worker.close()

@@ -1,0 +1,125 @@
+"""What the supervisor of any engine's workers does for the study that they work on."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import optuna
+
+from cnn_blocks.errors import UserError
+from search.attempts import continue_later, end_crashed, recover_abandoned, trials_of_worker
+from search.budget import Budget
+from search.crash import Death
+from search.engines.job import WorkerJob, WorkerLimits
+from search.errors import SearchFailure
+from search.lease import LeaseWatch
+from search.objective import TrialContext
+from search.outcomes import Outcome
+from search.searching import has_room, remember_seconds, running_trials, waiting_for
+
+
+class Supervision:
+    """Tells whether work is left, shows what workers say, and ends the trials of dead ones."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        context: TrialContext,
+        job: WorkerJob,
+        *,
+        budget: Budget,
+        limits: WorkerLimits,
+    ) -> None:
+        self._study = study
+        self._context = context
+        self._job = job
+        self._budget = budget
+        self._limits = limits
+        self._watch = LeaseWatch(seconds=job.lease_seconds)
+        self._false_starts = 0
+        self._noted: set[str] = set()
+
+    def wanted(self) -> bool:
+        """Whether another trial may start."""
+        return (
+            has_room(self._study, self._job.trials)
+            and self._budget.reason_to_end(self._study) is None
+        )
+
+    def others_are_running(self) -> bool:
+        """Whether trials of other processes still run: one of them may become the winner."""
+        running = running_trials(self._study)
+        if running:
+            self.note(waiting_for(len(running)))
+        return bool(running)
+
+    def job_now(self) -> WorkerJob:
+        """Returns the job with what is over of its budget."""
+        return replace(
+            self._job, budget_seconds=self._budget.seconds, budget_spent=self._budget.spent
+        )
+
+    def show(self, event: str, details: dict[str, Any]) -> None:
+        """Shows what a worker says; raises where it says why it cannot work."""
+        if event == "clock":
+            for activity, seconds in details["seconds"].items():
+                self._context.clock.seconds[activity] += seconds
+        elif event == "failed":
+            kind = UserError if details["user_error"] else SearchFailure
+            raise kind(details["text"])
+        elif event == "note":
+            self.note(details["text"])
+        elif event != "sign_of_life":
+            if event == "trial_started":
+                self._false_starts = 0
+            if event == "trial_finished":
+                remember_seconds(self._study, self._budget)
+            getattr(self._context.progress, event)(**details)
+
+    def note(self, text: str) -> None:
+        """Shows a note once, although every worker makes it."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self._context.progress.note(text)
+
+    def recover(self, workers: Collection[str]) -> None:
+        """Ends the trials that other processes abandoned; `workers` are this one's own."""
+        recover_abandoned(self._study, self._watch, retries=self._limits.retries, children=workers)
+
+    def end_trials(
+        self,
+        worker: str,
+        *,
+        death: Death | None = None,
+        cause: str | None = None,
+        stalled: bool = False,
+    ) -> bool:
+        """Ends the trials of a worker that died; returns whether it held any."""
+        if stalled:
+            cause = f"no sign of life for {self._limits.stall_seconds:g} s, so it was ended"
+        held = trials_of_worker(self._study, worker)
+        for trial in held:
+            outcome = end_crashed(
+                self._study, trial, retries=self._limits.retries, death=death, cause=cause
+            )
+            stored = self._study.get_trials(deepcopy=False)[trial.number]
+            self._context.progress.trial_finished(
+                number=trial.number,
+                state=outcome.value,
+                value=None,
+                reason=stored.user_attrs.get("reason"),
+                seconds=float(stored.user_attrs.get("seconds", 0.0)),
+                best_value=None,
+            )
+        return bool(held)
+
+    def interrupt_trials(self, worker: str) -> None:
+        """Ends the trials of a worker that was ended, so that they go on later."""
+        for trial in trials_of_worker(self._study, worker):
+            continue_later(self._study, trial, Outcome.INTERRUPTED, "interrupted")
+
+    def count_false_start(self, reason: str, *, most: int) -> None:
+        """Gives up when one worker after another dies before it has a candidate to blame."""
+        self._false_starts += 1
+        if self._false_starts >= most and not self._context.interruption.requested:
+            raise SearchFailure(f"Workers end before they work: {reason}")

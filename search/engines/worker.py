@@ -1,0 +1,191 @@
+"""One worker: runs trials of a study until none is wanted, or it is told to leave.
+
+Started by the supervisor as `python -m search.engines.worker FILE_DESCRIPTOR`.
+"""
+
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+import optuna
+
+from cnn_blocks.errors import UserError
+from search.clock import Activity, Clock
+from search.engines.channel import ChannelProgress, Commands
+from search.engines.job import WorkerJob
+from search.interruption import Interruption
+from search.progress import Progress
+from search.storage.connections import one_line
+
+if TYPE_CHECKING:
+    from search.data import Split
+
+# The exit code of a worker that has told why it cannot work.
+EXPLAINED = 3
+_ORPHANED = 4
+# So long the running trial may take to come to a place where it can stop.
+SECONDS_TO_STOP = 60.0
+
+
+def main(descriptor: int) -> int:
+    """Works on what is sent through the connection; returns the exit code."""
+    # Ctrl-C reaches the whole group of processes; what it means is the supervisor's to say. It was
+    # held back since the process began.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    connection = Connection(descriptor)
+    job: WorkerJob
+    worker: str
+    job, worker = connection.recv()
+    return work(connection, job, worker, orphaned=_end_later)
+
+
+def work(
+    connection: Connection,
+    job: WorkerJob,
+    worker: str,
+    *,
+    split: "Split | None" = None,
+    leaving: Callable[[], bool] = lambda: False,
+    orphaned: Callable[[], object] = lambda: None,
+) -> int:
+    """Runs a worker whose supervisor is at the other end of a connection; returns the exit code."""
+    progress, clock = ChannelProgress(connection), _ReportedClock()
+    with Interruption(signals=(signal.SIGTERM,)) as interruption, interruption.deferred():
+        commands = Commands(connection, interruption, orphaned=orphaned)
+
+        def wait_for_go() -> None:
+            progress.send("ready")
+            commands.wait_for_go()
+
+        try:
+            run_worker(
+                job,
+                split=split,
+                worker=worker,
+                progress=progress,
+                clock=clock,
+                interruption=interruption,
+                leaving=lambda: commands.leaving or leaving(),
+                before_work=wait_for_go,
+                sign_of_life=progress.sign_of_life,
+                after_trial=lambda: progress.send("clock", seconds=clock.take()),
+            )
+        except KeyboardInterrupt:
+            pass
+        except UserError as error:
+            progress.send("failed", user_error=True, text=str(error))
+            return EXPLAINED
+        except optuna.exceptions.StorageInternalError as error:
+            text = f"The storage stopped working: {one_line(error.__cause__ or error)}."
+            progress.send("failed", user_error=False, text=text)
+            return EXPLAINED
+        finally:
+            progress.send("clock", seconds=clock.take())
+    return 0
+
+
+def run_worker(
+    job: WorkerJob,
+    *,
+    split: "Split | None" = None,
+    worker: str | None = None,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+    interruption: Interruption | None = None,
+    leaving: Callable[[], bool] = lambda: False,
+    before_work: Callable[[], object] = lambda: None,
+    sign_of_life: Callable[[], None] = lambda: None,
+    after_trial: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs trials of a job's study until none is wanted: the loop of every engine's workers.
+
+    `split` saves loading the images; `before_work` is called when everything is loaded.
+    Raises KeyboardInterrupt when the interruption was requested.
+    """
+    from search.budget import Budget
+    from search.feasibility import gpu_memory
+    from search.features import FeatureSource
+    from search.objective import TrialContext
+    from search.runtime import start_keras
+    from search.sampling import ReseedingSampler
+    from search.searching import run_trials
+    from search.shared_checkpoints import shared_checkpoints
+    from search.storage import open_storage, quiet_optuna
+    from search.storage.retrying import PATIENCE_SECONDS
+
+    progress, clock = progress or Progress(), clock or Clock()
+    interruption = interruption or Interruption()
+
+    def check() -> None:
+        sign_of_life()
+        interruption.check()
+
+    budget = Budget(job.budget_seconds, job.budget_spent)
+    gpu_memory()
+    with clock.measure("compiling"):
+        start_keras()
+    with clock.measure("data"):
+        split = split or job.load_split()
+    spec = job.load_study()
+    with quiet_optuna():
+        study = optuna.load_study(
+            study_name=job.study_name,
+            storage=open_storage(job.storage, patience_seconds=PATIENCE_SECONDS),
+            sampler=ReseedingSampler(spec.sampler(job.seed), seed=job.seed),
+            pruner=spec.make_pruner(),
+        )
+        context = TrialContext(
+            spec=spec,
+            split=split,
+            metric=job.metric,
+            seed=job.seed,
+            checkpoints=job.checkpoints,
+            precision=job.precision,
+            xla=job.xla,
+            clock=clock,
+            progress=progress,
+            interruption=interruption,
+            features=FeatureSource(split, limit=job.cache_limit, progress=progress, check=check),
+            memory_bytes=job.memory_bytes,
+            shared=shared_checkpoints(job.artifacts, progress),
+        )
+        before_work()
+        run_trials(
+            study,
+            context,
+            trials=job.trials,
+            budget=budget,
+            worker=worker or uuid.uuid4().hex,
+            lease_seconds=job.lease_seconds,
+            leaving=leaving,
+            after_trial=after_trial,
+        )
+
+
+def _end_later() -> None:
+    time.sleep(SECONDS_TO_STOP)
+    os._exit(_ORPHANED)
+
+
+class _ReportedClock(Clock):
+    """A clock whose seconds are handed on."""
+
+    def take(self) -> dict[Activity, float]:
+        """Returns the seconds since the last call."""
+        taken = {name: spent for name, spent in self.seconds.items() if spent}
+        self.seconds.clear()
+        return taken
+
+
+if __name__ == "__main__":
+    code = main(int(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: the training framework's threads may take seconds to wind down.
+    os._exit(code)

@@ -1,0 +1,223 @@
+"""Worker processes with tiny real trainings: kept running, replaced, ended in order."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import psutil
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from search.outcomes import Outcome, count_outcomes
+from search.storage import TrialAttribute
+from tests.faults.runs import PATIENCE, STUDY, Place, Run, with_outcome
+
+pytestmark = pytest.mark.slow
+
+MakePlace = Callable[..., Place]
+
+
+def held_by(trials: list[FrozenTrial]) -> set[str]:
+    leases = [trial.user_attrs.get(TrialAttribute.LEASE, {}) for trial in trials]
+    return {lease["worker"] for lease in leases if lease}
+
+
+def worker_of(run: Run, trial: FrozenTrial) -> psutil.Process:
+    process = trial.user_attrs[TrialAttribute.LEASE]["process"]
+    (worker,) = [worker for worker in run.workers() if worker.pid == process]
+    return worker
+
+
+def attempts_after(trials: list[FrozenTrial], number: int) -> list[FrozenTrial]:
+    return [t for t in trials if t.user_attrs.get(TrialAttribute.CONTINUES) == number]
+
+
+def logs(place: Place) -> dict[str, str]:
+    folder = place.runs / place.name / "workers"
+    return {path.name: path.read_text() for path in folder.glob("*.log")}
+
+
+def test_two_workers_share_a_study_to_its_end(make_place: MakePlace) -> None:
+    place = make_place(epochs=20)
+    run = place.start(workers=2, trials=6)
+    run.wait_until(lambda: len(place.running(trained=1)) == 2)
+    run.succeeds()
+
+    trials = place.checked(6)
+    assert len(held_by(trials)) == 2
+    assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
+    assert logs(place) == {}
+    assert not (place.runs / place.name / "checkpoints").exists()
+    assert len(list((place.runs / place.name).glob("*/model.keras"))) == 1
+    for number in range(6):
+        assert f"trial {number} started" in run.said()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_a_signal_ends_is_replaced_and_its_trial_goes_on(
+    make_place: MakePlace, number: signal.Signals
+) -> None:
+    epochs = 60
+    place = make_place(epochs=epochs)
+    run = place.start(workers=1, trials=2)
+    run.wait_until(lambda: place.running(trained=3))
+    (victim,) = place.running()
+    worker_of(run, victim).send_signal(number)
+    run.succeeds()
+
+    trials = place.checked(2)
+    dead = trials[victim.number]
+    assert with_outcome(trials, Outcome.CRASHED) == [dead]
+    stored = dead.user_attrs
+    assert stored[TrialAttribute.SIGNAL] == number.name
+    assert stored[TrialAttribute.CRASHES] == 1
+    assert stored[TrialAttribute.EPOCHS_TRAINED] >= 3
+    assert stored[TrialAttribute.PEAK_MEMORY_MIB] > 100
+    assert stored[TrialAttribute.REASON].startswith(f"killed by {number.name}")
+    (later,) = attempts_after(trials, dead.number)
+    assert later.state is TrialState.COMPLETE
+    assert later.params == dead.params
+    assert later.user_attrs[TrialAttribute.CRASHES] == 1
+    # The epochs before the death are not trained again: their reports are those that were made.
+    assert sorted(later.intermediate_values) == list(range(1, epochs + 1))
+    for step, value in dead.intermediate_values.items():
+        assert later.intermediate_values[step] == value
+    assert len(held_by(trials)) == 2
+    said = "Segmentation fault" if number == signal.SIGSEGV else ""
+    assert said in "".join(logs(place).values())
+
+
+def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(make_place: MakePlace) -> None:
+    hanging = STUDY.replace(
+        "def space(trial):",
+        """def space(trial):
+    import pathlib, time
+    flag = pathlib.Path(__file__).with_name("hung")
+    if getattr(trial, "number", 0) == 1 and not flag.exists():
+        flag.touch()
+        time.sleep(3600)""",
+    )
+    place = make_place(epochs=3, study=hanging)
+    run = place.start(workers=1, trials=2, retrain=False, limits={"stall_seconds": 45})
+    run.succeeds()
+
+    trials = place.checked(2)
+    assert (place.folder / "hung").exists()
+    (hung,) = with_outcome(trials, Outcome.CRASHED)
+    assert hung.number == 1
+    reason = hung.user_attrs[TrialAttribute.REASON]
+    assert reason == "no sign of life for 45 s, so it was ended, after 0 epochs"
+
+
+def test_recycled_workers_have_a_warm_successor(make_place: MakePlace) -> None:
+    place = make_place(epochs=60)
+    run = place.start(workers=1, trials=4, retrain=False, limits={"trials_each": 1})
+    at_work_while_the_next_starts: set[int] = set()
+
+    def last_begun() -> bool:
+        if len(run.workers()) == 2:
+            at_work_while_the_next_starts.update(trial.number for trial in place.running())
+        return bool(with_lease(place, 3))
+
+    run.wait_until(last_begun)
+    run.succeeds()
+
+    trials = place.checked(4)
+    # A spent worker goes on until the next one has imported everything.
+    assert at_work_while_the_next_starts
+    assert len(held_by(trials)) >= 2
+    assert with_outcome(trials, Outcome.COMPLETE) == trials
+
+
+def with_lease(place: Place, number: int) -> list[FrozenTrial]:
+    trials = [trial for trial in place.trials() if trial.number == number]
+    return [trial for trial in trials if TrialAttribute.LEASE in trial.user_attrs]
+
+
+def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(make_place: MakePlace) -> None:
+    place = make_place(epochs=60)
+    run = place.start(workers=2, trials=3)
+    run.wait_until(lambda: len(place.running(trained=1)) == 2)
+    workers = run.workers()
+    os.killpg(run.process.pid, signal.SIGINT)
+
+    assert run.ends() == 130
+    assert "Traceback" not in run.said()
+    assert not any(worker.is_running() for worker in workers)
+    interrupted = place.trials()
+    assert count_outcomes(place.study())[Outcome.INTERRUPTED] == 2
+    assert not [trial for trial in interrupted if trial.state is TrialState.RUNNING]
+
+    place.start(workers=2, trials=3).succeeds()
+    trials = place.checked(3)
+    assert with_outcome(trials, Outcome.CRASHED) == []
+    for trial in with_outcome(trials, Outcome.INTERRUPTED):
+        if trial.intermediate_values:
+            (later,) = attempts_after(trials, trial.number)
+            assert sorted(later.intermediate_values) == list(range(1, 61))
+
+
+def test_ctrl_c_while_workers_start_is_no_fault_of_theirs(make_place: MakePlace) -> None:
+    place = make_place()
+    run = place.start(workers=4, trials=3)
+    run.wait_until(lambda: len(run.workers()) == 4)
+    os.killpg(run.process.pid, signal.SIGINT)
+
+    assert run.ends() == 130
+    assert "Traceback" not in run.said()
+    assert logs(place) == {}
+    assert not [trial for trial in place.trials() if trial.state is TrialState.RUNNING]
+
+
+def test_ctrl_c_twice_ends_at_once_and_the_same_command_goes_on(make_place: MakePlace) -> None:
+    place = make_place(epochs=60)
+    run = place.start(workers=2, trials=2)
+    run.wait_until(lambda: len(place.running(trained=1)) == 2)
+    workers = run.workers()
+    os.killpg(run.process.pid, signal.SIGINT)
+    os.killpg(run.process.pid, signal.SIGINT)
+
+    assert run.ends() == 130
+    _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
+    assert alive == []
+
+    place.start(workers=2, trials=2, retrain=False).succeeds()
+    place.checked(2)
+
+
+@pytest.mark.parametrize(
+    ("at_import", "words"),
+    [
+        ("print('no luck here', file=sys.stderr); os._exit(7)", "exited with code 7"),
+        ("os.kill(os.getpid(), 11)", "killed by SIGSEGV"),
+        ("raise RuntimeError('no luck here')", "no luck here"),
+    ],
+)
+def test_workers_that_cannot_start_say_why(
+    make_place: MakePlace, at_import: str, words: str
+) -> None:
+    broken = f"import os, sys\nif 'worker' in sys.argv[0]:\n    {at_import}\n" + STUDY
+    place = make_place(study=broken)
+    run = place.start(workers=1, trials=2)
+
+    assert run.ends() == 1
+    said = run.said()
+    assert words in said
+    if "no luck" in at_import:
+        assert "no luck here" in said
+    assert place.trials() == []
+
+
+def test_the_command_ends_with_code_1_where_workers_cannot_start(make_place: MakePlace) -> None:
+    at_import = "print('no luck here', file=sys.stderr); os._exit(7)"
+    broken = f"import os, sys\nif 'worker' in sys.argv[0]:\n    {at_import}\n" + STUDY
+    place = make_place(study=broken)
+    command = [sys.executable, "-m", "search.run", "--study", str(place.file), "--workers", "1"]
+    command += ["--storage", place.options["storage"], "--trials", "2"]
+    ended = subprocess.run(command, cwd=place.folder, capture_output=True, text=True, timeout=600)
+
+    assert ended.returncode == 1
+    assert "no luck here" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr

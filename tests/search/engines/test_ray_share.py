@@ -1,0 +1,79 @@
+"""What a worker takes of a Ray cluster, and what is refused before any cluster is asked."""
+
+import math
+
+import pytest
+
+from cnn_blocks.errors import UserError
+from search.cli import invoke
+from search.engines.ray_share import Share, ray_share
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "resources", "places"),
+    [
+        (1, 0, {"CPU": 4.0, "GPU": 1.0}, 4),
+        (0.5, 0, {"CPU": 1.0}, 2),
+        (3, 0, {"CPU": 8.0}, 2),
+        (1, 0.25, {"CPU": 16.0, "GPU": 2.0}, 8),
+        (1, 0.4, {"CPU": 16.0, "GPU": 2.0}, 4),  # not 5: none is put together from two GPUs
+        (1, 2, {"CPU": 16.0, "GPU": 5.0}, 2),
+        (4, 0.25, {"CPU": 8.0, "GPU": 2.0}, 2),
+        (1, 0.5, {"CPU": 4.0}, 0),
+        (1, 0, {"memory": 1e9}, 0),
+    ],
+)
+def test_workers_that_fit_on_a_node(
+    cpus: float, gpus: float, resources: dict[str, float], places: int
+) -> None:
+    assert Share(cpus=cpus, gpus=gpus).fits(resources) == places
+
+
+def test_a_worker_keeps_to_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Share(cpus=3, gpus=0).environment()
+    assert alone["OMP_NUM_THREADS"] == alone["TF_NUM_INTRAOP_THREADS"] == "3"
+    assert alone["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert Share(cpus=0.5, gpus=0).environment()["OMP_NUM_THREADS"] == "1"
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7")  # as Ray sets it
+    sharing = Share(cpus=1, gpus=0.25).environment()
+    assert sharing["CUDA_VISIBLE_DEVICES"] == "GPU-7"
+    assert sharing["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert float(sharing["XLA_PYTHON_CLIENT_MEM_FRACTION"]) <= 0.25
+
+
+def test_the_engine_decides_what_goes_with_it() -> None:
+    none = {"address": None, "cpus_each": None, "gpus_each": None}
+    assert ray_share("local", workers=2, **none) is None
+    assert ray_share("ray", workers="auto", **none) == Share(cpus=1.0, gpus=0.0)
+    with pytest.raises(UserError, match="must be 'local' or 'ray'; received 'dask'"):
+        ray_share("dask", workers=1, **none)
+    with pytest.raises(UserError, match=r"--cpus-each must be a number above 0; received nan"):
+        ray_share("ray", workers=1, address=None, cpus_each=math.nan, gpus_each=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--address", "127.0.0.1:6379"], "--address needs '--engine ray'"),
+        (["--cpus-each", "2", "--gpus-each", "1"], "--cpus-each, --gpus-each needs"),
+        (["--engine", "ray", "--workers", "0"], "received 0 workers"),
+        (["--engine", "ray", "--cpus-each", "0"], "--cpus-each must be a number above 0"),
+        (["--engine", "ray", "--gpus-each", "1.5"], "--gpus-each must be a fraction"),
+        (["--engine", "ray", "--gpus-each", "-1"], "--gpus-each must be a fraction"),
+        (["--engine", "dask"], "'dask' is not one of 'local', 'ray'"),
+    ],
+)
+def test_bad_combinations_end_with_code_2(
+    capsys: pytest.CaptureFixture[str], options: list[str], problem: str
+) -> None:
+    assert invoke(["--study", "quickstart", *options], command="run") == 2
+    error = capsys.readouterr().err
+    assert problem in error
+    assert "Traceback" not in error
+
+
+def test_a_recipe_takes_no_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--recipe", "g3_homebrew", "--engine", "ray", "--address", "127.0.0.1:6379"]
+    assert invoke(arguments, command="run") == 2
+    assert "--engine, --address" in capsys.readouterr().err

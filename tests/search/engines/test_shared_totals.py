@@ -1,0 +1,145 @@
+"""Several processes ask at once: the total stays exact. Trials are short functions."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.outcomes import Outcome, count_outcomes, counts, outcome_of
+from search.storage import TrialAttribute, open_storage, quiet_optuna
+
+WORKERS = 4
+# What a worker does, with another trial: it crashes, or is interrupted, as its options say.
+WORKER = """
+import json, os, random, sys, time
+from pathlib import Path
+import optuna
+from search import searching
+from search.budget import Budget
+from search.objective import TrialContext, TrialResult
+from search.outcomes import Outcome
+from search.storage import TrialAttribute, open_storage, quiet_optuna
+
+url, trials, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+
+def run_trial(trial, context):
+    value = trial.suggest_float("x", 0, 1)
+    trial.report(value, trial.user_attrs.get("continues_trial", -1) + 1)
+    time.sleep(random.uniform(0, 0.05))
+    if random.random() < options.get("dies", 0):
+        os._exit(9)
+    if random.random() < options.get("interrupted", 0):
+        raise KeyboardInterrupt
+    trial.set_user_attr(TrialAttribute.OUTCOME, Outcome.COMPLETE)
+    trial.study.tell(trial, value)
+    return TrialResult(Outcome.COMPLETE, value)
+
+searching.run_trial = run_trial
+context = TrialContext(spec=None, split=None, metric="accuracy", seed=0, checkpoints=Path("c"))
+with quiet_optuna():
+    sampler = optuna.samplers.RandomSampler()
+    study = optuna.load_study(study_name="tiny", storage=open_storage(url), sampler=sampler)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    if "search" in options:
+        searching.search(study, context, trials=trials, budget_seconds=None)
+    else:
+        searching.run_trials(study, context, trials=trials, budget=Budget(None))
+"""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+@pytest.fixture
+def study(url: str) -> Iterator[optuna.Study]:
+    with quiet_optuna():
+        yield optuna.create_study(
+            storage=open_storage(url), study_name="tiny", direction="maximize"
+        )
+
+
+@pytest.fixture
+def work(url: str, repository: Path) -> Callable[..., list[int]]:
+    """Lets processes work at once until none finds a trial to do; returns their exit codes."""
+
+    def run(trials: int, *, workers: int = WORKERS, **options: object) -> list[int]:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", WORKER, url, str(trials), json.dumps(options)],
+                cwd=repository,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(workers)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", process.stderr and process.stderr.read()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        said = [process.communicate(timeout=300)[1] for process in processes]
+        codes = [process.returncode for process in processes]
+        assert set(codes) <= {0, 1, 9}, said
+        assert "database is locked" not in "".join(said)
+        return codes
+
+    return run
+
+
+def test_workers_that_ask_at_once_reach_the_total_and_no_more(
+    study: optuna.Study, work: Callable[..., list[int]]
+) -> None:
+    assert work(25) == [0] * WORKERS
+
+    assert count_outcomes(study)[Outcome.COMPLETE] == 25
+    # One that came too late says so, and is no result.
+    others = [trial for trial in study.trials if outcome_of(trial) is not Outcome.COMPLETE]
+    assert {trial.user_attrs[TrialAttribute.REASON] for trial in others} <= {
+        "the total was reached"
+    }
+    assert all(trial.value is None for trial in others)
+
+
+def test_enqueued_trials_are_each_run_once(
+    study: optuna.Study, work: Callable[..., list[int]]
+) -> None:
+    for value in range(12):
+        study.enqueue_trial({"x": value / 20})
+
+    assert work(12) == [0] * WORKERS
+
+    done = [trial for trial in study.trials if trial.state is TrialState.COMPLETE]
+    assert sorted(trial.params["x"] for trial in done) == [value / 20 for value in range(12)]
+
+
+@pytest.mark.slow
+def test_searches_that_die_and_start_again_reach_the_total_and_no_more(
+    study: optuna.Study, work: Callable[..., list[int]]
+) -> None:
+    starts = 0
+    while starts < 30 and count_outcomes(study)[Outcome.COMPLETE] < 15:
+        starts += 1
+        work(15, workers=3, dies=0.2, search=True)
+    work(15, workers=2, search=True)
+
+    trials = study.trials
+    outcomes = Counter(outcome_of(trial) for trial in trials if trial.state.is_finished())
+    assert sum(counts(trial) for trial in trials if trial.state.is_finished()) == 15
+    assert not [trial for trial in trials if trial.state is TrialState.RUNNING]
+    assert outcomes[Outcome.CRASHED] > 0
+    # No candidate counts twice.
+    values = [trial.params["x"] for trial in trials if trial.state.is_finished() and counts(trial)]
+    assert len(set(values)) == 15
