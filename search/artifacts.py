@@ -1,0 +1,246 @@
+"""Where results are kept beyond the machine that made them: a shared folder or an S3 bucket.
+
+Optuna's artifact stores hold the files, and the study says which are its own; the dashboard shows
+them. `optuna.artifacts.upload_artifact` is not used: it notes an artifact before it writes the
+file, so that a crash in between leaves a note without one.
+"""
+
+import hashlib
+import io
+import json
+import mimetypes
+import re
+import uuid
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import optuna
+from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, DEFAULT_MIME_TYPE
+from optuna.artifacts.exceptions import ArtifactNotFound
+
+from cnn_blocks.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.artifacts._protocol import ArtifactStore
+
+# optuna-dashboard has one --artifact-dir for all studies of a database: so have we.
+DEFAULT_ARTIFACTS = "runs/artifacts"
+_S3 = re.compile(r"s3://(?P<name>[^/?#]+)(?P<prefix>(/[^?#]*)?)")
+# Also "s3:/bucket", which would make a folder of that name.
+_URL = re.compile(r"s3:|\w+://")
+_COMPLETE = "metrics.json"
+# Beside the results while a retraining runs.
+_NOT_A_RESULT = "retraining.json"
+_S3_SECONDS_TO_CONNECT = 5
+_S3_SECONDS_TO_ANSWER = 60
+_S3_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Artifacts:
+    """An artifact store, and the location it was opened from.
+
+    optuna-dashboard reads a folder with `--artifact-dir`, and any store in
+    `optuna_dashboard.run_server(storage, artifact_store=...)`.
+    """
+
+    location: str
+    store: "ArtifactStore"
+
+
+def open_artifacts(location: str | Path, *, check: bool = True) -> Artifacts:
+    """Opens FOLDER or s3://BUCKET/PREFIX, after writing, reading and removing a small file there.
+
+    The account and the address of an S3-compatible store come from the standard variables:
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_S3, AWS_PROFILE and so on. Raises
+    UserError for a location that cannot be used; without `check` nothing is asked of it yet.
+    """
+    shown = str(location)
+    bucket = _S3.fullmatch(shown)
+    if not shown or (bucket is None and _URL.match(shown)):
+        raise UserError(
+            f"Artifacts are kept in a folder or below s3://BUCKET/PREFIX; received {shown!r}."
+        )
+    try:
+        store: ArtifactStore = (
+            _Prefixed(_open_bucket(bucket["name"]), bucket["prefix"].strip("/"))
+            if bucket
+            else _WholeFiles(Path(location).resolve())
+        )
+        if check:
+            _try_out(store)
+    except ImportError as error:
+        raise UserError(
+            f"Artifacts in {shown} need boto3, which is not installed: pip install 'cnn-search[s3]'"
+        ) from error
+    except store_errors() as error:
+        raise _unusable(shown, error) from error
+    except ValueError as error:  # boto3's, of an address that is none
+        raise _unusable(shown, error) from error
+    return Artifacts(shown, store)
+
+
+def keep_results(study: optuna.Study, directory: str | Path, artifacts: Artifacts) -> list[str]:
+    """Keeps the files of a finished run as artifacts of its study; returns their names there.
+
+    A name is RUN_FILE, since a study may have several runs. What is there already stays, what has
+    changed is replaced. Raises UserError where the store fails; the run's folder is whole anyway.
+    """
+    directory, store = Path(directory).resolve(), artifacts.store
+    files = [
+        path
+        for path in directory.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name != _NOT_A_RESULT
+    ]
+    names = []
+    try:
+        for path in sorted(files, key=lambda path: (path.name == _COMPLETE, path.name)):
+            names.append(_keep(study, path, f"{directory.name}_{path.name}", store))
+    except store_errors() as error:
+        raise UserError(
+            f"The results in {directory} could not be kept in {artifacts.location} as well: "
+            f"{error}. Copy them, or choose another place with --artifacts."
+        ) from error
+    return names
+
+
+def artifacts_of(study: optuna.Study) -> list[ArtifactMeta]:
+    """Returns the artifacts of a study, those aside that were deleted in the dashboard.
+
+    `optuna.artifacts.get_all_artifact_meta` stumbles over these.
+    """
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    notes = [
+        json.loads(value) for key, value in attributes.items() if key.startswith(_note_key(""))
+    ]
+    return [ArtifactMeta(**note) for note in notes if note is not None]
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """Returns what the stores raise when they cannot be reached, or refuse."""
+    try:
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        return (OSError, ArtifactNotFound)
+    return (OSError, ArtifactNotFound, Boto3Error, BotoCoreError, ClientError)
+
+
+def _keep(study: optuna.Study, path: Path, name: str, store: "ArtifactStore") -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # The same file has the same id, so that it is written and noted once.
+    identifier = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{study.study_name}/{name}/{digest}"))
+    earlier = [artifact for artifact in artifacts_of(study) if artifact.filename == name]
+    known = any(artifact.artifact_id == identifier for artifact in earlier)
+    if not (known and _holds(store, identifier)):
+        with path.open("rb") as file:
+            store.write(identifier, file)
+        kind, encoding = mimetypes.guess_type(name)
+        artifact = ArtifactMeta(identifier, name, kind or DEFAULT_MIME_TYPE, encoding)
+        _note(study, identifier, asdict(artifact))
+    for artifact in earlier:
+        if artifact.artifact_id != identifier:
+            # As the dashboard deletes: a note cannot be removed.
+            _note(study, artifact.artifact_id, None)
+            with suppress(ArtifactNotFound):
+                store.remove(artifact.artifact_id)
+    return name
+
+
+def _note(study: optuna.Study, identifier: str, note: dict[str, Any] | None) -> None:
+    study._storage.set_study_system_attr(study._study_id, _note_key(identifier), json.dumps(note))
+
+
+def _note_key(identifier: str) -> str:
+    return f"{ARTIFACTS_ATTR_PREFIX}{identifier}"
+
+
+def _holds(store: "ArtifactStore", identifier: str) -> bool:
+    try:
+        store.open_reader(identifier).close()
+    except ArtifactNotFound:
+        return False
+    return True
+
+
+def _unusable(location: str, error: Exception) -> UserError:
+    return UserError(
+        f"Artifacts need a place where files can be written, read and removed; {location}: "
+        f"{error}. Mend it, or choose another with --artifacts FOLDER or s3://BUCKET/PREFIX."
+    )
+
+
+def _try_out(store: "ArtifactStore") -> None:
+    name, content = f"trial-file-{uuid.uuid4()}", b"written to see whether this is possible"
+    store.write(name, io.BytesIO(content))
+    with store.open_reader(name) as file:
+        if file.read() != content:
+            raise OSError("a file came back other than it was written")
+    store.remove(name)
+
+
+def _open_bucket(name: str) -> "ArtifactStore":
+    import boto3
+    from botocore.config import Config
+    from optuna.artifacts import Boto3ArtifactStore
+
+    settings = Config(
+        connect_timeout=_S3_SECONDS_TO_CONNECT,
+        read_timeout=_S3_SECONDS_TO_ANSWER,
+        retries={"mode": "standard", "total_max_attempts": _S3_ATTEMPTS},
+        # Stores that merely speak S3 may not know the checksums that boto3 adds by default.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    # Without the copy, which takes as much memory as the file is long.
+    return Boto3ArtifactStore(name, boto3.client("s3", config=settings), avoid_buf_copy=True)
+
+
+class _Prefixed:
+    """A part of a store: everything whose name begins with a prefix."""
+
+    def __init__(self, store: "ArtifactStore", prefix: str) -> None:
+        self._store = store
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        return self._store.open_reader(self._prefix + artifact_id)
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        self._store.write(self._prefix + artifact_id, content_body)
+
+    def remove(self, artifact_id: str) -> None:
+        self._store.remove(self._prefix + artifact_id)
+
+
+class _WholeFiles:
+    """Optuna's folder of artifacts, where a file appears whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._store = FileSystemArtifactStore(folder)
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        return self._store.open_reader(artifact_id)
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        target = self._folder / artifact_id
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._partial(target)
+        try:
+            self._store.write(str(partial.relative_to(self._folder)), content_body)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def remove(self, artifact_id: str) -> None:
+        self._partial(self._folder / artifact_id).unlink(missing_ok=True)
+        self._store.remove(artifact_id)
+
+    def _partial(self, target: Path) -> Path:
+        """Returns where a file is written first: always the same, so that kills leave one."""
+        return target.with_name(f".{target.name}.partial")
