@@ -1,0 +1,93 @@
+"""A trial that sleeps instead of training, and stores what a real one stores."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from search.storage import TrialAttribute
+from spaces.candidate import Candidate
+from studies.depth_filters import study as spec
+
+REPORTS = 4
+SLEEP_SECONDS = 0.025
+# What a perfect storage would leave of a trial: its training.
+TRAINING_SECONDS = REPORTS * SLEEP_SECONDS
+
+
+class CutError(Exception):
+    """A trial was broken off because its cell's time was over."""
+
+
+@dataclass
+class Latencies:
+    """Seconds that each storage operation took, by its name."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @contextmanager
+    def measure(self, operation: str) -> Iterator[None]:
+        """Adds the time of the block to an operation."""
+        began = time.perf_counter()
+        yield
+        self.seconds[operation].append(time.perf_counter() - began)
+
+
+def candidate_attributes(candidate: Candidate) -> dict[str, Any]:
+    """Returns what a trial stores before it trains."""
+    return {
+        TrialAttribute.CANDIDATE.value: candidate.to_json(),
+        TrialAttribute.SUMMARY.value: candidate.summary(),
+        TrialAttribute.PARAMETERS.value: 1_234_567,
+        TrialAttribute.MEMORY_MIB.value: 890,
+    }
+
+
+def result_attributes() -> dict[str, Any]:
+    """Returns what a trial stores after it has trained."""
+    return {
+        TrialAttribute.BEST_EPOCH.value: spec.epochs,
+        TrialAttribute.EPOCHS_TRAINED.value: float(spec.epochs),
+        TrialAttribute.IMAGES_PER_SECOND.value: 3456.7,
+        TrialAttribute.SECONDS.value: 123.456,
+        TrialAttribute.OUTCOME.value: "complete",
+    }
+
+
+def simulate(study: optuna.Study, latencies: Latencies, *, give_up_at: float) -> None:
+    """Runs one trial; a pruner is asked, its answer ignored, so that all trials cost the same.
+
+    Raises CutError where `give_up_at`, a time of `time.perf_counter`, passes in its midst.
+    """
+
+    def store(attributes: dict[str, Any]) -> None:
+        for name, value in attributes.items():
+            with latencies.measure("attribute"):
+                trial.set_user_attr(name, value)
+        if time.perf_counter() > give_up_at:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            raise CutError
+
+    with latencies.measure("ask"):
+        trial = study.ask()
+    store({"lease": {"host": "host", "process": 12345, "worker": "0" * 32, "beat": 0}})
+    with latencies.measure("suggest"):
+        candidate = spec.candidate(trial)
+    store(candidate_attributes(candidate))
+    value = 0.0
+    for step in range(1, REPORTS + 1):
+        time.sleep(SLEEP_SECONDS)
+        # Any value will do that differs from trial to trial.
+        value = (trial.number * 37 % 101 + step) / 110
+        with latencies.measure("report"):
+            trial.report(value, step)
+        with latencies.measure("prune"):
+            trial.should_prune()
+        store({TrialAttribute.EPOCHS_TRAINED.value: step / spec.reports_per_epoch})
+    store(result_attributes())
+    with latencies.measure("tell"):
+        study.tell(trial, value)
