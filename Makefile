@@ -1,8 +1,11 @@
 # Everything a person or a CI machine needs: a Python 3.11+ and make.
 #   make run        set up, then run the quickstart study to its end
 #   make test       set up, then lint, types and the default tests
-#   make test-all   the slow tests too
-#   make bench DATA=path/to/cifar10   the measurements, about an hour
+#   make test-all   the slow tests too, and those of make test-faults
+#   make test-faults   kills, suspends and starves real runs, about half an hour
+#   make bench DATA=path/to/cifar10           search and retraining, about an hour
+#   make bench-workers DATA=path/to/cifar10   one worker process against several
+#   make bench-scale                          storages with many trials and workers
 #   make lock       choose new versions for requirements*.lock
 #   make clean      remove the environment and the tools' caches (never runs/)
 
@@ -15,7 +18,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-all bench lock clean
+.PHONY: help setup run test lint test-all test-faults bench bench-workers bench-scale lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,8 +49,17 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
+test-faults: $(STAMP)
+	$(BIN)/python -m pytest -m faults $(ARGS)
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/depth_filters.py $(DATA) $(ARGS)
+
+bench-workers: $(STAMP)
+	$(BIN)/python benchmarks/workers.py $(DATA) $(ARGS)
+
+bench-scale: $(STAMP)
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGES = ("cnn_blocks", "spaces", "studies", "search")  # each may import those to its left
 HEAVY = {"jax", "keras", "keras_tuner", "matplotlib", "pandas", "scipy", "sklearn", "tensorflow"}
-HEAVY |= {"tensorboard", "torch"}
+HEAVY |= {"ray", "tensorboard", "torch"}
 STUDY_MACHINERY = {"optuna", "optuna_dashboard", "keras_tuner"}
 # These extend Keras' own classes, so they import it; they count as heavy themselves.
 KERAS_SIDE = {"cnn_blocks.augmentation_policies"}

@@ -48,9 +48,12 @@ def test_commands_parse(command: list[str], monkeypatch: pytest.MonkeyPatch) -> 
     # Every command ends at its own parser: the callback only notes that the arguments were legal.
     root: Any = typer.main.get_command(cli.app)
     target = root.commands[module]
+    words = command[command.index("-m") + 2 :]
+    if hasattr(target, "commands"):
+        target = target.commands[words.pop(0)]
     monkeypatch.setattr(target, "callback", lambda **options: called.append(module))
 
-    target.main(command[command.index("-m") + 2 :], standalone_mode=False)
+    target.main(words, standalone_mode=False)
 
     assert called == [module]
 
