@@ -17,7 +17,7 @@ from search.engines.ray_share import Share
 from search.lease import LeaseWatch
 from search.objective import TrialContext
 from search.searching import has_room, running_trials, search, search_session
-from search.worker_plan import WorkerPlan, plan_workers
+from search.workers.plan import WorkerPlan, plan_workers
 from spaces.candidate import Candidate
 from spaces.probe import ProbeTrial
 from studies.study import StudySpec

@@ -23,7 +23,7 @@ from search.engines.supervision import Supervision
 from search.engines.worker import EXPLAINED, SECONDS_TO_STOP
 from search.errors import SearchFailure, SearchInterrupted
 from search.objective import TrialContext
-from search.worker_plan import WorkerPlan
+from search.workers.plan import WorkerPlan
 
 _SECONDS_TO_EXIT = 10.0
 _SECONDS_BETWEEN_LOOKS = 1.0

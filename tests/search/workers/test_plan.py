@@ -10,14 +10,14 @@ import pytest
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.machine import Machine, available_cores
-from search.measurement_messages import Loaded
 from search.progress import Progress
 from search.runtime import Precision, worker_environment
-from search.worker_cache import backend_name, measurement_key, read_measured, write_measured
-from search.worker_choice import Measurement, Setting
-from search.worker_measurement import Measured, measure_workers, most_workers
-from search.worker_plan import WorkerPlan, plan_workers
+from search.workers.cache import backend_name, measurement_key, read_measured, write_measured
+from search.workers.choice import Measurement, Setting
+from search.workers.machine import Machine, available_cores
+from search.workers.measurement import Measured, measure_workers, most_workers
+from search.workers.messages import Loaded
+from search.workers.plan import WorkerPlan, plan_workers
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.stages import staged
 
@@ -328,7 +328,7 @@ def test_an_interruption_leaves_no_process(spec: InputSpec, candidate: Candidate
         )
 
     left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    assert not any("search.measured_training" in line for line in left)
+    assert not any("search.workers.measured_training" in line for line in left)
 
 
 @on_cpu
@@ -394,7 +394,7 @@ from pathlib import Path
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.worker_plan import plan_workers
+from search.workers.plan import plan_workers
 from spaces.candidate import Candidate
 from spaces.stages import staged
 backbone = staged(Plain(), filters=[2], depth=1, reduction="max", place="first", dropout=[0.0])

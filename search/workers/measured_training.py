@@ -1,7 +1,7 @@
 """One process that trains a candidate on random images and says how fast.
 
-Started as `python -m search.measured_training FILE_DESCRIPTOR`; `search.worker_measurement` is at
-the other end. What it measures is `search.training.fit`, as trials run it.
+Started as `python -m search.workers.measured_training FILE_DESCRIPTOR`; `measurement` is at the
+other end. What it measures is `search.training.fit`, as trials run it.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.measurement_messages import Loaded, Round, Task
+from search.workers.messages import Loaded, Round, Task
 
 if TYPE_CHECKING:
     from cnn_blocks.config import InputSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.machine import available_cores, chosen_gpus, parse_gpus
+from search.workers.machine import available_cores, chosen_gpus, parse_gpus
 
 TWO_GPUS = """\
 GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77)
@@ -24,7 +24,8 @@ GPU 1: Tesla T4 (UUID: GPU-c8a50302-8a49-3ee5-7f3f-4dd4c0c1b2a9)
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be bound here")
 def test_cores_that_the_process_is_bound_to_count(tmp_path: Path) -> None:
     question = (
-        "import os, search.machine as m; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        "import search.workers.machine as m; "
         "print(m.available_cores())"
     )
     answer = subprocess.run([sys.executable, "-c", question], capture_output=True, check=True)

@@ -14,12 +14,12 @@ from typing import Literal
 from cnn_blocks.config import InputSpec
 from search import feasibility
 from search.data.cache import default_cache_directory
-from search.machine import Machine, available_cores, visible_gpus
 from search.progress import Progress, counted, duration
 from search.runtime import Precision, Xla, worker_environment
-from search.worker_cache import backend_name, measurement_key, read_measured, write_measured
-from search.worker_choice import Measurement, Setting, choose
-from search.worker_measurement import Measured, measure_workers, most_workers, uses_gpu
+from search.workers.cache import backend_name, measurement_key, read_measured, write_measured
+from search.workers.choice import Measurement, Setting, choose
+from search.workers.machine import Machine, available_cores, visible_gpus
+from search.workers.measurement import Measured, measure_workers, most_workers, uses_gpu
 from spaces.candidate import Candidate
 
 # With more of it taken by other programs, what was measured is used, but not kept.

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from cnn_blocks.config import InputSpec
 from search.files import write_text
 from search.runtime import Precision, Xla, cpu_name
-from search.worker_measurement import Measured
+from search.workers.measurement import Measured
 from spaces.candidate import Candidate
 
 _FORMAT = 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.worker_choice import LEAST_GAIN, Measurement, Setting, choose, worker_steps
+from search.workers.choice import LEAST_GAIN, Measurement, Setting, choose, worker_steps
 
 speeds = st.floats(min_value=0.1, max_value=1e6, allow_nan=False)
 

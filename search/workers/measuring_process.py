@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from search.crash import DeathWatch
-from search.measurement_messages import Task
+from search.workers.messages import Task
 
 _LAST_WORDS = 2000
 
@@ -27,7 +27,7 @@ class MeasuringProcess:
     def __init__(self, task: Task, environment: Mapping[str, str]) -> None:
         self._log = task.folder / "log"
         self.connection, theirs = Pipe()
-        command = [sys.executable, "-m", "search.measured_training", str(theirs.fileno())]
+        command = [sys.executable, "-m", "search.workers.measured_training", str(theirs.fileno())]
         with self._log.open("wb") as words, theirs:
             self._process = subprocess.Popen(
                 command,

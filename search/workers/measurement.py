@@ -14,11 +14,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from cnn_blocks.config import InputSpec
-from search.machine import Machine
-from search.measurement_messages import Loaded, Round, Task
-from search.measuring_process import BusyTime, MeasurementError, MeasuringProcess
 from search.runtime import Precision, Xla, cpu_has_bfloat16
-from search.worker_choice import Measurement, Setting, choose, gains, worker_steps
+from search.workers.choice import Measurement, Setting, choose, gains, worker_steps
+from search.workers.machine import Machine
+from search.workers.measuring_process import BusyTime, MeasurementError, MeasuringProcess
+from search.workers.messages import Loaded, Round, Task
 from spaces.candidate import Candidate
 
 _WINDOW_SECONDS = 2.5
