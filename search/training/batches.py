@@ -1,7 +1,8 @@
 """The endless stream of training batches, a function of (seed, epoch)."""
 
+import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from search.features import FeatureShare
 
 Batch = tuple[dict[str, npt.NDArray[np.uint8 | np.float16] | npt.NDArray[np.int64]]]
+
+_BATCHES_AHEAD = 2
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -38,3 +41,27 @@ def training_batches(
             images, labels = share.gather(order[start : start + size])
             yield ({"images": images, "labels": labels},)
         epoch += 1
+
+
+def as_input(batches: Iterator[Batch]) -> Any:
+    """Returns endless batches as what `fit` takes under the running backend.
+
+    Under TensorFlow a data set of our own, because the one that Keras makes of a generator is tuned
+    while it runs, by a thread whose end `fit` awaits: as long again as the training, up to a minute.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    first = next(batches)
+    signature = keras.tree.map_structure(
+        lambda array: tf.TensorSpec(array.shape, array.dtype), first
+    )
+    dataset = tf.data.Dataset.from_generator(
+        lambda: itertools.chain([first], batches), output_signature=signature
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(_BATCHES_AHEAD).with_options(options)

@@ -16,7 +16,7 @@ from cnn_blocks.config import InputSpec
 from search import runtime
 from search.clock import Clock
 from search.errors import OutOfMemoryError
-from search.training.batches import steps_per_epoch, training_batches
+from search.training.batches import as_input, steps_per_epoch, training_batches
 from search.training.checkpoint import Arrays, Checkpoint
 from search.training.result import FitResult, Report
 from spaces.candidate import Candidate, Phase, TrainingConfig
@@ -226,7 +226,7 @@ def _train_phase(
     try:
         with clock.measure("training"):
             trainer.fit(
-                batches,
+                as_input(batches),
                 steps_per_epoch=training.steps,
                 initial_epoch=first_epoch,
                 epochs=phase.last_epoch,
