@@ -1,10 +1,11 @@
 """Small networks searched by one worker process and by as many as the measurement finds best.
 
-    python benchmarks/workers.py path/to/cifar10
+    python benchmarks/workers.py path/to/cifar10                         # filters 16-32-64
+    python benchmarks/workers.py path/to/cifar10 --filters-growth 1      # filters 16-16-16
 
 Runs the same trials twice, with `--workers 1` and `--workers auto`, and compares the images that
 were trained on in a second of the search. Takes about a quarter of an hour on 2 CPU cores. The
-result goes to benchmarks/results/workers.json.
+result goes to benchmarks/results/workers_16_32_64.json, or what the filters are.
 """
 
 import json
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +28,7 @@ from search.progress import Progress
 from search.storage import StudyAttribute, TrialAttribute
 from spaces.candidate import Candidate
 from spaces.depth_filters import depth_filters
+from spaces.stages import growing_filters
 from spaces.suggest import Trial
 from studies.study import StudySpec, load_study
 
@@ -33,7 +36,6 @@ RESULTS = Path(__file__).parent / "results"
 FIXED: dict[str, Any] = {
     "stages": 3,
     "filters": 16,
-    "filters_growth": 2.0,
     "convolutions": 1,
     "stem_filters": 0,
     "kernel_size": 3,
@@ -47,9 +49,11 @@ def main(
     trials: int = 12,
     epochs: int = 4,
     seed: int = 0,
+    filters_growth: float = 2.0,
 ) -> None:
     """Measures both, one after the other, and keeps the figures."""
-    spec = small_networks(trials, epochs)
+    fixed = {**FIXED, "filters_growth": filters_growth}
+    spec = small_networks(trials, epochs, fixed)
     split = load_split(data, seed=seed)
     images = len(split.train)
     counts: tuple[int | Literal["auto"], ...] = (1, "auto")
@@ -59,7 +63,7 @@ def main(
     }
     record = {
         "command": " ".join(["python benchmarks/workers.py CIFAR10_FOLDER", *sys.argv[2:]]),
-        "space": FIXED,
+        "space": fixed,
         "trials": trials,
         "epochs": epochs,
         "training_images": images,
@@ -73,7 +77,8 @@ def main(
         },
         "environment": environment_of(split, seed),
     }
-    path = RESULTS / "workers.json"
+    filters = growing_filters(fixed["filters"], filters_growth, fixed["stages"])
+    path = RESULTS / f"workers_{'_'.join(map(str, filters))}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"{path}: {json.dumps(record['auto_over_one'])}")
@@ -97,20 +102,20 @@ class Restricted:
         return answer
 
 
-def small_space(trial: Trial) -> Candidate:
+def small_space(trial: Trial, *, fixed: Mapping[str, Any]) -> Candidate:
     """Suggests what does not change a network's size."""
-    return depth_filters(Restricted(trial, FIXED))
+    return depth_filters(Restricted(trial, fixed))
 
 
-def small_networks(trials: int, epochs: int) -> StudySpec:
+def small_networks(trials: int, epochs: int, fixed: Mapping[str, Any]) -> StudySpec:
     """Returns the shipped study restricted to small networks; every trial is trained to its end."""
     spec = load_study("depth_filters").spec
     start = tuple(
-        {name: value for name, value in given.items() if name not in FIXED} for given in spec.start
+        {name: value for name, value in given.items() if name not in fixed} for given in spec.start
     )
     return spec.model_copy(
         update={
-            "space": small_space,
+            "space": partial(small_space, fixed=fixed),
             "start": start,
             "trials": trials,
             "epochs": epochs,
