@@ -32,5 +32,5 @@ def test_a_study_of_another_program_has_no_winner(url: str) -> None:
     study = load_stored_study("mine", url)
     study.tell(study.ask(), 0.5)
 
-    with pytest.raises(UserError, match="not made by this program"):
+    with pytest.raises(UserError, match=r"not made by this program\. Name a study"):
         best_configuration(study)
