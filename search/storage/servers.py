@@ -1,8 +1,8 @@
 """Storages behind a server: databases that are reached by network, and Optuna's storage proxy."""
 
-import json
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -16,9 +16,16 @@ from search.storage.database import Database, open_database
 from search.storage.retrying import RetryingStorage
 
 _PROXY_SECONDS = 5.0
-_CALL_SECONDS = 60
+_CALL_SECONDS = 60.0
 # The first read of 10,000 trials takes a proxy 10 s, and workers that start together share it.
-_READING_SECONDS = 300
+_READING_SECONDS = 300.0
+_CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    # Servers end connections that ask for signs of life more often. The timeout is TCP's, too: a
+    # connection to a machine that vanished is given up, and the next call makes another.
+    ("grpc.keepalive_time_ms", 300_000),
+    ("grpc.keepalive_timeout_ms", 60_000),
+)
 _LIBPQ_DRIVERS = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
 # A machine that vanished without a word is noticed after a minute, not after hours.
 _LIBPQ_OPTIONS = {
@@ -81,26 +88,22 @@ class Proxy(GrpcStorageProxy):
         # Ships no type information.
         client: Any = import_module("optuna.storages._grpc.client")
         self._channel = client.grpc.insecure_channel(
-            f"{self._host}:{self._port}", options=_channel_options()
+            f"{self._host}:{self._port}", options=_CHANNEL_OPTIONS
         )
-        self._stub = client.api_pb2_grpc.StorageServiceStub(self._channel)
-        self._cache = client.GrpcClientCache(self._stub)
+        calls: Any = _Deadlines(client.api_pb2_grpc.StorageServiceStub(self._channel))
+        self._stub = calls
+        self._cache = client.GrpcClientCache(calls)
 
 
-def _channel_options() -> list[tuple[str, Any]]:
-    reading = {"service": "optuna.StorageService", "method": "GetTrials"}
-    deadlines = [
-        {"name": [{}], "timeout": f"{_CALL_SECONDS}s"},
-        {"name": [reading], "timeout": f"{_READING_SECONDS}s"},
-    ]
-    return [
-        ("grpc.service_config", json.dumps({"methodConfig": deadlines})),
-        ("grpc.max_receive_message_length", -1),
-        # Servers end connections that ask for signs of life more often. The timeout is TCP's, too:
-        # a connection to a machine that vanished is given up, and the next call makes another.
-        ("grpc.keepalive_time_ms", 300_000),
-        ("grpc.keepalive_timeout_ms", 60_000),
-    ]
+class _Deadlines:
+    """The calls of a storage proxy, each with a deadline."""
+
+    def __init__(self, calls: Any) -> None:
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        seconds = _READING_SECONDS if name == "GetTrials" else _CALL_SECONDS
+        return partial(getattr(self._calls, name), timeout=seconds)
 
 
 def connection_options(url: URL) -> dict[str, Any]:

@@ -177,8 +177,8 @@ def test_another_server_is_no_storage() -> None:
 def test_a_call_that_nobody_answers_ends_as_a_lost_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(servers, "_CALL_SECONDS", 1)
-    monkeypatch.setattr(servers, "_READING_SECONDS", 1)
+    monkeypatch.setattr(servers, "_CALL_SECONDS", 0.2)
+    monkeypatch.setattr(servers, "_READING_SECONDS", 0.2)
     # It takes connections, and never says a word.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with pytest.warns(match="experimental"):
@@ -196,12 +196,12 @@ def test_a_call_that_nobody_answers_ends_as_a_lost_connection(
 def test_a_suspended_storage_server_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "_CALL_SECONDS", 1)
+    monkeypatch.setattr(servers, "_CALL_SECONDS", 5)
     with storage_server(f"sqlite:///{tmp_path / 'studies.db'}") as server, quiet_optuna():
         study = optuna.create_study(storage=open_storage(server.url), study_name="far")
         trial = study.ask()
         server.suspend()
-        wakes = threading.Timer(3, server.resume)
+        wakes = threading.Timer(8, server.resume)
         wakes.start()
         study.tell(trial, 0.5)
         wakes.join()
