@@ -185,7 +185,10 @@ class ModelConfig(Configuration):
     def any_head(self) -> Head:
         """The head, for what only a network with one can be asked."""
         if self.head is None:
-            raise UserError(f"The backbone {self.backbone.kind!r} brings its own head.")
+            raise UserError(
+                f"This needs a network with a head; the backbone {self.backbone.kind!r} brings its "
+                f"own. Choose a backbone that takes a head."
+            )
         return self.head
 
     def components(self) -> Iterator[Component]:

@@ -99,7 +99,8 @@ def file_digest(path: Path) -> str:
         return _digest(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UserError(
-            f"A backbone's file must exist and be readable; {path}: {error.strerror}."
+            f"A backbone's file must exist and be readable; {path}: {error.strerror}. Correct its "
+            f"path, or put the file there."
         ) from error
 
 

@@ -9,9 +9,12 @@ import inspect
 import pkgutil
 import re
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from cnn_blocks.errors import UserError
 
@@ -74,7 +77,7 @@ def load_source(reference: str | Path, *, text: str | None = None) -> ModuleType
     """Imports a user's Python file (`path/to/file.py`) or module (`package.module`), once.
 
     `text` is what the file says on the machine where it is; it need not exist on this one.
-    Raises UserError when there is no such file or module.
+    Raises UserError when there is no such file or module, and for an error inside the file.
     """
     named = str(reference)
     if not named.endswith(".py"):
@@ -100,10 +103,29 @@ def load_source(reference: str | Path, *, text: str | None = None) -> ModuleType
     sys.modules[name] = module
     try:
         specification.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
-        raise
+        if isinstance(error, UserError) or not isinstance(error, Exception):
+            raise
+        raise _explained(path, error) from error
     return module
+
+
+def _explained(path: Path, error: Exception) -> UserError:
+    place, line, text = str(path), None, " ".join(str(error).split())
+    if isinstance(error, SyntaxError):
+        place, line, text = error.filename or place, error.lineno, error.msg
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == place:
+            line = frame.lineno
+    if isinstance(error, ValidationError):
+        problems = error.errors(include_url=False)
+        text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
+    return UserError(
+        f"A Python file of yours must be one that can be imported; {place}"
+        f"{'' if line is None else f', line {line}'}: {type(error).__name__}: {text}. Mend it, "
+        f"then run the command again."
+    )
 
 
 class _TextLoader(importlib.abc.ExecutionLoader):

@@ -52,7 +52,8 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         metavar="<url>",
-        help="Where studies are kept.  [default: sqlite:///runs/studies.db]",
+        help="A database URL: sqlite:///FILE, postgresql+psycopg://USER@HOST/NAME, or "
+        "grpc://HOST:PORT of `storage serve`.  [default: sqlite:///runs/studies.db]",
     ),
 ]
 ImageSizeOption = Annotated[
@@ -69,10 +70,6 @@ MaxBadFilesOption = Annotated[
         "--max-bad-files", metavar="<share>", help="Unreadable files to skip before giving up."
     ),
 ]
-PrecisionOption = Annotated[
-    Precision, typer.Option("--precision", help="Training precision; auto chooses by device.")
-]
-XlaOption = Annotated[Xla, typer.Option("--xla", help="Compile with XLA; auto chooses by device.")]
 CacheLimitOption = Annotated[
     str,
     typer.Option(
@@ -97,8 +94,16 @@ RunsDirectoryOption = Annotated[
       {PROGRAM} run --study hand_made --data cifar10 --warm-start recipes
       {PROGRAM} run --recipe g3_homebrew --data cifar10
       {PROGRAM} run --hypermodel keras_tuner.applications.HyperResNet --data cifar10
+      {PROGRAM} run --study depth_filters --data path/to/images --workers 4
+      {PROGRAM} run --study depth_filters --data /shared/images --no-retrain \\
+          --storage postgresql+psycopg://user@host/studies
+      {PROGRAM} run --study depth_filters --data /shared/images --engine ray \\
+          --storage postgresql+psycopg://user@host/studies --artifacts /shared/artifacts
 
-    Ctrl-C stops in order; the same command goes on from there."""
+    Ctrl-C stops in order; the same command goes on from there.
+
+    \b
+    Exit codes: 0 done, 1 nothing found, 2 wrong input, 130 interrupted."""
 )
 def run(
     study: Annotated[
@@ -125,7 +130,7 @@ def run(
         typer.Option(
             metavar="<name or file>",
             help="For a transfer study: a network of keras.applications, or a .keras file; "
-            "`NAME=none` for random weights. Several are searched.",
+            "`NAME=none` for random weights. Repeat the option to search several.",
         ),
     ] = None,
     trials: Annotated[
@@ -134,7 +139,10 @@ def run(
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="<duration>", help="Time for the search, such as 40m or 1h30m."),
+        typer.Option(
+            metavar="<duration>",
+            help="Time for the search, such as 40m or 1h30m.  [default: the study's]",
+        ),
     ] = None,
     storage: StorageOption = None,
     study_name: Annotated[
@@ -160,8 +168,20 @@ def run(
     ] = None,
     image_size: ImageSizeOption = None,
     max_bad_files: MaxBadFilesOption = "1%",
-    precision: PrecisionOption = "auto",
-    xla: XlaOption = "auto",
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            "--precision",
+            help="Training precision; auto measures with --workers auto, else chooses by device.",
+        ),
+    ] = "auto",
+    xla: Annotated[
+        Xla,
+        typer.Option(
+            "--xla",
+            help="Compile with XLA; auto measures with --workers auto, else chooses by device.",
+        ),
+    ] = "auto",
     cache_limit: CacheLimitOption = "20G",
     runs_directory: RunsDirectoryOption = Path("runs"),
     warm_start: Annotated[
@@ -177,17 +197,21 @@ def run(
         ),
     ] = None,
     retries: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, metavar="<number>", help="How often a trial goes on after its worker died."
+            min=0,
+            metavar="<number>",
+            help="How often a trial goes on after its process died.  [default: 2]",
         ),
-    ] = 2,
+    ] = None,
     stall_timeout: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="<duration>", help="A worker without a sign of life for so long is replaced."
+            metavar="<duration>",
+            help="A worker without a sign of life for so long is replaced; not with --workers 0.  "
+            "[default: 15m]",
         ),
-    ] = "15m",
+    ] = None,
     engine: Annotated[
         Engine, typer.Option("--engine", help="Where workers run: on this machine or on Ray.")
     ] = "local",
@@ -215,7 +239,8 @@ def run(
         str | None,
         typer.Option(
             metavar="<folder or s3 url>",
-            help="Where results, and checkpoints for all machines, are kept as well.",
+            help="Keep results here, and checkpoints for all machines.  [default: results in "
+            "artifacts of the runs directory, no checkpoints]",
         ),
     ] = None,
     dry_run: Annotated[
@@ -229,10 +254,11 @@ def run(
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
     cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
     worker_count = None if workers is None else parse_workers(workers, option="--workers")
-    stall_seconds = parse_duration(stall_timeout, option="--stall-timeout")
+    stall_seconds = _duration(stall_timeout, "--stall-timeout")
 
     if recipe is not None:
         _refuse_beside_recipe(
+            recipe,
             {
                 "--study": study,
                 "--hypermodel": hypermodel,
@@ -244,6 +270,8 @@ def run(
                 "--metric": metric,
                 "--warm-start": warm_start,
                 "--workers": workers,
+                "--retries": retries,
+                "--stall-timeout": stall_timeout,
                 "--engine": None if engine == "local" else engine,
                 "--address": address,
                 "--cpus-each": cpus_each,
@@ -251,7 +279,7 @@ def run(
                 "--no-retrain": None if retrain else True,
                 "--artifacts": artifacts,
                 "--dry-run": dry_run or None,
-            }
+            },
         )
         from spaces.recipes import find_recipe
 
@@ -283,7 +311,8 @@ def run(
         worker_count = "auto" if engine == "ray" else searched.spec.workers
 
     from search import pipeline
-    from search.engines.job import WorkerLimits
+    from search.attempts import DEFAULT_RETRIES
+    from search.engines.job import DEFAULT_STALL_SECONDS, WorkerLimits
     from search.storage import DEFAULT_STORAGE
 
     if dry_run:
@@ -326,7 +355,10 @@ def run(
             warm_start=warm_start,
             cache_limit=cache_bytes,
             workers=worker_count,
-            limits=WorkerLimits(retries=retries, stall_seconds=stall_seconds),
+            limits=WorkerLimits(
+                retries=DEFAULT_RETRIES if retries is None else retries,
+                stall_seconds=stall_seconds or DEFAULT_STALL_SECONDS,
+            ),
             engine=engine,
             address=address,
             cpus_each=cpus_each,
@@ -406,8 +438,12 @@ def retrain(
     ] = None,
     image_size: ImageSizeOption = None,
     max_bad_files: MaxBadFilesOption = "1%",
-    precision: PrecisionOption = "auto",
-    xla: XlaOption = "auto",
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="Training precision; auto chooses by device.")
+    ] = "auto",
+    xla: Annotated[
+        Xla, typer.Option("--xla", help="Compile with XLA; auto chooses by device.")
+    ] = "auto",
     cache_limit: CacheLimitOption = "20G",
     runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
@@ -483,12 +519,13 @@ def _print_error(message: str) -> None:
     typer.echo(f"error: {' '.join(message.split())}", err=True)
 
 
-def _refuse_beside_recipe(options: dict[str, object]) -> None:
+def _refuse_beside_recipe(recipe: str, options: dict[str, object]) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UserError(
             f"A recipe is one training, not a search; received {', '.join(given)} beside "
-            f"'--recipe'. Leave out the one or the other."
+            f"'--recipe {recipe}'. Leave out the one or the other, as in: "
+            f"{PROGRAM} run --recipe {recipe} --data FOLDER"
         )
 
 
@@ -502,9 +539,13 @@ def _searched(study: str | None, hypermodel: str | None, backbones: Sequence[str
         from search.keras_tuner import hypermodel_study
 
         return hypermodel_study(hypermodel)
+    options = [("--study", study), ("--hypermodel", hypermodel)]
+    options += [("--backbone", backbone) for backbone in backbones]
+    received = " ".join(f"{name} {value}" for name, value in options if value is not None)
     raise UserError(
-        "A run needs one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
-        "'--hypermodel'; '--backbone' goes with a study."
+        f"A run needs one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
+        f"'--hypermodel'; '--backbone' goes with a study; received {received or 'none'}. "
+        f"Write one, as in: {PROGRAM} run --study depth_filters --data FOLDER"
     )
 
 

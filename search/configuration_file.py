@@ -65,7 +65,8 @@ def write_configuration(path: str | Path, configuration: BestConfiguration) -> P
         write_text(path, text)
     except OSError as error:
         raise UserError(
-            f"A configuration needs a writable path; {path}: {error.strerror}."
+            f"A configuration needs a writable path; {path}: {error.strerror}. Make its folder "
+            f"writable, or choose another file."
         ) from error
     return path
 
@@ -109,7 +110,10 @@ def _parse(path: Path) -> dict[str, Any]:
             f"`python -m search.export --study STUDY --to {path.name}`."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"A configuration must be a readable UTF-8 text file; {error}.") from error
+        raise UserError(
+            f"A configuration must be a readable UTF-8 text file; {path}: {error}. Make it so, or "
+            f"export it again."
+        ) from error
     content = _parse_json(path, text) if suffix == ".json" else _parse_yaml(path, text)
     if not isinstance(content, dict):
         raise UserError(
@@ -186,7 +190,7 @@ def _load_component(path: Path, kind: str, source: str) -> None:
     try:
         registry.load_source(reference)
     except UserError as error:
-        raise UserError(f"{path}: components.{kind} must be found to be used: {error}") from error
+        raise UserError(f"{path}: components.{kind} must be imported first: {error}") from error
     except Exception as error:  # whatever a person's own file does wrong
         raise UserError(
             f"{path}: components.{kind} must come from a file that can be imported; {reference} "

@@ -89,8 +89,8 @@ def spot_digest(path: Path) -> str:
 def only_one(path: Path) -> Iterator[bool]:
     """Yields whether this process is the only one in such a block; the others are told at once.
 
-    The system frees the lock of a process that dies. Where it has no locks (Windows), each is
-    taken for the only one.
+    The system frees the lock of a process that dies. Where it, or the file system, has no locks,
+    each is taken for the only one.
     """
     try:
         import fcntl
@@ -101,7 +101,7 @@ def only_one(path: Path) -> Iterator[bool]:
     with path.open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
+            first = True
+        except OSError as error:
+            first = not isinstance(error, BlockingIOError)
+        yield first

@@ -15,7 +15,7 @@ from cnn_blocks.errors import UserError
 from search.clock import Clock
 from search.configuration_file import BestConfiguration
 from search.errors import SearchFailure, SearchInterrupted
-from search.files import only_one, whole_file
+from search.files import whole_file
 from search.fingerprint import identify, remember_or_refuse
 from search.interruption import Interruption
 from search.metrics import DIRECTIONS
@@ -28,7 +28,7 @@ from search.storage import (
     quiet_optuna,
 )
 from search.storage.connections import one_line
-from search.warm_start import enqueue_recipes
+from search.warm_start import enqueue_once, enqueue_recipes
 from search.winner import best_configuration
 from studies.study import LoadedStudy, StudySpec, load_study
 
@@ -94,7 +94,11 @@ class RunResult:
     @property
     def _retrained(self) -> "RunOutput":
         if self.output is None:
-            raise ValueError(f"This run of {self.study.study_name!r} did not retrain the winner.")
+            raise ValueError(
+                f"A run has a model where it retrained the winner; this one of "
+                f"{self.study.study_name!r} did not retrain the winner. Run it without "
+                f"retrain=False, once no other process retrains it."
+            )
         return self.output
 
 
@@ -139,7 +143,7 @@ def run_study(
     run on the Ray cluster at `address` (else the one that RAY_ADDRESS names, or that runs on this
     machine); each takes `cpus_each` CPUs, 1 if not said, and `gpus_each` GPUs, none if not said,
     fractions too, and "auto" is as many as find room there. Several runs of one study at a time
-    share its trials; of those that share a runs directory one retrains the winner. Without
+    share its trials; of those that share a runs directory one retrains a winner. Without
     `retrain` the run ends with the search. Results are kept as artifacts of the study as well, and
     checkpoints with them if `artifacts` names a folder or s3://BUCKET/PREFIX that all machines
     share; without it, results go to the folder `artifacts` of the runs directory. Shows nothing
@@ -271,27 +275,27 @@ def run_study(
                 budget_seconds=budget_seconds,
                 retries=(limits or WorkerLimits()).retries,
             )
+        # A signal that came while the last workers ended is not for the retraining.
+        interruption.check()
         configuration = best_configuration(stored)
         output = None
-        with only_one(directory / "retraining.lock") as first:
-            if retrain and not first:
-                progress.note("another process retrains the winner: this one is done")
-            elif retrain:
-                output = _retrain(
-                    configuration,
-                    stored,
-                    spec,
-                    split,
-                    directory=directory,
-                    epochs=retrain_epochs,
-                    budget_seconds=retrain_budget_seconds,
-                    precision=precision,
-                    xla=xla,
-                    progress=progress,
-                    clock=clock,
-                    features=features,
-                )
-                _keep(stored, output.directory, kept, progress)
+        if retrain:
+            output = _retrain(
+                configuration,
+                stored,
+                spec,
+                split,
+                parent=directory,
+                epochs=retrain_epochs,
+                budget_seconds=retrain_budget_seconds,
+                precision=precision,
+                xla=xla,
+                progress=progress,
+                clock=clock,
+                features=features,
+            )
+        if output is not None:
+            _keep(stored, output.directory, kept, progress)
     return RunResult(stored, configuration, split, storage, kept.location, output)
 
 
@@ -301,32 +305,39 @@ def _retrain(
     spec: StudySpec,
     split: "Split",
     *,
-    directory: Path,
+    parent: Path,
     epochs: int | None,
     budget_seconds: float | None,
+    progress: Progress,
     **shared: Any,
-) -> "RunOutput":
-    from search.retrain import finish_run, run_directory
+) -> "RunOutput | None":
+    """Retrains the winner in a folder below `parent`; None where another process does."""
+    from search.retrain import finish_run, only_retraining
 
     if budget_seconds is None:
         epochs = epochs or spec.retrain_epochs
     winner = study.best_trial
-    return finish_run(
-        configuration,
-        split,
-        directory=run_directory(
-            directory, configuration, split, epochs=epochs, budget_seconds=budget_seconds
-        ),
-        epochs=epochs,
-        budget_seconds=budget_seconds,
-        images_per_second=winner.user_attrs.get(TrialAttribute.IMAGES_PER_SECOND),
-        record_opening=_opening_recorder(study),
-        search_curve=[
-            (step / spec.reports_per_epoch, value)
-            for step, value in sorted(winner.intermediate_values.items())
-        ],
-        **shared,
-    )
+    with only_retraining(
+        parent, configuration, split, epochs=epochs, budget_seconds=budget_seconds
+    ) as directory:
+        if directory is None:
+            progress.note("another process retrains the winner: this one is done")
+            return None
+        return finish_run(
+            configuration,
+            split,
+            directory=directory,
+            epochs=epochs,
+            budget_seconds=budget_seconds,
+            images_per_second=winner.user_attrs.get(TrialAttribute.IMAGES_PER_SECOND),
+            record_opening=_opening_recorder(study),
+            search_curve=[
+                (step / spec.reports_per_epoch, value)
+                for step, value in sorted(winner.intermediate_values.items())
+            ],
+            progress=progress,
+            **shared,
+        )
 
 
 def _keep(study: optuna.Study, directory: Path, artifacts: "Artifacts", progress: Progress) -> None:
@@ -379,7 +390,6 @@ def _open_study(
 
     spec = loaded.spec
     identity = identify(spec, split, metric=metric, seed=seed)
-    names = optuna.get_all_study_names(storage)
     study = optuna.create_study(
         storage=storage,
         study_name=name,
@@ -391,13 +401,14 @@ def _open_study(
     remember_or_refuse(study, identity)
     if warm_start == "recipes":
         enqueue_recipes(study, spec, progress)
-    if name not in names:
+    for parameters in spec.start:
+        enqueue_once(study, parameters)
+    named = [f"validation {metric}"]
+    if study.metric_names != named:
         with warnings.catch_warnings():
             # Naming the metric is experimental in Optuna; the dashboard shows the name.
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([f"validation {metric}"])
-        for parameters in spec.start:
-            study.enqueue_trial(dict(parameters), skip_if_exists=True)
+            study.set_metric_names(named)
     described = {
         StudyAttribute.STUDY: spec.name,
         StudyAttribute.DESCRIPTION: spec.description,

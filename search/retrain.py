@@ -3,7 +3,8 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_blocks.errors import UserError
 from search.clock import Clock
 from search.configuration_file import BestConfiguration, read_configuration
+from search.files import only_one
 from search.progress import Progress
 
 if TYPE_CHECKING:
@@ -264,6 +266,28 @@ def retrain_from_configuration(
     )
 
 
+@contextmanager
+def only_retraining(
+    parent: str | Path,
+    configuration: BestConfiguration,
+    split: "Split",
+    *,
+    epochs: int | None = None,
+    budget_seconds: float | None = None,
+) -> Iterator[Path | None]:
+    """Yields the folder of this retraining; None while another process is at the same one."""
+    identity = _identity(configuration, split, epochs, budget_seconds)
+    # Not in the folder itself: of two processes that begin at once, each would make its own.
+    with only_one(Path(parent) / f"retraining-{identity[:12]}.lock") as first:
+        yield (
+            run_directory(
+                parent, configuration, split, epochs=epochs, budget_seconds=budget_seconds
+            )
+            if first
+            else None
+        )
+
+
 def run_directory(
     parent: str | Path,
     configuration: BestConfiguration,
@@ -291,7 +315,10 @@ def run_directory(
         except FileExistsError:
             continue
         return directory
-    raise UserError(f"A run needs a new folder below {parent}; all names for {name} are taken.")
+    raise UserError(
+        f"A run needs a new folder below {parent}; all names for {name} are taken. Run it again "
+        f"in a second, or choose another --runs-directory."
+    )
 
 
 def epochs_within(budget_seconds: float, images: int, images_per_second: float) -> int:

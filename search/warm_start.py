@@ -1,10 +1,16 @@
-"""Published baselines as a study's first trials."""
+"""A study's first trials, published baselines among them."""
 
+import contextlib
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.attempts import end
+from search.outcomes import Outcome
 from search.progress import Progress
 from search.storage import TrialAttribute
 from spaces.express import Expressing
@@ -27,16 +33,56 @@ def enqueue_recipes(study: optuna.Study, spec: StudySpec, progress: Progress) ->
         if expression.differences:
             progress.note(f"no first trial: {recipe.name}: {_shorten(expression.differences)}")
             continue
-        same = json.dumps(expression.parameters, sort_keys=True)
+        same = _written(expression.parameters)
         if same in enqueued:
             progress.note(f"first trial: {recipe.name}, the same as {enqueued[same]} here")
             continue
         enqueued[same] = recipe.name
         settled = _shorten(expression.settled)
         progress.note(f"first trial: {recipe.name}" + (f", but {settled}" if settled else ""))
-        attributes: dict[str, Any] = {TrialAttribute.RECIPE: recipe.name}
-        study.enqueue_trial(expression.parameters, user_attrs=attributes, skip_if_exists=True)
+        enqueue_once(study, expression.parameters, {TrialAttribute.RECIPE: recipe.name})
     progress.note(f"{len(enqueued)} of {len(RECIPES)} recipes are among the first trials")
+
+
+def enqueue_once(
+    study: optuna.Study, parameters: Mapping[str, Any], attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Enqueues a trial unless the study has one of the same parameters.
+
+    Several processes may do so at once: one of their trials is left, the others end as interrupted,
+    which do not count.
+    """
+    if _first_of(study.get_trials(deepcopy=False), parameters) is not None:
+        return
+    storage = study._storage
+    # Nobody takes a running trial: it waits once it is known to be the first. One whose process
+    # died before is found by its missing lease.
+    template = create_trial(
+        state=TrialState.RUNNING,
+        system_attrs={"fixed_params": dict(parameters)},
+        user_attrs=dict(attributes or {}),
+    )
+    trial = storage.get_trial(storage.create_new_trial(study._study_id, template))
+    first = _first_of(study.get_trials(deepcopy=False)[: trial.number], parameters)
+    if first is not None:
+        end(study, trial, Outcome.INTERRUPTED, f"trial {first} has the same parameters")
+        return
+    # A process that was suspended in between finds that another one has taken over.
+    with contextlib.suppress(UpdateFinishedTrialError):
+        storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+
+def _first_of(trials: Iterable[FrozenTrial], parameters: Mapping[str, Any]) -> int | None:
+    wanted = _written(parameters)
+    for trial in trials:
+        known = trial.system_attrs.get("fixed_params", trial.params)
+        if known.keys() == parameters.keys() and _written(known) == wanted:
+            return trial.number
+    return None
+
+
+def _written(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(dict(parameters), sort_keys=True)
 
 
 def _shorten(differences: tuple[str, ...]) -> str:

@@ -39,7 +39,7 @@ def best_configuration(study: optuna.Study) -> BestConfiguration:
     if TrialAttribute.CANDIDATE not in trial.user_attrs:
         raise UserError(
             f"A winner is rebuilt from the candidate stored with its trial; {study.study_name!r} "
-            f"has none there: it was not made by this program."
+            f"has none there: it was not made by this program. Name a study that `run` made."
         )
     stored = study.user_attrs
     candidate = _candidate(
@@ -73,7 +73,8 @@ def _candidate(text: str, source: str | None) -> Candidate:
     except ValidationError as error:
         raise UserError(
             f"A stored candidate must be one that this version can build: "
-            f"{error.errors()[0]['msg']}"
+            f"{error.errors()[0]['msg']}. Use the version that searched, or search anew with "
+            f"--study-name NEW."
         ) from error
 
 

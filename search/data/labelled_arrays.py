@@ -45,7 +45,9 @@ def write_parts(
             f"'{', '.join(class_names)}'. Add images of another class."
         )
     if len(set(class_names)) < len(class_names):
-        raise UserError(f"Class names must differ; received {', '.join(class_names)}.")
+        raise UserError(
+            f"Class names must differ; received {', '.join(class_names)}. Rename the doubles."
+        )
     scale = _scale(train)
     height, width = _height_and_width(train)
     size = image_size or decoding.default_size(height, width)
@@ -60,7 +62,8 @@ def write_parts(
         if _height_and_width(part) != (height, width):
             raise UserError(
                 f"All images must have the same size; {part.images_name} has shape "
-                f"{part.images.shape} and {train.images_name} {train.images.shape}."
+                f"{part.images.shape} and {train.images_name} {train.images.shape}. Resize the one "
+                f"or the other."
             )
         counts = np.bincount(labels, minlength=len(class_names))
         if not counts.all():
@@ -128,10 +131,10 @@ def _flat(part: Part) -> NDArray[Any]:
     if len(labels) != len(part.images):
         raise UserError(
             f"Every image needs one label; {part.images_name} has {len(part.images)} images and "
-            f"{part.labels_name} {len(labels)} labels."
+            f"{part.labels_name} {len(labels)} labels. Make them as many, in the same order."
         )
     if not len(labels):
-        raise UserError(f"A data set needs images; {part.images_name} is empty.")
+        raise UserError(f"A data set needs images; {part.images_name} is empty. Add some to it.")
     return labels
 
 

@@ -1,5 +1,6 @@
 """What a worker needs to know, as data that can be sent to another process or machine."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import cloudpickle
 
 from cnn_blocks import registry
+from cnn_blocks.errors import UserError
 from search.attempts import DEFAULT_RETRIES
 from search.lease import LEASE_SECONDS
 from search.runtime import Precision, Xla
@@ -63,7 +65,11 @@ class WorkerJob:
 
         dataset = load_data(self.data, image_size=self.image_size, max_bad_files=self.max_bad_files)
         if dataset.fingerprint != self.data_fingerprint:
-            raise RuntimeError(f"the images of {self.data} changed while the search was running")
+            raise UserError(
+                f"All workers must read the same images; {self.data} on {socket.gethostname()} "
+                f"differs from the study's. Restore it, or name a folder with --data that all "
+                f"machines share."
+            )
         return split_data(dataset, seed=self.seed)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import ExceptionContext
 # What a later attempt can mend, by PostgreSQL's error codes: connection exceptions, transactions
 # rolled back for a conflict, a server that shuts down or starts up, too many connections.
 _PASSING_SQL = ("08", "40", "57P", "53300")
-_PASSING_GRPC = ("UNAVAILABLE", "CANCELLED")
+_PASSING_GRPC = ("UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED")
 
 
 class ConnectionLostError(Exception):

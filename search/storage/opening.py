@@ -20,6 +20,13 @@ from search.storage.sqlite import open_sqlite
 DEFAULT_STORAGE = "sqlite:///runs/studies.db"
 _PAUSE_SECONDS = 1.0
 _DRIVERS = "For PostgreSQL: pip install 'cnn-search[postgresql]'; for grpc://: pip install grpcio"
+_SQLITE_FIXES = {
+    "readonly": "Make the file and its folder writable for this user",
+    "unable to open": "Make the file and its folder writable for this user",
+    "full": "Make room on its disk",
+    "locked": "Another program holds it: wait or end that program, then run the command again",
+    "disk I/O error": "Look after its disk; on a network's file system, move it to a local disk",
+}
 _SERVER_FIXES = {
     "refused": "Start the server, or correct host and port",
     "resolve": "Correct the host's name",
@@ -133,13 +140,8 @@ def explained(url: URL) -> Iterator[None]:
 
 
 def _fix(url: URL, detail: str) -> str:
-    if url.get_backend_name() == "sqlite":
-        if "readonly" in detail or "unable to open" in detail:
-            return "Make the file and its folder writable for this user"
-        if "full" in detail:
-            return "Make room on its disk"
-        return "Restore it from a backup"
-    for words, fix in _SERVER_FIXES.items():
+    sqlite = url.get_backend_name() == "sqlite"
+    for words, fix in (_SQLITE_FIXES if sqlite else _SERVER_FIXES).items():
         if words in detail:
             return fix
-    return "Mend it"
+    return "Restore it from a backup" if sqlite else "Mend it"

@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
@@ -14,6 +16,16 @@ from search.storage.database import Database, open_database
 from search.storage.retrying import RetryingStorage
 
 _PROXY_SECONDS = 5.0
+_CALL_SECONDS = 60.0
+# The first read of 10,000 trials takes a proxy 10 s, and workers that start together share it.
+_READING_SECONDS = 300.0
+_CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    # Servers end connections that ask for signs of life more often. The timeout is TCP's, too: a
+    # connection to a machine that vanished is given up, and the next call makes another.
+    ("grpc.keepalive_time_ms", 300_000),
+    ("grpc.keepalive_timeout_ms", 60_000),
+)
 _LIBPQ_DRIVERS = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
 # A machine that vanished without a word is noticed after a minute, not after hours.
 _LIBPQ_OPTIONS = {
@@ -51,9 +63,7 @@ def open_proxy(url: URL, *, reopen: Callable[[], BaseStorage]) -> RetryingStorag
     with warnings.catch_warnings():
         # The proxy is experimental in Optuna.
         warnings.simplefilter("ignore", ExperimentalWarning)
-        proxy = GrpcStorageProxy(
-            host=f"[{url.host}]" if ":" in url.host else url.host, port=url.port
-        )
+        proxy = Proxy(host=f"[{url.host}]" if ":" in url.host else url.host, port=url.port)
     try:
         proxy.wait_server_ready(timeout=_PROXY_SECONDS)
         # Something listens; this says whether it is a storage.
@@ -69,6 +79,31 @@ def open_proxy(url: URL, *, reopen: Callable[[], BaseStorage]) -> RetryingStorag
             f"with `python -m search.storage serve`, or choose another storage with --storage URL."
         ) from error
     return RetryingStorage(proxy, reopen=reopen, close=proxy.close)
+
+
+class Proxy(GrpcStorageProxy):
+    """Optuna's client of a storage proxy, whose calls end although nobody answers them."""
+
+    def _setup(self) -> None:
+        # Ships no type information.
+        client: Any = import_module("optuna.storages._grpc.client")
+        self._channel = client.grpc.insecure_channel(
+            f"{self._host}:{self._port}", options=_CHANNEL_OPTIONS
+        )
+        calls: Any = _Deadlines(client.api_pb2_grpc.StorageServiceStub(self._channel))
+        self._stub = calls
+        self._cache = client.GrpcClientCache(calls)
+
+
+class _Deadlines:
+    """The calls of a storage proxy, each with a deadline."""
+
+    def __init__(self, calls: Any) -> None:
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        seconds = _READING_SECONDS if name == "GetTrials" else _CALL_SECONDS
+        return partial(getattr(self._calls, name), timeout=seconds)
 
 
 def connection_options(url: URL) -> dict[str, Any]:

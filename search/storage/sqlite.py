@@ -1,9 +1,11 @@
 """SQLite, with several processes writing to one file."""
 
 import errno
+import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from cnn_blocks.errors import UserError
 from search.storage.database import Database, open_database
 
 _BUSY_SECONDS = 60.0
+_SECONDS_BETWEEN_ATTEMPTS = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 def open_sqlite(url: URL) -> "SqliteDatabase":
@@ -93,7 +98,7 @@ def _prepare(path: Path) -> None:
     connection = None
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
-        connection.execute("PRAGMA journal_mode=WAL")
+        mode = _write_ahead(connection)
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
             raise
@@ -105,6 +110,30 @@ def _prepare(path: Path) -> None:
     finally:
         if connection is not None:
             connection.close()
+    if mode != "wal":
+        _log.warning(
+            "%s stays in journal mode %r: its file system takes no write-ahead log, and processes "
+            "wait for each other. Move it to a local disk, or use a server with --storage URL.",
+            path,
+            mode,
+        )
+
+
+def _write_ahead(connection: sqlite3.Connection) -> str:
+    """Sets the journal mode, and returns the one that the file now has.
+
+    Where another process writes to a file without the log, SQLite refuses at once, whatever the
+    timeout is.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() >= deadline:
+                raise
+        time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
 
 
 def _require_access(path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from cnn_blocks.backbones.keras_file import KerasFile
 from cnn_blocks.build import build_model, describe_model
 from cnn_blocks.config import InputSpec, ModelConfig
+from cnn_blocks.errors import UserError
 from cnn_blocks.heads.pooled import Pooled
-from cnn_blocks.pretrained import Trainable
+from cnn_blocks.pretrained import Trainable, file_digest
 
 SPEC = InputSpec(image_shape=(32, 32, 3), class_names=("cat", "dog", "newt"))
 STAGES = (
@@ -236,3 +237,8 @@ def test_describing_allocates_no_weights(file: Path, monkeypatch: pytest.MonkeyP
     assert describe_model(network(file), SPEC).parameters > 0
     with pytest.raises(AssertionError):
         build_model(network(file), SPEC)
+
+
+def test_a_file_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"No such file or directory\. Correct its path"):
+        file_digest(tmp_path / "absent.keras")

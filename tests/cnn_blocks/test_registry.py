@@ -139,12 +139,39 @@ def test_a_file_of_another_machine_is_imported_from_its_text(tmp_path: Path) -> 
 def test_a_file_that_fails_is_not_kept_half_imported(tmp_path: Path) -> None:
     file = tmp_path / "my_block.py"
     file.write_text("raise RuntimeError('half')")
-    with pytest.raises(RuntimeError, match="half"):
+    with pytest.raises(UserError, match="half"):
         registry.load_source(file)
 
     file.write_text(BLOCK.format(name="Mended"))
 
     assert registry.load_source(file).Mended.kind == "mended"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import os\nx = = 1", "line 2: SyntaxError: invalid syntax"),
+        ("\n\nundefined", "line 3: NameError: name 'undefined' is not defined"),
+        ("def fail():\n    raise OSError('two\\nlines')\nfail()", "line 2: OSError: two lines"),
+        ("import no_such_module", "line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "from cnn_blocks.blocks.plain import Plain\nPlain(filters=-1)",
+            "line 2: ValidationError: filters: Input should be greater than 0",
+        ),
+        ("a\0b", "SyntaxError: source code string cannot contain null bytes"),
+    ],
+    ids=["syntax", "name", "in a call", "import", "configuration", "no line"],
+)
+def test_an_error_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "my_block.py"
+    file.write_text(text)
+
+    with pytest.raises(UserError) as raised:
+        registry.load_source(file)
+
+    assert f"{file}" in str(raised.value)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_class_typed_at_a_prompt_has_a_source_and_may_be_defined_twice(repository: Path) -> None:

@@ -1,5 +1,6 @@
 """Optuna's storage proxy in a process of its own."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,14 @@ class StorageServer:
             probe = GrpcStorageProxy(host="127.0.0.1", port=self.port)
         probe.wait_server_ready(timeout=_SECONDS)
         probe.close()
+
+    def suspend(self) -> None:
+        """Stops the server, whose connections stay; `resume` lets it go on."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a suspended server go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Ends the server with SIGKILL."""

@@ -29,6 +29,14 @@ def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> 
     assert f"cnn-search {command}" in text
 
 
+def test_the_help_of_run_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.invoke(["run", "--help"]) == 0
+
+    text = capsys.readouterr().out
+    assert "Exit codes: 0 done, 1 nothing found, 2 wrong input, 130 interrupted." in text
+    assert "--engine ray" in text and "--workers 4" in text and "--no-retrain" in text
+
+
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.invoke([]) == 0
 
@@ -55,6 +63,14 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--recipe", "granita_1"], "--data"),
         (["run", "--recipe", "granita_1", "--study", "x", "--trials", "2"], "--study, --trials"),
         (["run", "--recipe", "granita_1", "--dry-run"], "--dry-run"),
+        (
+            ["run", "--recipe", "granita_1", "--retries", "1", "--stall-timeout", "1m"],
+            "--retries, --stall-timeout beside '--recipe granita_1'",
+        ),
+        (
+            ["run", "--study", "quickstart", "--hypermodel", "a.B"],
+            "received --study quickstart --hypermodel a.B. Write one, as in: cnn-search run",
+        ),
         (["run", "--study", "no/such/study.py"], "no/such/study.py"),
         (["run", "--studdy", "quickstart"], "--study"),
         (["run", "--study", "fine_tune", "--backbone", "mobilenetv2"], "'MobileNetV2'"),
@@ -255,6 +271,14 @@ def test_run_hands_every_option_over(
         "retrain": False,
         "artifacts": "s3://results/here",
     }
+
+
+def test_limits_that_are_not_given_are_the_workers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _calls(monkeypatch, _Finished())
+
+    assert cli.invoke(["run", "--study", "quickstart"]) == 0
+
+    assert calls[0]["limits"] == WorkerLimits()
 
 
 def test_a_recipe_gets_the_options_of_a_training(

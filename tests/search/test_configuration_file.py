@@ -187,9 +187,18 @@ def test_a_broken_file_says_where(
 def test_a_missing_file_and_one_that_is_no_text_are_errors(tmp_path: Path) -> None:
     assert "there is no" in message(tmp_path / "best.yaml")
     (tmp_path / "best.json").write_bytes(b"\xff\xfe\x00")
-    assert "UTF-8" in message(tmp_path / "best.json")
+    assert f"{tmp_path / 'best.json'}: 'utf-8' codec" in message(tmp_path / "best.json")
+    assert "export it again" in message(tmp_path / "best.json")
     (tmp_path / "folder.yaml").mkdir()
     assert "readable" in message(tmp_path / "folder.yaml")
+
+
+def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    written = BestConfiguration(candidate=Candidate.model_validate(content()["candidate"]))
+
+    with pytest.raises(UserError, match="choose another file"):
+        write_configuration(tmp_path / "file" / "best.yaml", written)
 
 
 BLOCK = """

@@ -15,9 +15,12 @@ import pytest
 from optuna.trial import TrialState
 
 from cnn_blocks.errors import UserError
-from search.errors import SearchFailure
-from search.files import only_one
+from search import pipeline
+from search.engines import launch
+from search.errors import SearchFailure, SearchInterrupted
+from search.objective import TrialContext
 from search.pipeline import RunResult, run_study
+from search.retrain import only_retraining
 from search.storage import quiet_optuna
 from search.winner import load_stored_study
 from spaces.candidate import Candidate
@@ -62,9 +65,20 @@ def places(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_a_study_runs_to_its_end_and_resumes_into_retraining(
-    tiny_study: StudySpec, places: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    tiny_study: StudySpec,
+    places: dict[str, Any],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = tiny_study.model_copy(update={"start": ({"filters": 3, "dropout": 0.0},)})
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as early, pytest.raises(SearchInterrupted):
+        # Right after the study was created.
+        early.setattr(pipeline, "remember_or_refuse", interrupt)
+        run_study(spec, **places)
     result = run_study(spec, **places)
 
     assert capfd.readouterr() == ("", "")
@@ -97,15 +111,32 @@ def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict
     settings = {**places, "trials": 1}
 
     searched = run_study(tiny_study, retrain=False, **settings)
-    with only_one(places["runs_directory"] / "tiny" / "retraining.lock") as first:
+    with only_retraining(
+        places["runs_directory"] / "tiny",
+        searched.configuration,
+        searched.split,
+        epochs=tiny_study.retrain_epochs,
+    ) as first:
         beside = run_study(tiny_study, **settings)
 
-    assert first
+    assert first is not None
     assert searched.output is None and beside.output is None
     assert "python -m search.export --study tiny" in beside.summary()
-    with pytest.raises(ValueError, match="did not retrain the winner"):
+    with pytest.raises(ValueError, match=r"did not retrain the winner\. Run it without"):
         beside.model  # noqa: B018 - reading it is the point
     assert not list(places["runs_directory"].glob("tiny/*/model.keras"))
+
+
+def test_a_signal_that_comes_while_the_last_worker_ends_stops_before_the_retraining(
+    tiny_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(study: optuna.Study, context: TrialContext, *_: object, **__: object) -> None:
+        context.interruption.requested = True
+
+    monkeypatch.setattr(launch, "search_with_workers", search)
+
+    with pytest.raises(SearchInterrupted):
+        run_study(tiny_study, workers=1, **places)
 
 
 def test_a_study_runs_in_another_thread_under_another_name_by_another_metric(

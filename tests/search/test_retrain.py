@@ -22,6 +22,7 @@ from search.retrain import (
     RunOutput,
     epochs_within,
     finish_run,
+    only_retraining,
     retrain,
     retrain_from_configuration,
     run_directory,
@@ -283,6 +284,26 @@ def test_an_interrupted_retraining_goes_on_where_it_was(
         np.testing.assert_array_equal(before, after)
     with pytest.raises(UserError, match="holds one retraining"):
         retrain(configuration(), split, epochs=4, **arguments)
+
+
+def test_of_processes_with_one_winner_one_retrains_it(split: Split, tmp_path: Path) -> None:
+    better = configuration(learning_rate=0.02)
+    with only_retraining(tmp_path, configuration(), split, epochs=2) as first:
+        with only_retraining(tmp_path, configuration(), split, epochs=2) as second:
+            assert second is None
+        with only_retraining(tmp_path, better, split, epochs=2) as other:
+            assert other is not None and other != first
+        assert first is not None
+        with pytest.raises(KeyboardInterrupt):
+            retrain(
+                configuration(),
+                split,
+                directory=first,
+                epochs=2,
+                progress=Recorder(interrupt_after=1),
+            )
+    with only_retraining(tmp_path, configuration(), split, epochs=2) as resumed:
+        assert resumed == first
 
 
 def test_an_unfinished_folder_is_found_again_and_a_finished_one_is_left(

@@ -4,15 +4,19 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
 
 from cnn_blocks.errors import UserError
-from search.storage import open_storage, quiet_optuna
+from search.storage import open_storage, quiet_optuna, sqlite
 
 
 def test_makes_the_folder_and_a_database_with_a_write_ahead_log(tmp_path: Path) -> None:
@@ -92,6 +96,41 @@ def test_a_corrupted_database_is_reported(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"malformed\. Restore it from a backup"):
         open_storage(f"sqlite:///{path}")
+
+
+def test_a_database_that_another_program_holds_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "studies.db"
+    with _held(path) as release:
+        threading.Timer(0.3, release).start()
+        assert open_storage(f"sqlite:///{path}").get_all_studies() == []
+
+
+def test_a_database_that_another_program_keeps_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.2)
+    path = tmp_path / "studies.db"
+    with _held(path), pytest.raises(UserError, match=r"locked.*Another program holds it") as raised:
+        open_storage(f"sqlite:///{path}")
+    assert "backup" not in str(raised.value)
+
+
+def test_a_file_system_without_a_write_ahead_log_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect = sqlite3.connect
+
+    def without_shared_memory(path: object, **options: Any) -> sqlite3.Connection:
+        made: sqlite3.Connection = connect(f"file:{path}?vfs=unix-dotfile", uri=True, **options)
+        return made
+
+    library = SimpleNamespace(**{**vars(sqlite3), "connect": without_shared_memory})
+    monkeypatch.setattr(sqlite, "sqlite3", library)
+
+    open_storage(f"sqlite:///{tmp_path / 'studies.db'}")
+
+    (told,) = caplog.messages
+    assert "studies.db stays in journal mode 'delete'" in told
 
 
 def test_a_read_only_database_is_reported(tmp_path: Path) -> None:
@@ -183,6 +222,18 @@ def test_optunas_verbosity_is_restored() -> None:
         assert optuna.logging.get_verbosity() == optuna.logging.WARNING
 
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[Callable[[], None]]:
+    """Holds a file without a write-ahead log for the block, or until it is released."""
+    holder = sqlite3.connect(path, check_same_thread=False)
+    holder.execute("CREATE TABLE notes (text)")
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        yield holder.rollback
+    finally:
+        holder.close()
 
 
 def _make(path: Path) -> None:

@@ -14,10 +14,13 @@ from wsgiref.simple_server import make_server
 import optuna
 import psycopg
 import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
 from optuna_dashboard import wsgi  # type: ignore[import-untyped]
 
 from cnn_blocks.errors import UserError
-from search.storage import open_storage, quiet_optuna
+from search.storage import open_storage, quiet_optuna, servers
+from search.storage.connections import ConnectionLostError
 from search.storage.retrying import RetryingStorage
 from tests.postgresql import Cluster, private_cluster
 from tests.search.storage_servers import storage_server
@@ -169,6 +172,43 @@ def test_another_server_is_no_storage() -> None:
         threading.Thread(target=answer, daemon=True).start()
         with pytest.raises(UserError, match="must be a storage server"):
             open_storage(f"grpc://127.0.0.1:{listener.getsockname()[1]}")
+
+
+def test_a_call_that_nobody_answers_ends_as_a_lost_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(servers, "_CALL_SECONDS", 0.2)
+    monkeypatch.setattr(servers, "_READING_SECONDS", 0.2)
+    # It takes connections, and never says a word.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with pytest.warns(match="experimental"):
+            proxy = servers.Proxy(host="127.0.0.1", port=listener.getsockname()[1])
+        storage = RetryingStorage(
+            proxy, reopen=lambda: proxy, close=proxy.close, patience_seconds=0
+        )
+        for call in (storage.get_all_studies, lambda: storage.get_all_trials(0)):
+            with pytest.raises(StorageInternalError, match="DEADLINE_EXCEEDED") as raised:
+                call()
+            assert isinstance(raised.value.__cause__, ConnectionLostError)
+
+
+@pytest.mark.slow
+def test_a_suspended_storage_server_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "_CALL_SECONDS", 5)
+    with storage_server(f"sqlite:///{tmp_path / 'studies.db'}") as server, quiet_optuna():
+        study = optuna.create_study(storage=open_storage(server.url), study_name="far")
+        trial = study.ask()
+        server.suspend()
+        wakes = threading.Timer(8, server.resume)
+        wakes.start()
+        study.tell(trial, 0.5)
+        wakes.join()
+
+        assert [(trial.state, trial.value) for trial in study.trials] == [
+            (TrialState.COMPLETE, 0.5)
+        ]
 
 
 @pytest.mark.parametrize("url", ["grpc://host", "grpc://host:13000/studies", "grpc://:13000"])

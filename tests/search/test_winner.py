@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from cnn_blocks.errors import UserError
-from search.storage import open_storage, quiet_optuna
+from search.storage import TrialAttribute, open_storage, quiet_optuna
 from search.winner import best_configuration, load_stored_study
 
 
@@ -28,9 +28,19 @@ def test_a_study_without_a_complete_trial_has_no_winner(url: str) -> None:
         best_configuration(load_stored_study("mine", url))
 
 
+def test_a_candidate_of_another_version_is_told_with_the_way_out(url: str) -> None:
+    study = load_stored_study("mine", url)
+    trial = study.ask()
+    trial.set_user_attr(TrialAttribute.CANDIDATE, "{}")
+    study.tell(trial, 0.5)
+
+    with pytest.raises(UserError, match="Use the version that searched"):
+        best_configuration(study)
+
+
 def test_a_study_of_another_program_has_no_winner(url: str) -> None:
     study = load_stored_study("mine", url)
     study.tell(study.ask(), 0.5)
 
-    with pytest.raises(UserError, match="not made by this program"):
+    with pytest.raises(UserError, match=r"not made by this program\. Name a study"):
         best_configuration(study)

@@ -118,8 +118,8 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ({"x_train": IMAGES, "y_train": LABELS * 0}, "at least two classes"),
         ({"x_train": IMAGES, "y_train": LABELS / 2}, "must be integers or strings"),
         ({"x_train": IMAGES, "y_train": np.eye(3)[LABELS]}, r"labels\.argmax\(axis=1\)"),
-        ({"x_train": IMAGES, "y_train": LABELS[:5]}, "has 12 images and y_train 5 labels"),
-        ({"x_train": IMAGES[:0], "y_train": LABELS[:0]}, "x_train is empty"),
+        ({"x_train": IMAGES, "y_train": LABELS[:5]}, "has 12 images and y_train 5 labels. Make"),
+        ({"x_train": IMAGES[:0], "y_train": LABELS[:0]}, "x_train is empty. Add"),
         (
             {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:2], "y_test": LABELS[:2] + 9},
             r"Labels must lie in 0\.\.2 for 3 classes; y_test holds 10",
@@ -130,7 +130,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ),
         (
             {"x_train": IMAGES, "y_train": LABELS, "class_names": np.array(["a", "b", "a"])},
-            "Class names must differ",
+            "Class names must differ; received a, b, a. Rename",
         ),
         (
             {
@@ -148,7 +148,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
                 "x_test": IMAGES[:3, :4],
                 "y_test": LABELS[:3],
             },
-            "must have the same size",
+            "must have the same size; .* Resize",
         ),
         ({"x_train": IMAGES / 255 - 0.5, "y_train": LABELS}, "Undo any standardisation"),
         ({"x_train": IMAGES * 2.0, "y_train": LABELS}, "x_train holds .* to "),

@@ -205,6 +205,8 @@ def test_it_takes_no_head_and_others_need_one() -> None:
         ModelConfig.model_validate({"backbone": backbone, "head": {"kind": "pooled"}})
     with pytest.raises(ValueError, match="'staged' needs a head"):
         ModelConfig.model_validate({"backbone": staged})
+    with pytest.raises(UserError, match="Choose a backbone that takes a head"):
+        network("package.Model", {}).any_head  # noqa: B018 - reading it is the point
 
 
 def test_summary_is_one_short_line() -> None:
