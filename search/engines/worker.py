@@ -127,7 +127,8 @@ def run_worker(
         interruption.check()
 
     budget = Budget(job.budget_seconds, job.budget_spent)
-    gpu_memory()
+    if job.memory_bytes is None:
+        gpu_memory()
     with clock.measure("compiling"):
         start_keras()
     with clock.measure("data"):
