@@ -6,9 +6,11 @@ Started by the supervisor as `python -m search.engines.worker FILE_DESCRIPTOR`.
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ EXPLAINED = 3
 _ORPHANED = 4
 # So long the running trial may take to come to a place where it can stop.
 SECONDS_TO_STOP = 60.0
+_SECONDS_BETWEEN_SIGNS = 10.0
 
 
 def main(descriptor: int) -> int:
@@ -106,7 +109,8 @@ def run_worker(
     """Runs trials of a job's study until none is wanted: the loop of every engine's workers.
 
     `split` saves loading the images; `before_work` is called when everything is loaded.
-    Raises KeyboardInterrupt when the interruption was requested.
+    Raises KeyboardInterrupt when the interruption was requested, and UserError where the study
+    cannot be imported here.
     """
     from search.budget import Budget
     from search.feasibility import gpu_memory
@@ -131,9 +135,16 @@ def run_worker(
         gpu_memory()
     with clock.measure("compiling"):
         start_keras()
-    with clock.measure("data"):
+    with clock.measure("data"), _repeated(sign_of_life):
         split = split or job.load_split()
-    spec = job.load_study()
+    try:
+        spec = job.load_study()
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"Workers must be able to import the modules that a study is made of; here that fails: "
+            f"{error}. Install the module where workers run, put its folder on PYTHONPATH, or use "
+            f"--workers 0."
+        ) from error
     with quiet_optuna():
         study = optuna.load_study(
             study_name=job.study_name,
@@ -160,6 +171,8 @@ def run_worker(
         run_trials(
             study,
             context,
+        # Of a large study the first look takes seconds, a later one reads what is new.
+        study.get_trials(deepcopy=False)
             trials=job.trials,
             budget=budget,
             worker=worker or uuid.uuid4().hex,
@@ -172,6 +185,24 @@ def run_worker(
 def _end_later() -> None:
     time.sleep(SECONDS_TO_STOP)
     os._exit(_ORPHANED)
+
+@contextmanager
+def _repeated(sign_of_life: Callable[[], None]) -> Iterator[None]:
+    """Gives signs of life while the block runs, which may take longer than a worker may stall."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(_SECONDS_BETWEEN_SIGNS):
+            sign_of_life()
+
+    thread = threading.Thread(target=repeat, name="sign of life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
 
 
 class _ReportedClock(Clock):
