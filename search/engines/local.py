@@ -32,6 +32,10 @@ _SECONDS_SUSPENDED = 30.0
 # A dump of all threads follows what killed the process.
 _LAST_WORDS = 20_000
 
+# So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which
+# comes from elsewhere and may pass.
+_MOST_FALSE_STARTS = 2
+_MOST_KILLED_STARTS = 10
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
@@ -161,7 +165,10 @@ class LocalWorkers:
             try:
                 worker = _Worker(job, environment=environment, logs=self._logs, index=index)
             except OSError as error:
-                raise SearchFailure(f"A worker process cannot be started: {error}.") from error
+                raise SearchFailure(
+                    f"A worker needs a process of its own; the system refused: {error}. "
+                    f"Lower --workers, or use --workers 0."
+                ) from error
             self._workers.append(worker)
             staying.append(worker)
 
@@ -229,11 +236,11 @@ class LocalWorkers:
             self._supervision.note(
                 "a worker was killed from outside while it started; another one starts"
             )
-            return
+            most = _MOST_KILLED_STARTS * self._plan.workers
         self._supervision.count_false_start(
             f"{death.describe()}. The last one's log, {worker.log}, ends with: "
             f"{worker.last_words()[-500:] or '(nothing)'}",
-            most=2 * self._plan.workers + 1,
+            most=most,
         )
 
     def _look_around(self) -> bool:
@@ -243,6 +250,7 @@ class LocalWorkers:
         # A worker that has just gone leaves a place.
         if since < _SECONDS_BETWEEN_LOOKS and len(self._workers) == self._watched:
             return False
+        most = _MOST_FALSE_STARTS * self._plan.workers + 1
         self._looked = now
         for worker in list(self._workers):
             if since > _SECONDS_SUSPENDED:
