@@ -74,6 +74,8 @@ class _Worker:
         self.has_begun = False
         self.trials = 0
         self.heard = time.monotonic()
+        self.held_when_ready = 0
+        self.log_start = 0
         self._send((job, self.name))
 
     def command(self, command: Command) -> None:
@@ -92,10 +94,10 @@ class _Worker:
             return self.process.wait()
 
     def last_words(self) -> str:
-        """Returns the end of what the process wrote to its log."""
+        """Returns the end of what the process wrote to its log since its last trial began."""
         try:
             with self.log.open("rb") as file:
-                file.seek(max(0, self.log.stat().st_size - _LAST_WORDS))
+                file.seek(max(self.log_start, self.log.stat().st_size - _LAST_WORDS))
                 return file.read().decode(errors="replace")
         except FileNotFoundError:
             return ""
@@ -205,6 +207,9 @@ class LocalWorkers:
         worker.has_begun |= event == "trial_started"
         worker.trials += event == "trial_finished"
         self._supervision.show(event, details)
+        if event == "log":
+            worker.log_start = details["size"]
+            return
 
     def _put_to_work(self) -> None:
         """Lets ready workers take the places that are free, or that a spent one is to leave."""

@@ -45,7 +45,7 @@ def main(descriptor: int) -> int:
     job: WorkerJob
     worker: str
     job, worker = connection.recv()
-    return work(connection, job, worker, orphaned=_end_later)
+    return work(connection, job, worker, orphaned=_end_later, log=sys.stderr.fileno())
 
 
 def work(
@@ -56,9 +56,13 @@ def work(
     split: "Split | None" = None,
     leaving: Callable[[], bool] = lambda: False,
     orphaned: Callable[[], object] = lambda: None,
+    log: int | None = None,
 ) -> int:
-    """Runs a worker whose supervisor is at the other end of a connection; returns the exit code."""
-    progress, clock = ChannelProgress(connection), _ReportedClock()
+    """Runs a worker whose supervisor is at the other end of a connection; returns the exit code.
+
+    `log` is the file descriptor of this worker's own log, where it has one.
+    """
+    progress, clock = ChannelProgress(connection, log=log), _ReportedClock()
     with Interruption(signals=(signal.SIGTERM,)) as interruption, interruption.deferred():
         commands = Commands(connection, interruption, orphaned=orphaned)
 
