@@ -67,14 +67,6 @@ class DeathWatch:
         while len(self._samples) > 1 and now - self._samples[1][0] >= _SECONDS_TO_DIE:
             self._samples.popleft()
 
-    @property
-    def memory_mib(self) -> int | None:
-        """The memory that the process holds now; None when it has ended."""
-        try:
-            return int(psutil.Process(self._process_id).memory_info().rss) // 2**20 or None
-        except psutil.Error:
-            return None
-
     def diagnose(self, exit_code: int, *, last_words: str = "") -> Death:
         """Tells how the process died, given its exit code (negative: a signal).
 

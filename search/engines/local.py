@@ -19,6 +19,7 @@ from search.budget import Budget
 from search.crash import Death, DeathWatch
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.recycling import is_spent, own_memory
 from search.engines.supervision import Supervision
 from search.engines.worker import EXPLAINED, SECONDS_TO_STOP
 from search.errors import SearchFailure, SearchInterrupted
@@ -31,11 +32,11 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_SUSPENDED = 30.0
 # A dump of all threads follows what killed the process.
 _LAST_WORDS = 20_000
-
 # So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which
 # comes from elsewhere and may pass.
 _MOST_FALSE_STARTS = 2
 _MOST_KILLED_STARTS = 10
+
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
@@ -70,12 +71,12 @@ class _Worker:
                 stderr=words,
             )
         self.watch = DeathWatch(self.process.pid)
-        self.ready = self.working = self.leaving = self.stalled = False
+        self.ready = self.working = self.leaving = self.stalled = self.spent = False
         self.has_begun = False
         self.trials = 0
-        self.heard = time.monotonic()
         self.held_when_ready = 0
         self.log_start = 0
+        self.heard = time.monotonic()
         self._send((job, self.name))
 
     def command(self, command: Command) -> None:
@@ -117,7 +118,11 @@ class _Worker:
 
 
 class LocalWorkers:
-    """Keeps as many workers running as the plan says, until no trial is wanted any more."""
+    """Keeps as many workers running as the plan says, until no trial is wanted any more.
+
+    `host_memory` is a worker's share of the machine's memory in bytes, also where it trains on a
+    GPU.
+    """
 
     def __init__(
         self,
@@ -128,12 +133,14 @@ class LocalWorkers:
         plan: WorkerPlan,
         budget: Budget,
         limits: WorkerLimits,
+        host_memory: int,
         logs: Path,
     ) -> None:
         self._supervision = Supervision(study, context, job, budget=budget, limits=limits)
         self._interruption = context.interruption
         self._plan = plan
         self._limits = limits
+        self._host_memory = host_memory
         self._logs = logs
         self._workers: list[_Worker] = []
         self._looked = 0.0
@@ -158,7 +165,7 @@ class LocalWorkers:
 
     def _start_missing(self) -> None:
         staying = [worker for worker in self._workers if not worker.leaving]
-        retiring = [worker for worker in staying if self._is_spent(worker)]
+        retiring = [worker for worker in staying if worker.spent]
         for _ in range(self._plan.workers - len(staying) + len(retiring)):
             taken = {worker.index for worker in staying if worker not in retiring}
             index = next(number for number in range(len(taken) + 1) if number not in taken)
@@ -173,11 +180,6 @@ class LocalWorkers:
                 ) from error
             self._workers.append(worker)
             staying.append(worker)
-
-    def _is_spent(self, worker: _Worker) -> bool:
-        most, holds = self._limits.memory_mib, worker.watch.memory_mib
-        large = most is not None and holds is not None and holds > most
-        return worker.trials > 0 and (worker.trials >= self._limits.trials_each or large)
 
     def _receive(self) -> None:
         connections = [worker.connection for worker in self._workers]
@@ -202,27 +204,38 @@ class LocalWorkers:
     def _handle(self, worker: _Worker, event: str, details: dict[str, Any]) -> None:
         if event == "ready":
             worker.ready = True
+            worker.held_when_ready = own_memory(worker.process.pid)
             self._put_to_work()
             return
-        worker.has_begun |= event == "trial_started"
-        worker.trials += event == "trial_finished"
-        self._supervision.show(event, details)
         if event == "log":
             worker.log_start = details["size"]
             return
+        worker.has_begun |= event == "trial_started"
+        if event == "trial_finished":
+            worker.trials += 1
+            worker.spent = worker.spent or is_spent(
+                self._limits,
+                trials=worker.trials,
+                holds=own_memory(worker.process.pid),
+                held_when_ready=worker.held_when_ready,
+                share=self._host_memory,
+            )
+        self._supervision.show(event, details)
 
     def _put_to_work(self) -> None:
-        """Lets ready workers take the places that are free, or that a spent one is to leave."""
+        """Lets ready workers take their places, which spent ones are to leave.
+
+        A place is an index of the plan, and so a share of one GPU.
+        """
         for worker in self._workers:
             if not worker.ready or worker.working or worker.leaving:
                 continue
-            working = [other for other in self._workers if other.working]
-            if len(working) < self._plan.workers:
+            holders = [w for w in self._workers if w.working and w.index == worker.index]
+            if not holders:
                 worker.command("go")
-                continue
-            spent = [other for other in working if self._is_spent(other) and not other.leaving]
-            if spent:
-                spent[0].command("leave")
+            for holder in holders:
+                if holder.spent and not holder.leaving:
+                    holder.command("leave")
 
     def _bury(self, worker: _Worker) -> None:
         """Finds out how a worker ended, and what becomes of its trial."""
@@ -237,6 +250,7 @@ class LocalWorkers:
 
     def _judge_start(self, worker: _Worker, death: Death) -> None:
         """Gives up when one worker after another dies before it has a candidate to blame."""
+        most = _MOST_FALSE_STARTS * self._plan.workers + 1
         if death.signal == "SIGKILL" and not death.out_of_memory and not worker.stalled:
             self._supervision.note(
                 "a worker was killed from outside while it started; another one starts"
@@ -255,7 +269,6 @@ class LocalWorkers:
         # A worker that has just gone leaves a place.
         if since < _SECONDS_BETWEEN_LOOKS and len(self._workers) == self._watched:
             return False
-        most = _MOST_FALSE_STARTS * self._plan.workers + 1
         self._looked = now
         for worker in list(self._workers):
             if since > _SECONDS_SUSPENDED:
@@ -275,6 +288,7 @@ class LocalWorkers:
             if busy and silent and not worker.connection.poll():
                 worker.stalled = True
                 worker.process.kill()
+        self._put_to_work()
         self._watched = len(self._workers)
         return True
 

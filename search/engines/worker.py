@@ -171,12 +171,12 @@ def run_worker(
             memory_bytes=job.memory_bytes,
             shared=shared_checkpoints(job.artifacts, progress),
         )
+        # Of a large study the first look takes seconds, a later one reads what is new.
+        study.get_trials(deepcopy=False)
         before_work()
         run_trials(
             study,
             context,
-        # Of a large study the first look takes seconds, a later one reads what is new.
-        study.get_trials(deepcopy=False)
             trials=job.trials,
             budget=budget,
             worker=worker or uuid.uuid4().hex,
@@ -185,10 +185,6 @@ def run_worker(
             after_trial=after_trial,
         )
 
-
-def _end_later() -> None:
-    time.sleep(SECONDS_TO_STOP)
-    os._exit(_ORPHANED)
 
 @contextmanager
 def _repeated(sign_of_life: Callable[[], None]) -> Iterator[None]:
@@ -207,6 +203,10 @@ def _repeated(sign_of_life: Callable[[], None]) -> Iterator[None]:
         over.set()
         thread.join()
 
+
+def _end_later() -> None:
+    time.sleep(SECONDS_TO_STOP)
+    os._exit(_ORPHANED)
 
 
 class _ReportedClock(Clock):
