@@ -49,6 +49,7 @@ def test_a_worker_keeps_to_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_share_is_one_of_the_whole_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is free is less where the other workers run already.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("search.engines.ray_share.whole_gpu_memory", lambda: 80 * 2**30)
     monkeypatch.setattr("search.engines.ray_worker.whole_gpu_memory", lambda: 80 * 2**30)
     node = {"CPU": 8.0, "GPU": 1.0, "memory": 64.0 * 2**30}

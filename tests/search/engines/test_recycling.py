@@ -102,7 +102,7 @@ def test_a_worker_is_spent_after_its_number_of_trials_or_when_it_has_grown() -> 
 
 
 def test_what_processes_share_is_not_a_workers_own_memory(tmp_path: Path) -> None:
-    size = 128 * _MEBIBYTE
+    size = 48 * _MEBIBYTE
     (tmp_path / "images").write_bytes(bytes(size))
     before, whole_before = own_memory(), psutil.Process().memory_info().rss
     mapped = np.memmap(tmp_path / "images", dtype=np.uint8, mode="r")
