@@ -31,8 +31,8 @@ if [[ ${SLURM_ARRAY_TASK_ID:-0} == 0 ]]; then
     retrain=--retrain
 fi
 
-# Only what srun starts is sent the signal.
-exec srun python -m search.run "$@" \
+# Only what srun starts is sent the signal; it does not take over the number of CPUs by itself.
+exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" python -m search.run "$@" \
     --storage "$STORAGE" \
     --runs-directory "$shared/runs" \
     --workers auto \

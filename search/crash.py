@@ -2,7 +2,9 @@
 
 import re
 import signal
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,9 @@ _WORDS_OF_EXHAUSTION = re.compile(
     r"std::bad_alloc|Cannot allocate memory|RESOURCE_EXHAUSTED|CUDA_ERROR_OUT_OF_MEMORY"
     r"|\bMemoryError\b|\bOutOfMemoryError\b|CUDA out of memory|OOM when allocating"
 )
+# The kernel counts a kill as it sends the signal. A process that holds much memory takes seconds
+# from there to its end.
+_SECONDS_TO_DIE = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,32 +44,28 @@ class Death:
 class DeathWatch:
     """Collects what can be known of a process only while it lives."""
 
-    def __init__(self, process_id: int) -> None:
+    def __init__(self, process_id: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._process_id = process_id
+        self._clock = clock
         self._peak = 0
-        self._counter: tuple[Path, int] | None = None
+        self._samples: deque[tuple[float, Path, int]] = deque()
         self.sample()
 
     def sample(self) -> None:
         """Notes the peak memory so far, and how many processes the kernel has killed for memory.
 
         To be called about once a second: an out-of-memory kill counts as this process' own where it
-        falls between the last sample and the death.
+        falls into the ten seconds before the death.
         """
         self._peak = max(self._peak, _peak_memory(self._process_id))
+        now = self._clock()
         for file in _counters(self._process_id):
             kills = _kills(file)
             if kills is not None:
-                self._counter = file, kills
-                return
-
-    @property
-    def memory_mib(self) -> int | None:
-        """The memory that the process holds now; None when it has ended."""
-        try:
-            return int(psutil.Process(self._process_id).memory_info().rss) // 2**20 or None
-        except psutil.Error:
-            return None
+                self._samples.append((now, file, kills))
+                break
+        while len(self._samples) > 1 and now - self._samples[1][0] >= _SECONDS_TO_DIE:
+            self._samples.popleft()
 
     def diagnose(self, exit_code: int, *, last_words: str = "") -> Death:
         """Tells how the process died, given its exit code (negative: a signal).
@@ -80,9 +81,9 @@ class DeathWatch:
         return Death(None if name else exit_code, name, exhausted, self._peak // 2**20 or None)
 
     def _kernel_killed(self) -> bool:
-        if self._counter is None:
+        if not self._samples:
             return False
-        file, before = self._counter
+        _, file, before = self._samples[0]
         return (_kills(file) or 0) > before
 
 

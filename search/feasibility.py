@@ -63,7 +63,12 @@ def _live(activations: int, shape: ModelShape) -> float:
 
 
 def require_memory(needed: int, *, available: int | None = None, share: int | None = None) -> None:
-    """Raises InfeasibleError when `needed` bytes exceed what is free, or this worker's share."""
+    """Raises InfeasibleError when `needed` bytes exceed what is free, or this worker's share.
+
+    On a GPU the share alone counts: other workers, and the one before, hold some of the rest.
+    """
+    if share is not None and device_kind() == "gpu":
+        available = share
     free = free_memory() if available is None else available
     free = free if share is None else min(free, share)
     usable = int(free * _USABLE_SHARE)
@@ -105,10 +110,19 @@ def gpu_memory() -> int | None:
     The first answer is kept, and must be asked for before Keras starts: the framework keeps what
     it takes, and the driver no longer tells that from what the next trial can have.
     """
+    return _ask_gpu("memory.free")
+
+
+def whole_gpu_memory() -> int | None:
+    """Returns the bytes of the GPU that this process sees first, free or not; None without one."""
+    return _ask_gpu("memory.total")
+
+
+def _ask_gpu(quantity: str) -> int | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     if visible in ("", "-1") or shutil.which("nvidia-smi") is None:
         return None
-    command = ["nvidia-smi", f"--id={visible}", "--query-gpu=memory.free"]
+    command = ["nvidia-smi", f"--id={visible}", f"--query-gpu={quantity}"]
     command.append("--format=csv,noheader,nounits")
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

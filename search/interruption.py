@@ -29,6 +29,7 @@ class Interruption:
         signals: Sequence[signal.Signals] = SIGNALS,
     ) -> None:
         self.requested = False
+        self._signalled = False
         self._signals = signals
         self._deferred = False
         self._restore_terminal = restore_terminal
@@ -65,10 +66,11 @@ class Interruption:
             raise SearchInterrupted
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        # `requested` is also set without a signal, by what a supervisor says.
+        if self._signalled:
             if self._restore_terminal is not None:
                 self._restore_terminal()
             os._exit(128 + number)
-        self.requested = True
+        self._signalled = self.requested = True
         if not self._deferred:
             raise SearchInterrupted

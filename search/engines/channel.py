@@ -1,5 +1,6 @@
 """The line between a worker process and its supervisor."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -56,10 +57,15 @@ class Commands:
 
 
 class ChannelProgress(Progress):
-    """Sends what happens to the supervisor, which shows it."""
+    """Sends what happens to the supervisor, which shows it.
 
-    def __init__(self, connection: Connection) -> None:
+    With `log`, the file descriptor of what this process writes, it is also told where in that file
+    a trial begins: the supervisor itself hears of a trial when more may stand there.
+    """
+
+    def __init__(self, connection: Connection, *, log: int | None = None) -> None:
         self._connection = connection
+        self._log = log
         self._lock = threading.Lock()
         self._last_progress = 0.0
 
@@ -78,6 +84,8 @@ class ChannelProgress(Progress):
             self.send("sign_of_life")
 
     def trial_started(self, *, number: int, summary: str, epochs: int) -> None:
+        if self._log is not None:
+            self.send("log", size=os.fstat(self._log).st_size)
         self.send("trial_started", number=number, summary=summary, epochs=epochs)
 
     def trial_progress(

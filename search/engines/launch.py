@@ -26,8 +26,6 @@ from studies.study import StudySpec
 # are trained on in some minutes.
 _LEAST_SECONDS_TO_MEASURE = 300.0
 _LEAST_IMAGES_TO_MEASURE = 1_000_000
-# Of its share of the memory, a worker may hold so much after a trial before it is replaced.
-_SHARE_HELD = 0.25
 _DRAWS = 20
 
 
@@ -61,10 +59,18 @@ def search_with_workers(
         memory_bytes=share,
         lease_seconds=limits.lease_seconds,
     )
-    if limits.memory_mib is None:
-        limits = replace(limits, memory_mib=int(share * _SHARE_HELD) // feasibility.MEBIBYTE)
+    host_memory = feasibility.free_memory(on_gpu=False) // plan.workers
     with search_session(study, context, trials=job.trials, budget_seconds=budget_seconds) as budget:
-        LocalWorkers(study, context, job, plan=plan, budget=budget, limits=limits, logs=logs).run()
+        LocalWorkers(
+            study,
+            context,
+            job,
+            plan=plan,
+            budget=budget,
+            limits=limits,
+            host_memory=host_memory,
+            logs=logs,
+        ).run()
 
 
 def search_on_ray(

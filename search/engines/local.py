@@ -19,6 +19,7 @@ from search.budget import Budget
 from search.crash import Death, DeathWatch
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.recycling import is_spent, own_memory
 from search.engines.supervision import Supervision
 from search.engines.worker import EXPLAINED, SECONDS_TO_STOP
 from search.errors import SearchFailure, SearchInterrupted
@@ -31,6 +32,10 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_SUSPENDED = 30.0
 # A dump of all threads follows what killed the process.
 _LAST_WORDS = 20_000
+# So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which
+# comes from elsewhere and may pass.
+_MOST_FALSE_STARTS = 2
+_MOST_KILLED_STARTS = 10
 
 
 @contextmanager
@@ -66,9 +71,11 @@ class _Worker:
                 stderr=words,
             )
         self.watch = DeathWatch(self.process.pid)
-        self.ready = self.working = self.leaving = self.stalled = False
+        self.ready = self.working = self.leaving = self.stalled = self.spent = False
         self.has_begun = False
         self.trials = 0
+        self.held_when_ready = 0
+        self.log_start = 0
         self.heard = time.monotonic()
         self._send((job, self.name))
 
@@ -88,10 +95,10 @@ class _Worker:
             return self.process.wait()
 
     def last_words(self) -> str:
-        """Returns the end of what the process wrote to its log."""
+        """Returns the end of what the process wrote to its log since its last trial began."""
         try:
             with self.log.open("rb") as file:
-                file.seek(max(0, self.log.stat().st_size - _LAST_WORDS))
+                file.seek(max(self.log_start, self.log.stat().st_size - _LAST_WORDS))
                 return file.read().decode(errors="replace")
         except FileNotFoundError:
             return ""
@@ -111,7 +118,11 @@ class _Worker:
 
 
 class LocalWorkers:
-    """Keeps as many workers running as the plan says, until no trial is wanted any more."""
+    """Keeps as many workers running as the plan says, until no trial is wanted any more.
+
+    `host_memory` is a worker's share of the machine's memory in bytes, also where it trains on a
+    GPU.
+    """
 
     def __init__(
         self,
@@ -122,12 +133,14 @@ class LocalWorkers:
         plan: WorkerPlan,
         budget: Budget,
         limits: WorkerLimits,
+        host_memory: int,
         logs: Path,
     ) -> None:
         self._supervision = Supervision(study, context, job, budget=budget, limits=limits)
         self._interruption = context.interruption
         self._plan = plan
         self._limits = limits
+        self._host_memory = host_memory
         self._logs = logs
         self._workers: list[_Worker] = []
         self._looked = 0.0
@@ -152,7 +165,7 @@ class LocalWorkers:
 
     def _start_missing(self) -> None:
         staying = [worker for worker in self._workers if not worker.leaving]
-        retiring = [worker for worker in staying if self._is_spent(worker)]
+        retiring = [worker for worker in staying if worker.spent]
         for _ in range(self._plan.workers - len(staying) + len(retiring)):
             taken = {worker.index for worker in staying if worker not in retiring}
             index = next(number for number in range(len(taken) + 1) if number not in taken)
@@ -161,14 +174,12 @@ class LocalWorkers:
             try:
                 worker = _Worker(job, environment=environment, logs=self._logs, index=index)
             except OSError as error:
-                raise SearchFailure(f"A worker process cannot be started: {error}.") from error
+                raise SearchFailure(
+                    f"A worker needs a process of its own; the system refused: {error}. "
+                    f"Lower --workers, or use --workers 0."
+                ) from error
             self._workers.append(worker)
             staying.append(worker)
-
-    def _is_spent(self, worker: _Worker) -> bool:
-        most, holds = self._limits.memory_mib, worker.watch.memory_mib
-        large = most is not None and holds is not None and holds > most
-        return worker.trials > 0 and (worker.trials >= self._limits.trials_each or large)
 
     def _receive(self) -> None:
         connections = [worker.connection for worker in self._workers]
@@ -193,24 +204,38 @@ class LocalWorkers:
     def _handle(self, worker: _Worker, event: str, details: dict[str, Any]) -> None:
         if event == "ready":
             worker.ready = True
+            worker.held_when_ready = own_memory(worker.process.pid)
             self._put_to_work()
             return
+        if event == "log":
+            worker.log_start = details["size"]
+            return
         worker.has_begun |= event == "trial_started"
-        worker.trials += event == "trial_finished"
+        if event == "trial_finished":
+            worker.trials += 1
+            worker.spent = worker.spent or is_spent(
+                self._limits,
+                trials=worker.trials,
+                holds=own_memory(worker.process.pid),
+                held_when_ready=worker.held_when_ready,
+                share=self._host_memory,
+            )
         self._supervision.show(event, details)
 
     def _put_to_work(self) -> None:
-        """Lets ready workers take the places that are free, or that a spent one is to leave."""
+        """Lets ready workers take their places, which spent ones are to leave.
+
+        A place is an index of the plan, and so a share of one GPU.
+        """
         for worker in self._workers:
             if not worker.ready or worker.working or worker.leaving:
                 continue
-            working = [other for other in self._workers if other.working]
-            if len(working) < self._plan.workers:
+            holders = [w for w in self._workers if w.working and w.index == worker.index]
+            if not holders:
                 worker.command("go")
-                continue
-            spent = [other for other in working if self._is_spent(other) and not other.leaving]
-            if spent:
-                spent[0].command("leave")
+            for holder in holders:
+                if holder.spent and not holder.leaving:
+                    holder.command("leave")
 
     def _bury(self, worker: _Worker) -> None:
         """Finds out how a worker ended, and what becomes of its trial."""
@@ -225,15 +250,16 @@ class LocalWorkers:
 
     def _judge_start(self, worker: _Worker, death: Death) -> None:
         """Gives up when one worker after another dies before it has a candidate to blame."""
+        most = _MOST_FALSE_STARTS * self._plan.workers + 1
         if death.signal == "SIGKILL" and not death.out_of_memory and not worker.stalled:
             self._supervision.note(
                 "a worker was killed from outside while it started; another one starts"
             )
-            return
+            most = _MOST_KILLED_STARTS * self._plan.workers
         self._supervision.count_false_start(
             f"{death.describe()}. The last one's log, {worker.log}, ends with: "
             f"{worker.last_words()[-500:] or '(nothing)'}",
-            most=2 * self._plan.workers + 1,
+            most=most,
         )
 
     def _look_around(self) -> bool:
@@ -262,6 +288,7 @@ class LocalWorkers:
             if busy and silent and not worker.connection.poll():
                 worker.stalled = True
                 worker.process.kill()
+        self._put_to_work()
         self._watched = len(self._workers)
         return True
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cnn_blocks.errors import UserError
-from search.feasibility import gpu_memory
+from search.feasibility import whole_gpu_memory
 from search.runtime import worker_environment
 
 
@@ -38,7 +38,8 @@ class Share:
             threads=threads,
             gpu=os.environ.get("CUDA_VISIBLE_DEVICES"),  # chosen by Ray
             sharing=int(1 / self.gpus) if self.gpus < 1 else 1,
-            gpu_memory=gpu_memory(),
+            # Not what is free: a worker that replaces another one starts beside the others.
+            gpu_memory=whole_gpu_memory(),
         )
 
 
@@ -57,8 +58,10 @@ def ray_share(
     named = [name for name, value in given.items() if value is not None]
     if engine == "local":
         if named:
+            options = ", ".join(named)
             raise UserError(
-                f"{', '.join(named)} needs '--engine ray'; received the engine 'local'."
+                f"{options} needs '--engine ray'; received the engine 'local'. "
+                f"Add --engine ray, or leave {options} out."
             )
         return None
     if workers == 0:
@@ -68,7 +71,9 @@ def ray_share(
         )
     cpus, gpus = 1.0 if cpus_each is None else cpus_each, gpus_each or 0.0
     if not 0 < cpus < math.inf:
-        raise UserError(f"--cpus-each must be a number above 0; received {cpus:g}.")
+        raise UserError(
+            f"--cpus-each must be a number above 0, such as 0.5 or 4; received {cpus:g}."
+        )
     if not (0 <= gpus <= 1 or (1 < gpus < math.inf and gpus == int(gpus))):
         raise UserError(
             f"--gpus-each must be a fraction of one GPU, such as 0.25, or a whole number of them; "

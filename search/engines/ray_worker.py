@@ -7,19 +7,15 @@ from dataclasses import replace
 from multiprocessing.connection import Pipe
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
 from search.engines.ray_share import Share
+from search.engines.recycling import is_spent, own_memory
 from search.engines.worker import work
-from search.feasibility import MEBIBYTE, gpu_memory
+from search.feasibility import whole_gpu_memory
 
 if TYPE_CHECKING:
     from search.data import Split
-
-# Of its share of the memory, a worker may hold so much after a trial before it is replaced.
-_SHARE_HELD = 0.25
 
 
 class RayWorker:
@@ -44,14 +40,15 @@ class RayWorker:
         """
         # Ray has told the libraries that are loaded already how many threads to take.
         os.environ.update({**environment, **share.environment()})
-        address, memory = _node(share)
+        address, memory, host_memory = _node(share)
         yield "placed", {"address": address, "process": os.getpid()}
         job = replace(job, memory_bytes=memory)
         errors: list[BaseException] = []
 
         def run_loop() -> None:
             try:
-                work(self._theirs, job, worker, split=split, leaving=_spent(limits, memory))
+                leaving = _spent(limits, host_memory)
+                work(self._theirs, job, worker, split=split, leaving=leaving)
             except BaseException as error:
                 errors.append(error)
             finally:
@@ -71,35 +68,33 @@ class RayWorker:
         self._ours.send(command)
 
 
-def _node(share: Share) -> tuple[str, int]:
-    """Returns the address of this node, and a worker's share of what trials run in, in bytes."""
+def _node(share: Share) -> tuple[str, int, int]:
+    """Returns this node's address, and a worker's share in bytes: of its device's memory, and of
+    the node's.
+    """
     import ray
 
     identity = ray.get_runtime_context().get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == identity)
     resources = node["Resources"]
-    on_gpu = gpu_memory() if share.gpus else None
-    if on_gpu is not None:
-        memory = int(on_gpu * min(1.0, share.gpus))
-    else:
-        memory = int(resources["memory"]) // max(1, share.fits(resources))
-    return node["NodeManagerAddress"], memory
+    host_memory = int(resources["memory"]) // max(1, share.fits(resources))
+    gpu_memory = whole_gpu_memory() if share.gpus else None
+    memory = host_memory if gpu_memory is None else int(gpu_memory * min(1.0, share.gpus))
+    return node["NodeManagerAddress"], memory, host_memory
 
 
-def _spent(limits: WorkerLimits, memory: int) -> Callable[[], bool]:
+def _spent(limits: WorkerLimits, host_memory: int) -> Callable[[], bool]:
     """Returns what says, asked before each trial, whether another process should go on."""
-    most = limits.memory_mib or int(memory * _SHARE_HELD) // MEBIBYTE
-    begun = 0
+    held: list[int] = []
 
-    def is_spent() -> bool:
-        nonlocal begun
-        begun += 1
-        return begun > limits.trials_each or (begun > 1 and _own_memory() > most * MEBIBYTE)
+    def asked() -> bool:
+        held.append(own_memory())
+        return is_spent(
+            limits,
+            trials=len(held) - 1,
+            holds=held[-1],
+            held_when_ready=held[0],
+            share=host_memory,
+        )
 
-    return is_spent
-
-
-def _own_memory() -> int:
-    """Returns the bytes of this process alone: images in the object store are everybody's."""
-    held = psutil.Process().memory_info()
-    return int(held.rss - getattr(held, "shared", 0))
+    return asked

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import optuna
@@ -37,6 +38,7 @@ class Supervision:
         self._limits = limits
         self._watch = LeaseWatch(seconds=job.lease_seconds)
         self._false_starts = 0
+        self._patience = Fraction(1)
         self._noted: set[str] = set()
 
     def wanted(self) -> bool:
@@ -71,7 +73,7 @@ class Supervision:
             self.note(details["text"])
         elif event != "sign_of_life":
             if event == "trial_started":
-                self._false_starts = 0
+                self._false_starts, self._patience = 0, Fraction(1)
             if event == "trial_finished":
                 remember_seconds(self._study, self._budget)
             getattr(self._context.progress, event)(**details)
@@ -119,7 +121,15 @@ class Supervision:
             continue_later(self._study, trial, Outcome.INTERRUPTED, "interrupted")
 
     def count_false_start(self, reason: str, *, most: int) -> None:
-        """Gives up when one worker after another dies before it has a candidate to blame."""
+        """Gives up when one worker after another dies before it has a candidate to blame.
+
+        Every such death uses up one part in `most` of the patience; a trial that begins renews it.
+        """
+        reason = reason.rstrip(" .\n")
         self._false_starts += 1
-        if self._false_starts >= most and not self._context.interruption.requested:
-            raise SearchFailure(f"Workers end before they work: {reason}")
+        self._patience -= Fraction(1, most)
+        if self._patience <= 0 and not self._context.interruption.requested:
+            raise SearchFailure(
+                f"A worker must start and load the images; {self._false_starts} ended before their "
+                f"first trial: {reason}. Run with --workers 0 to see the error here."
+            )

@@ -6,9 +6,11 @@ Started by the supervisor as `python -m search.engines.worker FILE_DESCRIPTOR`.
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ EXPLAINED = 3
 _ORPHANED = 4
 # So long the running trial may take to come to a place where it can stop.
 SECONDS_TO_STOP = 60.0
+_SECONDS_BETWEEN_SIGNS = 10.0
 
 
 def main(descriptor: int) -> int:
@@ -42,7 +45,7 @@ def main(descriptor: int) -> int:
     job: WorkerJob
     worker: str
     job, worker = connection.recv()
-    return work(connection, job, worker, orphaned=_end_later)
+    return work(connection, job, worker, orphaned=_end_later, log=sys.stderr.fileno())
 
 
 def work(
@@ -53,9 +56,13 @@ def work(
     split: "Split | None" = None,
     leaving: Callable[[], bool] = lambda: False,
     orphaned: Callable[[], object] = lambda: None,
+    log: int | None = None,
 ) -> int:
-    """Runs a worker whose supervisor is at the other end of a connection; returns the exit code."""
-    progress, clock = ChannelProgress(connection), _ReportedClock()
+    """Runs a worker whose supervisor is at the other end of a connection; returns the exit code.
+
+    `log` is the file descriptor of this worker's own log, where it has one.
+    """
+    progress, clock = ChannelProgress(connection, log=log), _ReportedClock()
     with Interruption(signals=(signal.SIGTERM,)) as interruption, interruption.deferred():
         commands = Commands(connection, interruption, orphaned=orphaned)
 
@@ -106,7 +113,8 @@ def run_worker(
     """Runs trials of a job's study until none is wanted: the loop of every engine's workers.
 
     `split` saves loading the images; `before_work` is called when everything is loaded.
-    Raises KeyboardInterrupt when the interruption was requested.
+    Raises KeyboardInterrupt when the interruption was requested, and UserError where the study
+    cannot be imported here.
     """
     from search.budget import Budget
     from search.feasibility import gpu_memory
@@ -127,12 +135,20 @@ def run_worker(
         interruption.check()
 
     budget = Budget(job.budget_seconds, job.budget_spent)
-    gpu_memory()
+    if job.memory_bytes is None:
+        gpu_memory()
     with clock.measure("compiling"):
         start_keras()
-    with clock.measure("data"):
+    with clock.measure("data"), _repeated(sign_of_life):
         split = split or job.load_split()
-    spec = job.load_study()
+    try:
+        spec = job.load_study()
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"Workers must be able to import the modules that a study is made of; here that fails: "
+            f"{error}. Install the module where workers run, put its folder on PYTHONPATH, or use "
+            f"--workers 0."
+        ) from error
     with quiet_optuna():
         study = optuna.load_study(
             study_name=job.study_name,
@@ -155,6 +171,8 @@ def run_worker(
             memory_bytes=job.memory_bytes,
             shared=shared_checkpoints(job.artifacts, progress),
         )
+        # Of a large study the first look takes seconds, a later one reads what is new.
+        study.get_trials(deepcopy=False)
         before_work()
         run_trials(
             study,
@@ -166,6 +184,24 @@ def run_worker(
             leaving=leaving,
             after_trial=after_trial,
         )
+
+
+@contextmanager
+def _repeated(sign_of_life: Callable[[], None]) -> Iterator[None]:
+    """Gives signs of life while the block runs, which may take longer than a worker may stall."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(_SECONDS_BETWEEN_SIGNS):
+            sign_of_life()
+
+    thread = threading.Thread(target=repeat, name="sign of life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _end_later() -> None:

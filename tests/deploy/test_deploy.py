@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from search.cli import app
+from search.engines.ray_share import Share
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SLURM = _DEPLOY / "slurm.sh"
@@ -55,6 +56,12 @@ def _parsed(command: list[str]) -> dict[str, Any]:
     return parameters
 
 
+def _srun(result: "subprocess.CompletedProcess[str]") -> list[str]:
+    """Returns the command that srun is given, without srun's own options."""
+    lines = result.stdout.splitlines()
+    return lines[lines.index("python") :]
+
+
 def test_the_manifest_is_a_rayjob(rayjob: dict[str, Any]) -> None:
     assert (rayjob["apiVersion"], rayjob["kind"]) == ("ray.io/v1", "RayJob")
     assert rayjob["metadata"]["name"]
@@ -92,6 +99,15 @@ def test_the_manifests_command_is_one_that_there_is(rayjob: dict[str, Any]) -> N
     assert options["engine"] == "ray"
 
 
+def test_the_manifests_workers_need_all_of_its_machines(rayjob: dict[str, Any]) -> None:
+    options = _parsed(shlex.split(rayjob["spec"]["entrypoint"]))
+    (group,) = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    cpus = float(container["resources"]["limits"]["cpu"])
+    on_each = Share(cpus=options["cpus_each"], gpus=0).fits({"CPU": cpus})
+    assert -(-int(options["workers"]) // on_each) == group["maxReplicas"]
+
+
 def test_no_url_holds_a_password(rayjob: dict[str, Any], tmp_path: Path) -> None:
     for command in (rayjob["spec"]["entrypoint"], _slurm(tmp_path, STORAGE=_URL).stdout):
         assert re.search(r"postgresql\+psycopg://[^:@/\s]+@", command)
@@ -122,12 +138,18 @@ def test_the_slurm_scripts_command_is_one_that_there_is(
     task: str, retrains: bool, tmp_path: Path
 ) -> None:
     result = _slurm(tmp_path, STORAGE=_URL, SLURM_ARRAY_TASK_ID=task)
-    options = _parsed(result.stdout.splitlines())
+    options = _parsed(_srun(result))
     assert options["data"] == "my images"
     assert options["storage"] == _URL
     assert str(options["runs_directory"]) == "/shared/runs"
     assert options["workers"] == "auto"
     assert options["retrain"] is retrains
+
+
+@pytest.mark.parametrize("cpus", ["8", "1"])
+def test_srun_is_told_the_number_of_cpus(cpus: str, tmp_path: Path) -> None:
+    result = _slurm(tmp_path, STORAGE=_URL, SLURM_CPUS_PER_TASK=cpus)
+    assert result.stdout.splitlines()[0] == f"--cpus-per-task={cpus}"
 
 
 def test_the_slurm_script_says_what_is_missing(tmp_path: Path) -> None:

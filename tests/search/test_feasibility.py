@@ -1,5 +1,6 @@
 """Memory estimated from shapes, and what is free."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,10 @@ from search.feasibility import (
     _cgroup_memory,
     estimate_memory,
     free_memory,
+    gpu_memory,
     require_memory,
     require_parameters,
+    whole_gpu_memory,
 )
 from spaces.candidate import TrainingConfig
 
@@ -59,6 +62,33 @@ def test_more_than_what_is_free_is_infeasible() -> None:
         require_memory(950 * MEBIBYTE, available=1000 * MEBIBYTE)
 
     assert raised.value.constraint == "memory"
+
+
+def test_on_a_gpu_a_workers_share_counts_and_not_what_others_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("search.feasibility.free_memory", lambda: 100 * MEBIBYTE)
+    monkeypatch.setattr("search.feasibility.device_kind", lambda: "gpu")
+    require_memory(800 * MEBIBYTE, share=1000 * MEBIBYTE)
+    with pytest.raises(InfeasibleError, match="950 MiB of 900 MiB"):
+        require_memory(950 * MEBIBYTE, share=1000 * MEBIBYTE)
+
+    monkeypatch.setattr("search.feasibility.device_kind", lambda: "cpu")
+    with pytest.raises(InfeasibleError, match="800 MiB of 90 MiB"):
+        require_memory(800 * MEBIBYTE, share=1000 * MEBIBYTE)
+
+
+def test_a_whole_gpu_is_more_than_what_is_free_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = 'case "$*" in *memory.total*) echo 81920;; *memory.free*) echo 1024;; esac'
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{answers}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+
+    assert whole_gpu_memory() == 81920 * MEBIBYTE
+    assert gpu_memory.__wrapped__() == 1024 * MEBIBYTE
 
 
 def test_more_parameters_than_a_study_allows_are_infeasible() -> None:

@@ -24,6 +24,17 @@ def test_the_first_signal_waits_for_a_safe_point(number: signal.Signals) -> None
             interruption.check()
 
 
+def test_a_request_from_elsewhere_is_no_first_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    with Interruption() as interruption, interruption.deferred():
+        interruption.requested = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert ended == []
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended == [128 + signal.SIGTERM]
+
+
 def test_a_signal_outside_of_a_deferring_block_raises_at_once() -> None:
     with Interruption(), pytest.raises(SearchInterrupted):
         os.kill(os.getpid(), signal.SIGINT)

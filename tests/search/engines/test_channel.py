@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +109,19 @@ def test_events_arrive_as_they_were_sent(line: tuple[Connection, Connection]) ->
             },
         ),
     ]
+
+
+def test_it_is_told_where_in_the_log_a_trial_begins(
+    line: tuple[Connection, Connection], tmp_path: Path
+) -> None:
+    with (tmp_path / "worker.log").open("wb", buffering=0) as log:
+        progress = ChannelProgress(line[1], log=log.fileno())
+        log.write(b"words before")
+        progress.trial_started(number=0, summary="small", epochs=1)
+        log.write(b"words of the trial")
+
+    assert line[0].recv() == ("log", {"size": len("words before")})
+    assert line[0].recv()[0] == "trial_started"
 
 
 def test_progress_is_sent_now_and_then(line: tuple[Connection, Connection]) -> None:

@@ -136,12 +136,15 @@ def with_lease(place: Place, number: int) -> list[FrozenTrial]:
     return [trial for trial in trials if TrialAttribute.LEASE in trial.user_attrs]
 
 
-def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(make_place: MakePlace) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_stops_in_order_and_the_same_command_goes_on(
+    make_place: MakePlace, number: signal.Signals
+) -> None:
     place = make_place(epochs=60)
     run = place.start(workers=2, trials=3)
     run.wait_until(lambda: len(place.running(trained=1)) == 2)
     workers = run.workers()
-    os.killpg(run.process.pid, signal.SIGINT)
+    os.killpg(run.process.pid, number)
 
     assert run.ends() == 130
     assert "Traceback" not in run.said()

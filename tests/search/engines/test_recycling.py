@@ -1,0 +1,244 @@
+"""When a worker is spent, and who takes its place. The processes only sleep."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import optuna
+import psutil
+import pytest
+
+from search.budget import Budget
+from search.crash import Death
+from search.engines import local
+from search.engines.job import WorkerLimits
+from search.engines.local import LocalWorkers
+from search.engines.recycling import is_spent, own_memory
+from search.errors import SearchFailure
+from search.objective import TrialContext
+from search.storage import quiet_optuna
+from search.workers.plan import WorkerPlan
+from tests.search.engines.jobs import make_job
+
+_MEBIBYTE = 2**20
+_SLEEP = "import time; time.sleep(600)"
+_FINISHED = {
+    "number": 0,
+    "state": "complete",
+    "value": 0.5,
+    "reason": None,
+    "seconds": 1.0,
+    "best_value": 0.5,
+}
+_KILLED = Death(None, "SIGKILL", False, None)
+_FAILED = Death(7, None, False, None)
+
+MakeWorkers = Callable[..., LocalWorkers]
+
+
+@pytest.fixture
+def make_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorkers]:
+    """Makes a supervisor with so many workers, all of them ready and at work."""
+    made: list[LocalWorkers] = []
+    start = subprocess.Popen
+
+    def start_sleeping(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        return start(["sleep", "600"], **options)
+
+    monkeypatch.setattr("subprocess.Popen", start_sleeping)
+
+    def make(number: int, *, host_memory: int = 2**40, **limits: Any) -> LocalWorkers:
+        study = optuna.create_study()
+        context = TrialContext(
+            spec=cast(Any, None),
+            split=cast(Any, None),
+            metric="accuracy",
+            seed=0,
+            checkpoints=tmp_path / "checkpoints",
+        )
+        workers = LocalWorkers(
+            study,
+            context,
+            make_job(),
+            plan=WorkerPlan(number, 1, "float32", "off"),
+            budget=Budget(None),
+            limits=WorkerLimits(**limits),
+            host_memory=host_memory,
+            logs=tmp_path / "logs",
+        )
+        made.append(workers)
+        workers._start_missing()
+        for worker in workers._workers:
+            workers._handle(worker, "ready", {})
+        return workers
+
+    with quiet_optuna():
+        yield make
+        for workers in made:
+            with workers._all_ended():
+                pass
+
+
+def test_a_worker_is_spent_after_its_number_of_trials_or_when_it_has_grown() -> None:
+    def spent(trials: int, holds: int, *, ready: int = 100, **limits: Any) -> bool:
+        given = WorkerLimits(**limits)
+        return is_spent(given, trials=trials, holds=holds, held_when_ready=ready, share=1200)
+
+    assert [spent(trials, 100, trials_each=3) for trials in range(5)] == [False] * 3 + [True] * 2
+    assert not spent(1, 300)
+    assert spent(1, 301)
+    # With a small share a worker that is only just ready must not be spent.
+    assert not spent(1, 400, ready=200)
+    assert spent(1, 401, ready=200)
+    # Before its first trial a new one would be no better.
+    assert not spent(0, 10_000)
+    # What is asked for counts as it is.
+    assert not spent(1, _MEBIBYTE, memory_mib=1)
+    assert spent(1, _MEBIBYTE + 1, memory_mib=1)
+
+
+def test_what_processes_share_is_not_a_workers_own_memory(tmp_path: Path) -> None:
+    size = 48 * _MEBIBYTE
+    (tmp_path / "images").write_bytes(bytes(size))
+    before, whole_before = own_memory(), psutil.Process().memory_info().rss
+    mapped = np.memmap(tmp_path / "images", dtype=np.uint8, mode="r")
+    assert int(mapped.max()) == 0
+    shared, whole = own_memory() - before, psutil.Process().memory_info().rss - whole_before
+    kept = np.ones(size, dtype=np.uint8)
+
+    assert whole > 0.9 * size
+    if sys.platform.startswith("linux"):
+        assert shared < 0.5 * size
+    assert own_memory() - before > 0.9 * kept.nbytes
+
+
+def test_a_process_that_has_ended_holds_nothing() -> None:
+    process = subprocess.Popen([sys.executable, "-c", _SLEEP])
+    assert own_memory(process.pid) > 0
+    process.kill()
+    process.wait()
+    assert own_memory(process.pid) == 0
+
+
+def test_a_successor_takes_the_place_of_the_worker_that_is_spent(
+    make_workers: MakeWorkers,
+) -> None:
+    workers = make_workers(2, trials_each=1)
+    first, second = workers._workers
+    assert [first.index, second.index] == [0, 1]
+    assert first.working and second.working
+    workers._handle(second, "trial_finished", _FINISHED)
+    workers._start_missing()
+    (successor,) = workers._workers[2:]
+    assert successor.index == second.index
+
+    # A place that another one leaves is not the successor's: its GPU would be shared by too many.
+    first.process.kill()
+    workers._bury(first)
+    workers._handle(successor, "ready", {})
+    assert second.leaving
+    assert not successor.working
+    workers._start_missing()
+    assert [worker.index for worker in workers._workers] == [1, 1, 0]
+    workers._handle(workers._workers[-1], "ready", {})
+    assert workers._workers[-1].working
+
+    second.process.kill()
+    workers._bury(second)
+    assert successor.working
+
+
+def test_each_of_two_spent_workers_is_replaced_by_its_own_successor(
+    make_workers: MakeWorkers,
+) -> None:
+    workers = make_workers(2, trials_each=1)
+    first, second = workers._workers
+    for worker in (first, second):
+        workers._handle(worker, "trial_finished", _FINISHED)
+    workers._start_missing()
+    assert [worker.index for worker in workers._workers] == [0, 1, 0, 1]
+    workers._handle(workers._workers[3], "ready", {})
+    assert (first.leaving, second.leaving) == (False, True)
+
+
+def test_a_worker_that_was_spent_stays_so(
+    make_workers: MakeWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds = [100]
+    monkeypatch.setattr(local, "own_memory", lambda process: holds[0])
+    workers = make_workers(1, host_memory=1200)
+    (worker,) = workers._workers
+    # In mid-trial it may hold as much as it needs.
+    holds[0] = 5000
+    workers._start_missing()
+    assert workers._workers == [worker]
+
+    holds[0] = 301
+    workers._handle(worker, "trial_finished", _FINISHED)
+    holds[0] = 100
+    workers._start_missing()
+    (successor,) = workers._workers[1:]
+    workers._handle(successor, "ready", {})
+    assert worker.leaving
+
+
+def test_a_ready_worker_is_thought_of_again(make_workers: MakeWorkers) -> None:
+    workers = make_workers(1, trials_each=1)
+    (worker,) = workers._workers
+    workers._handle(worker, "trial_finished", _FINISHED)
+    workers._start_missing()
+    worker.spent = False
+    workers._handle(workers._workers[1], "ready", {})
+    assert not worker.leaving
+    worker.spent = True
+    workers._looked = time.monotonic() - 5
+    assert workers._look_around()
+    assert worker.leaving
+
+
+def test_a_crash_is_told_by_the_words_of_its_own_trial(make_workers: MakeWorkers) -> None:
+    workers = make_workers(1)
+    (worker,) = workers._workers
+    earlier = "RESOURCE_EXHAUSTED: handled by the trial before\n"
+    worker.log.write_text(earlier + "Fatal Python error: Segmentation fault\n")
+    workers._handle(worker, "log", {"size": len(earlier)})
+
+    assert worker.last_words() == "Fatal Python error: Segmentation fault\n"
+    assert not worker.watch.diagnose(-11, last_words=worker.last_words()).out_of_memory
+
+
+@pytest.mark.parametrize(("death", "most"), [(_FAILED, 3), (_KILLED, 10)])
+def test_deaths_before_the_first_trial_come_to_an_end(
+    make_workers: MakeWorkers, death: Death, most: int
+) -> None:
+    workers = make_workers(1)
+    (worker,) = workers._workers
+    worker.log.write_text("no luck here.\n")
+    for _ in range(2):
+        for _ in range(most - 1):
+            workers._judge_start(worker, death)
+        # One that works gives new patience.
+        workers._handle(worker, "trial_started", {"number": 0, "summary": "small", "epochs": 1})
+    for _ in range(most - 1):
+        workers._judge_start(worker, death)
+    with pytest.raises(SearchFailure) as raised:
+        workers._judge_start(worker, death)
+
+    text = str(raised.value)
+    assert f"load the images; {most} ended before their first trial: {death.describe()}" in text
+    assert text.endswith("no luck here. Run with --workers 0 to see the error here.")
+
+
+def test_a_system_that_refuses_processes_is_said_with_the_way_out(
+    make_workers: MakeWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    with pytest.raises(SearchFailure, match=r"refused: .*unavailable\. Lower --workers, or use"):
+        make_workers(1)
