@@ -78,7 +78,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Measured]:
             measurement, "MeasuringProcess", lambda *arguments: Process(next(processes), on_gpu)
         )
         return measure_workers(
-            Candidate(model=MODEL),
+            Candidate(model=MODEL, training=TrainingConfig()),
             SPEC,
             machine=Machine(1 if len(answers) == 1 else 2, (), 10**9, None),
             precision="auto" if on_gpu else "float32",
