@@ -74,7 +74,7 @@ def open_artifacts(location: str | Path, *, check: bool = True) -> Artifacts:
             _try_out(store)
     except ImportError as error:
         raise UserError(
-            f"Artifacts in {shown} need boto3, which is not installed: pip install 'cnn-search[s3]'"
+            f"Artifacts in {shown} need boto3, which is not installed: pip install boto3"
         ) from error
     except store_errors() as error:
         raise _unusable(shown, error) from error

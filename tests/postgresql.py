@@ -98,7 +98,7 @@ def what_is_missing() -> str | None:
         if shutil.which(program) is None:
             return f"no PostgreSQL server: {program} is not on PATH"
     if find_spec("psycopg") is None:
-        return "psycopg is not installed: pip install 'cnn-search[postgresql]'"
+        return "psycopg is not installed: pip install 'psycopg[binary]'"
     return None
 
 

@@ -91,7 +91,7 @@ def connected(address: str | None) -> Iterator[RayCluster]:
     except ImportError as error:
         raise UserError(
             f"The engine 'ray' needs Ray, which cannot be imported ({error}). Install it with: "
-            f"pip install 'cnn-search[ray]'"
+            f"pip install ray"
         ) from error
     if ray.is_initialized():
         yield RayCluster(ray)

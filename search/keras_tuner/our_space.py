@@ -14,7 +14,7 @@ from cnn_blocks.errors import UserError
 from search import runtime
 from search.data import Share
 from search.keras_tuner.parameters import HyperParametersTrial
-from search.training.batches import steps_per_epoch, training_batches
+from search.training.batches import as_input, steps_per_epoch, training_batches
 from search.training.callbacks import SeedEpochs
 from search.training.fit import class_weights
 from search.training.network import TrainingNetwork, set_batch_normalization_momentum
@@ -118,7 +118,7 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         set_batch_normalization_momentum(model, steps)
         self._compile(model, training, total_steps=steps * max(1, epochs - initial_epoch))
         return model.fit(
-            self._batches(model, candidate, train, initial_epoch),
+            as_input(self._batches(model, candidate, train, initial_epoch)),
             steps_per_epoch=steps,
             epochs=epochs,
             initial_epoch=initial_epoch,

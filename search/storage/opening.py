@@ -19,7 +19,7 @@ from search.storage.sqlite import open_sqlite
 
 DEFAULT_STORAGE = "sqlite:///runs/studies.db"
 _PAUSE_SECONDS = 1.0
-_DRIVERS = "For PostgreSQL: pip install 'cnn-search[postgresql]'; for grpc://: pip install grpcio"
+_DRIVERS = "For PostgreSQL: pip install 'psycopg[binary]'; for grpc://: pip install grpcio"
 _SQLITE_FIXES = {
     "readonly": "Make the file and its folder writable for this user",
     "unable to open": "Make the file and its folder writable for this user",

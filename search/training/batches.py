@@ -27,8 +27,8 @@ def training_batches(
     """Yields batches epoch after epoch, each epoch in an order of its own.
 
     Images are (B, H, W, 3) uint8, or features, labels (B,) int64; of an image with several views a
-    batch holds any one. The images that do not fill a last batch sit
-    out one epoch: batches of one shape compile once, and the order changes who sits out.
+    batch holds any one. The images that do not fill a last batch sit out one epoch: batches of one
+    shape compile once, and the order changes who sits out.
     """
     size = min(batch_size, len(share))
     epoch = first_epoch
@@ -43,7 +43,7 @@ def training_batches(
         epoch += 1
 
 
-def as_input(batches: Iterator[Batch]) -> Any:
+def as_input(batches: Iterator[Any]) -> Any:
     """Returns endless batches as what `fit` takes under the running backend.
 
     Under TensorFlow a data set of our own. Keras' one is tuned while it runs, by a thread that
