@@ -14,13 +14,16 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
+from search.outcomes import Outcome, outcome_of
 from search.storage import open_storage, quiet_optuna
+from search.warm_start import enqueue_once
 from tests.postgresql import Cluster
 from tests.search.storage_servers import storage_server
 
 _PROCESSES = 4
 _ASKED_BY_EACH = 12
 _WAITING = 30
+_STARTS = [{"x": value} for value in range(10)]
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +64,14 @@ def _end(url: str, start: Barrier, done: "Queue[list[int]]") -> None:
     done.put(ended)
 
 
+def _enqueue(url: str, start: Barrier, done: "Queue[list[int]]") -> None:
+    study = optuna.load_study(study_name="shared", storage=open_storage(url))
+    start.wait()
+    for parameters in _STARTS:
+        enqueue_once(study, parameters)
+    done.put([])
+
+
 def _in_processes(work: Callable[[str, Barrier, "Queue[list[int]]"], None], url: str) -> list[int]:
     """Does the same in several processes at once, and returns all that they did."""
     context = multiprocessing.get_context("spawn")
@@ -87,6 +98,21 @@ def test_of_processes_that_end_a_trial_at_once_a_single_one_does(any_storage: st
     running = [study.ask().number for _ in range(_WAITING)]
 
     assert _in_processes(_end, any_storage) == running
+
+
+@pytest.mark.slow
+def test_processes_that_enqueue_the_first_trials_at_once_leave_one_of_each(
+    any_storage: str,
+) -> None:
+    study = optuna.create_study(storage=open_storage(any_storage), study_name="shared")
+
+    _in_processes(_enqueue, any_storage)
+
+    trials = study.get_trials()
+    waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
+    assert [trial.system_attrs["fixed_params"] for trial in waiting] == _STARTS
+    others = [trial for trial in trials if trial.state is not TrialState.WAITING]
+    assert {outcome_of(trial) for trial in others} <= {Outcome.INTERRUPTED}
 
 
 def test_a_running_trial_that_is_given_back_is_asked_for_again(any_storage: str) -> None:

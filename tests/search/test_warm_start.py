@@ -1,7 +1,5 @@
 """Recipes as a study's first trials."""
 
-import multiprocessing
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from search.outcomes import Outcome, outcome_of
 from search.pipeline import run_study
 from search.progress import Progress
 from search.sampling import ReseedingSampler
-from search.storage import TrialAttribute, open_storage, quiet_optuna
+from search.storage import TrialAttribute
 from search.warm_start import enqueue_once, enqueue_recipes
 from spaces.depth_filters import depth_filters
 from spaces.hand_made import hand_made
@@ -80,10 +78,10 @@ def test_of_two_processes_that_enqueue_at_once_one_trial_is_left(
 ) -> None:
     create = study._storage.create_new_trial
 
-    def overtaken(*arguments: Any) -> int:
+    def overtaken(*arguments: Any, **named: Any) -> int:
         monkeypatch.setattr(study._storage, "create_new_trial", create)
         enqueue_once(study, {"x": 1})
-        return create(*arguments)
+        return create(*arguments, **named)
 
     monkeypatch.setattr(study._storage, "create_new_trial", overtaken)
 
@@ -107,9 +105,9 @@ def test_nobody_takes_a_trial_before_it_is_known_to_be_the_first(
     create = study._storage.create_new_trial
     taken = []
 
-    def create_and_ask(*arguments: Any) -> int:
+    def create_and_ask(*arguments: Any, **named: Any) -> int:
         monkeypatch.setattr(study._storage, "create_new_trial", create)
-        created = create(*arguments)
+        created = create(*arguments, **named)
         taken.append(study.ask().number)
         return created
 
@@ -119,37 +117,6 @@ def test_nobody_takes_a_trial_before_it_is_known_to_be_the_first(
 
     assert taken == [1]
     assert study.get_trials()[0].state is TrialState.WAITING
-
-
-_STARTS = [{"x": value} for value in range(10)]
-
-
-def _start(url: str, start: Barrier) -> None:
-    with quiet_optuna():
-        study = optuna.load_study(study_name="shared", storage=open_storage(url))
-        start.wait()
-        for parameters in _STARTS:
-            enqueue_once(study, parameters)
-
-
-@pytest.mark.slow
-def test_processes_that_start_at_once_enqueue_each_trial_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'studies.db'}"
-    with quiet_optuna():
-        study = optuna.create_study(storage=open_storage(url), study_name="shared")
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(8)
-    processes = [context.Process(target=_start, args=(url, start)) for _ in range(8)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-
-    assert [process.exitcode for process in processes] == [0] * 8
-    trials = study.get_trials()
-    waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-    assert [trial.system_attrs["fixed_params"] for trial in waiting] == _STARTS
-    assert {outcome_of(t) for t in trials if t not in waiting} <= {Outcome.INTERRUPTED}
 
 
 def test_a_space_that_holds_none_says_why(study: optuna.Study) -> None:
