@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from cnn_blocks.errors import InfeasibleError
 from search.attempts import shared_name
+from search.pruning import should_prune
 from search.storage import TrialAttribute
 from search.training import Report
 from spaces.candidate import Candidate
@@ -94,7 +95,7 @@ class TrialReporter:
         if step >= self._last_step:
             return  # All epochs are paid for: the value is worth more than pruning.
         with self._context.clock.measure("storage"):
-            if comparable and self._trial.should_prune():
+            if comparable and should_prune(self._trial):
                 raise StopTrial(self._pruning_reason(report.epoch, step, value))
         reason = self._context.stop_reason()
         if reason is not None:
