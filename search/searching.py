@@ -1,6 +1,5 @@
 """The search: ask, run, tell, until the total, the budget or Ctrl-C ends it."""
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from search.lease import LEASE_SECONDS, Lease, LeaseWatch
 from search.objective import TrialContext, TrialResult, run_trial
 from search.outcomes import Outcome, count_outcomes, counts, outcome_of
 from search.storage import StudyAttribute, TrialAttribute
+from search.trial_checkpoints import remove_left_checkpoints
 from search.trial_reporter import share_checkpoint
 from search.winner import best_trial
 
@@ -50,7 +50,7 @@ def search(
     with search_session(study, context, trials=trials, budget_seconds=budget_seconds) as budget:
         with context.interruption.deferred():
             while not context.interruption.requested:
-                recover_abandoned(study, watch, retries=retries)
+                recover_abandoned(study, watch, retries=retries, shared=context.shared)
                 run_trials(
                     study,
                     context,
@@ -108,8 +108,7 @@ def search_session(
     finally:
         remember_seconds(study, budget)
     if not any(_needs_checkpoints(trial) for trial in study.get_trials(deepcopy=False)):
-        # What is left is of attempts that died for good, or woke up late.
-        shutil.rmtree(context.checkpoints, ignore_errors=True)
+        remove_left_checkpoints(study, context.checkpoints, context.shared)
     reason = budget.reason_to_end(study)
     if reason is not None and has_room(study, trials):
         context.progress.note(reason)

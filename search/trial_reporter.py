@@ -9,10 +9,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from cnn_blocks.errors import InfeasibleError
-from search.attempts import shared_name
 from search.pruning import should_prune
 from search.storage import TrialAttribute
 from search.training import Report
+from search.trial_checkpoints import shared_name
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def share_checkpoint(trial: optuna.Trial, context: "TrialContext") -> None:
     if context.shared is not None:
         folder = context.checkpoints / f"trial_{trial.number}"
         with context.clock.measure("checkpoints"):
-            context.shared.push(folder, shared_name(trial.study, trial.number))
+            frozen = trial.storage.get_trial(trial._trial_id)
+            context.shared.push(folder, shared_name(trial.study, frozen))
 
 
 class TrialReporter:

@@ -88,6 +88,7 @@ class Supervision:
             self._watch,
             retries=self._limits.retries,
             children=workers,
+            shared=self._context.shared,
         )
 
     def end_trials(
@@ -109,7 +110,8 @@ class Supervision:
                 retries=self._limits.retries,
                 death=death,
                 cause=cause,
-                )
+                shared=self._context.shared,
+            )
             stored = self._study.get_trials(deepcopy=False)[trial.number]
             self._context.progress.trial_finished(
                 number=trial.number,
