@@ -1,15 +1,11 @@
 """The attempts at one candidate: a trial that was cut short is continued by a later one.
 
-Each attempt is a trial with a number and a checkpoint folder of its own. Several processes may find
-the same trial abandoned at once, and its own process may wake up at any moment; what decides is who
-ends the trial first, which storages do atomically.
+Each attempt is a trial with a number of its own. Several processes may find the same trial
+abandoned at once, and its own process may wake up at any moment; what decides is who ends the trial
+first, which storages do atomically.
 """
 
-import contextlib
-import os
-import shutil
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -21,12 +17,12 @@ from search.crash import Death
 from search.lease import LeaseWatch, is_gone, lease_of
 from search.outcomes import Outcome, outcome_of
 from search.storage import TrialAttribute
+from search.trial_checkpoints import remove_shared
 
 if TYPE_CHECKING:
     from search.shared_checkpoints import SharedCheckpoints
 
 DEFAULT_RETRIES = 2
-_CHECKPOINT = "checkpoint.npz"
 _DIED = "its process died"
 
 
@@ -36,11 +32,13 @@ def recover_abandoned(
     *,
     retries: int = DEFAULT_RETRIES,
     children: Collection[str] = (),
+    shared: "SharedCheckpoints | None" = None,
 ) -> list[int]:
     """Continues or fails the running trials whose process is gone; returns their numbers.
 
     Of this process' own workers, `children`, only suspended ones are looked for: who has died is
-    asked about his death before his trial ends.
+    asked about his death before his trial ends. Of the `shared` checkpoints those are removed that
+    no attempt needs any more.
     """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     abandoned = [
@@ -49,7 +47,7 @@ def recover_abandoned(
         if not (is_gone(lease := lease_of(trial)) and lease["worker"] in children)
     ]
     for trial in abandoned:
-        end_crashed(study, trial, retries=retries)
+        end_crashed(study, trial, retries=retries, shared=shared)
     return [trial.number for trial in abandoned]
 
 
@@ -66,13 +64,32 @@ def end_crashed(
     retries: int,
     death: Death | None = None,
     cause: str | None = None,
+    shared: "SharedCheckpoints | None" = None,
 ) -> Outcome:
     """Ends a trial whose process died, and returns what became of it.
 
     `cause` says more than the death does. The trial goes on in another one, from its last
     checkpoint, up to `retries` times. A candidate that ran out of memory is infeasible: unchanged
-    it would do so again.
+    it would do so again. A trial that is not to go on needs no `shared` checkpoints any more.
     """
+    outcome = _end_crashed(study, trial, retries=retries, death=death, cause=cause)
+    if outcome.counts and shared is not None:
+        remove_shared(study, trial.number, shared)
+    return outcome
+
+
+def _end_crashed(
+    study: optuna.Study,
+    trial: FrozenTrial,
+    *,
+    retries: int,
+    death: Death | None,
+    cause: str | None,
+) -> Outcome:
+    begun = _begun_to_end(trial)
+    if begun is not None and death is None and cause is None:
+        # Who ended it knew more of it, but died before he had done.
+        return _go_on(study, trial, begun, int(trial.user_attrs.get(TrialAttribute.CRASHES, 0)))
     epoch = trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED, 0)
     reason = f"{cause or (_DIED if death is None else death.describe())}, after {epoch:g} epochs"
     crashes = int(trial.user_attrs.get(TrialAttribute.CRASHES, 0)) + 1
@@ -97,14 +114,15 @@ def continue_later(
 ) -> Outcome:
     """Ends a trial as interrupted or crashed, and enqueues its continuation.
 
-    The continuation comes first: a process that dies in between leaves a trial that the next one
-    finds abandoned. Where that makes two continuations, `claim` drops all but the first.
+    First comes what is to be said of it, for whoever begins the continuation ends the trial; then
+    the continuation, and the end last: a process that dies in between leaves a trial that the next
+    one finds abandoned. Where that makes two continuations, `claim` drops all but the first.
     """
     details = details or {}
     crashes = details.get(TrialAttribute.CRASHES, trial.user_attrs.get(TrialAttribute.CRASHES, 0))
-    if not _continuations(study, trial.number):
-        study.add_trial(_continuation(trial, crashes))
-    return end(study, trial, outcome, reason, details)
+    if not _record(study, trial, outcome, reason, details):
+        return outcome_of(study._storage.get_trial(trial._trial_id))
+    return _go_on(study, trial, outcome, crashes)
 
 
 def end(
@@ -117,13 +135,29 @@ def end(
     constraint: str | None = None,
 ) -> Outcome:
     """Ends a running trial without a value; returns how it ended where another one was first."""
+    if not _record(study, trial, outcome, reason, details or {}, constraint=constraint):
+        return outcome_of(study._storage.get_trial(trial._trial_id))
+    return _tell(study, trial, outcome)
+
+
+def _begun_to_end(trial: FrozenTrial) -> Outcome | None:
+    """Returns how a running trial was to end that was to be continued, if it was."""
+    recorded = trial.user_attrs.get(TrialAttribute.OUTCOME)
+    return Outcome(recorded) if recorded in (Outcome.INTERRUPTED, Outcome.CRASHED) else None
+
+
+def _record(
+    study: optuna.Study,
+    trial: FrozenTrial,
+    outcome: Outcome,
+    reason: str,
+    details: Mapping[TrialAttribute, Any],
+    *,
+    constraint: str | None = None,
+) -> bool:
+    """Writes what is to be said of a trial's end; returns False where it has ended already."""
     storage = study._storage
-    attributes = {
-        **(details or {}),
-        TrialAttribute.REASON: reason,
-        TrialAttribute.OUTCOME: outcome,
-    }
-    state = TrialState.PRUNED if outcome is Outcome.INFEASIBLE else TrialState.FAIL
+    attributes = {**details, TrialAttribute.REASON: reason, TrialAttribute.OUTCOME: outcome}
     try:
         for name, value in attributes.items():
             if value is not None:
@@ -134,9 +168,24 @@ def end(
             storage.set_trial_user_attr(
                 trial._trial_id, TrialAttribute.CONSTRAINTS, {constraint: 1.0}
             )
+    except UpdateFinishedTrialError:
+        return False
+    return True
+
+
+def _go_on(study: optuna.Study, trial: FrozenTrial, outcome: Outcome, crashes: int) -> Outcome:
+    if not _continuations(study, trial.number):
+        study.add_trial(_continuation(trial, crashes))
+    return _tell(study, trial, outcome)
+
+
+def _tell(study: optuna.Study, trial: FrozenTrial, outcome: Outcome) -> Outcome:
+    """Ends a trial whose record is written; returns how it ended where another one was first."""
+    state = TrialState.PRUNED if outcome is Outcome.INFEASIBLE else TrialState.FAIL
+    try:
         study.tell(trial.number, state=state)
     except (UpdateFinishedTrialError, ValueError):
-        return outcome_of(storage.get_trial(trial._trial_id))
+        return outcome_of(study._storage.get_trial(trial._trial_id))
     return outcome
 
 
@@ -151,75 +200,16 @@ def claim(study: optuna.Study, trial: optuna.Trial) -> str | None:
         return None
     original = study.get_trials(deepcopy=False)[int(continued)]
     if original.state is TrialState.RUNNING:
-        end(study, original, Outcome.CRASHED, _DIED)
+        begun = _begun_to_end(original)
+        if begun is None:
+            end(study, original, Outcome.CRASHED, _DIED)
+        else:
+            _tell(study, original, begun)
         original = study._storage.get_trial(original._trial_id)
     if outcome_of(original).counts:
         return f"trial {continued} finished after all"
     first = min(_continuations(study, int(continued)))
     return None if trial.number == first else f"trial {first} continues the same"
-
-
-def checkpoint_folder(
-    trial: optuna.Trial, checkpoints: Path, shared: "SharedCheckpoints | None" = None
-) -> Path:
-    """Returns the trial's own folder, with the last checkpoint of the attempts before it.
-
-    An attempt that left none on this machine may have kept one among the `shared` ones; and one
-    may have died before it came to a checkpoint, so that an earlier attempt's is the last. An
-    attempt that wakes up late writes into its own folder, and harms nobody.
-    """
-    folder = checkpoints / f"trial_{trial.number}"
-    for number in _attempts_before(trial):
-        if (folder / _CHECKPOINT).exists():
-            break
-        earlier = checkpoints / f"trial_{number}" / _CHECKPOINT
-        if earlier.exists():
-            _take_over(earlier, folder)
-        elif shared is not None:
-            shared.pull(shared_name(trial.study, number), folder)
-    return folder
-
-
-def _take_over(earlier: Path, folder: Path) -> None:
-    # A checkpoint is replaced, never written into, so that a link keeps what it points to.
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(earlier, folder / _CHECKPOINT)
-        except OSError:
-            partial = folder / f"{_CHECKPOINT}.{os.getpid()}.partial"
-            shutil.copyfile(earlier, partial)
-            partial.replace(folder / _CHECKPOINT)
-
-
-def remove_checkpoints(
-    study: optuna.Study,
-    number: int,
-    checkpoints: Path,
-    shared: "SharedCheckpoints | None" = None,
-) -> None:
-    """Removes the checkpoint folders of a finished trial and of the attempts before it."""
-    trials = study.get_trials(deepcopy=False)
-    attempt: int | None = number
-    while attempt is not None:
-        shutil.rmtree(checkpoints / f"trial_{attempt}", ignore_errors=True)
-        if shared is not None:
-            shared.remove(shared_name(study, attempt))
-        attempt = trials[attempt].user_attrs.get(TrialAttribute.CONTINUES)
-
-
-def shared_name(study: optuna.Study, number: int) -> str:
-    """Returns the name of a trial's checkpoint where several machines keep theirs."""
-    return f"{study.study_name}/trial_{number}"
-
-
-def _attempts_before(trial: optuna.Trial) -> Iterator[int]:
-    """Yields the numbers of the trials that a trial continues, the last one first."""
-    trials = trial.study.get_trials(deepcopy=False)
-    attempt = trial.user_attrs.get(TrialAttribute.CONTINUES)
-    while attempt is not None:
-        yield attempt
-        attempt = trials[attempt].user_attrs.get(TrialAttribute.CONTINUES)
 
 
 def _continuations(study: optuna.Study, number: int) -> list[int]:

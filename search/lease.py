@@ -23,11 +23,14 @@ from search.storage import TrialAttribute
 LEASE_SECONDS = 120.0
 # So many beats may be lost to a slow storage or a busy machine before a lease lapses.
 _BEATS_PER_LEASE = 8
+# Who holds a trial in this process now: one that an error left behind names this process too.
+_holders: set[str] = set()
 
 
 class Lease:
     """Holds a trial for this process, while the block runs; a thread beats.
 
+    `worker` is the name of a worker that this process' parent supervises; None where nobody does.
     Where another process ended the trial meanwhile, because this one was suspended, `lost` is true
     and nothing of the trial may be written any more.
     """
@@ -38,11 +41,12 @@ class Lease:
         self.lost = False
         self._storage = trial.storage
         self._trial_id = trial._trial_id
+        self._worker = worker or uuid.uuid4().hex
         self._holder = {
-            "worker": worker or uuid.uuid4().hex,
+            "worker": self._worker,
             "host": host_identity(),
-            "process": os.getpid(),
-            "started": process_identity(os.getpid()),
+            **_process(os.getpid()),
+            "supervisor": None if worker is None else _process(os.getppid()),
         }
         self._interval = seconds / _BEATS_PER_LEASE
         self._beat = 0
@@ -50,7 +54,12 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
-        self._write()
+        _holders.add(self._worker)
+        try:
+            self._write()
+        except BaseException:
+            _holders.discard(self._worker)
+            raise
         self._thread.start()
         return self
 
@@ -62,6 +71,7 @@ class Lease:
     ) -> None:
         self._over.set()
         self._thread.join()
+        _holders.discard(self._worker)
 
     def _keep(self) -> None:
         while not self._over.wait(self._interval):
@@ -86,7 +96,7 @@ class LeaseWatch:
     A process of this machine is looked at. For another machine's the beat must stand still for
     `seconds` by this process' monotonic clock: no clock of another machine is read, and none that
     can be set. A trial without a lease is treated so too: its process may have died before it
-    wrote one.
+    wrote one; and that of a dead worker whose supervisor runs, who alone knows how it died.
     """
 
     def __init__(
@@ -111,7 +121,7 @@ class LeaseWatch:
             known, still = self._seen.get(trial._trial_id, (None, 0.0))
             still = still + gap if known == beat else 0.0
             seen[trial._trial_id] = beat, still
-            if is_gone(lease) or (still >= self.seconds and not _is_at_work(lease)):
+            if _is_abandoned(lease, lapsed=still >= self.seconds):
                 found.append(trial)
         self._seen = seen
         return found
@@ -129,8 +139,34 @@ def is_here(lease: dict[str, Any]) -> bool:
 
 
 def is_gone(lease: dict[str, Any]) -> bool:
-    """Returns whether a lease was held by a process of this machine that has died."""
-    return is_here(lease) and process_identity(int(lease["process"])) != lease["started"]
+    """Returns whether a lease was held by a process of this machine that has died or let it go."""
+    if not is_here(lease):
+        return False
+    if lease["process"] == os.getpid() and lease.get("worker") not in _holders:
+        return True
+    return not _runs(lease)
+
+
+def _process(process_id: int) -> dict[str, Any]:
+    return {"process": process_id, "started": process_identity(process_id)}
+
+
+def _runs(process: dict[str, Any]) -> bool:
+    # A user may not be shown the processes of others: an identity of None says nothing.
+    started = process["started"]
+    return started is not None and process_identity(int(process["process"])) == started
+
+
+def _is_abandoned(lease: dict[str, Any], *, lapsed: bool) -> bool:
+    if is_gone(lease):
+        return lapsed or not _is_supervised(lease)
+    return lapsed and not _is_at_work(lease)
+
+
+def _is_supervised(lease: dict[str, Any]) -> bool:
+    """Whether another process of this machine is there to say how a dead holder ended."""
+    supervisor = lease.get("supervisor")
+    return supervisor is not None and supervisor["process"] != os.getpid() and _runs(supervisor)
 
 
 def _is_at_work(lease: dict[str, Any]) -> bool:

@@ -15,7 +15,6 @@ from optuna.trial import TrialState
 from cnn_blocks.build import ModelShape, describe_model
 from cnn_blocks.errors import InfeasibleError
 from search import feasibility
-from search.attempts import checkpoint_folder, remove_checkpoints
 from search.clock import Clock
 from search.errors import OutOfMemoryError, TrialFailure
 from search.interruption import Interruption
@@ -25,6 +24,7 @@ from search.progress import Progress
 from search.runtime import Precision, Xla
 from search.storage import TrialAttribute
 from search.training import FitResult, fit
+from search.trial_checkpoints import checkpoint_folder, remove_checkpoints
 from search.trial_reporter import StopTrial, TrialReporter
 from spaces.candidate import Candidate
 from studies.study import StudySpec

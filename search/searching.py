@@ -1,11 +1,10 @@
 """The search: ask, run, tell, until the total, the budget or Ctrl-C ends it."""
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -24,6 +23,7 @@ from search.lease import LEASE_SECONDS, Lease, LeaseWatch
 from search.objective import TrialContext, TrialResult, run_trial
 from search.outcomes import Outcome, count_outcomes, counts, outcome_of
 from search.storage import StudyAttribute, TrialAttribute
+from search.trial_checkpoints import remove_left_checkpoints
 from search.trial_reporter import share_checkpoint
 from search.winner import best_trial
 
@@ -50,7 +50,7 @@ def search(
     with search_session(study, context, trials=trials, budget_seconds=budget_seconds) as budget:
         with context.interruption.deferred():
             while not context.interruption.requested:
-                recover_abandoned(study, watch, retries=retries)
+                recover_abandoned(study, watch, retries=retries, shared=context.shared)
                 run_trials(
                     study,
                     context,
@@ -58,14 +58,42 @@ def search(
                     budget=budget,
                     after_trial=lambda: remember_seconds(study, budget),
                 )
-                others = len(running_trials(study))
-                if not others:
+                left = work_left(study, trials, budget)
+                if left.is_none:
                     break
+                if left.may_start:
+                    continue
                 if not told:
-                    context.progress.note(waiting_for(others))
+                    context.progress.note(waiting_for(left.running))
                     told = True
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         context.interruption.check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkLeft:
+    """What is left of a search, as one look at its trials shows it.
+
+    Between two looks another process may give up a running trial, which the first saw running and
+    the second does not: nobody would go on with it.
+    """
+
+    may_start: bool
+    running: int
+
+    @property
+    def is_none(self) -> bool:
+        """Whether no trial may start and none runs that could yet be given up."""
+        return not self.may_start and not self.running
+
+
+def work_left(study: optuna.Study, trials: int, budget: Budget) -> WorkLeft:
+    """Returns whether another trial may start, and how many run, in this process or in others."""
+    everything = study.get_trials(deepcopy=False)
+    return WorkLeft(
+        may_start=_is_room(everything, trials) and budget.reason_to_end(study) is None,
+        running=sum(trial.state is TrialState.RUNNING for trial in everything),
+    )
 
 
 @contextmanager
@@ -80,8 +108,7 @@ def search_session(
     finally:
         remember_seconds(study, budget)
     if not any(_needs_checkpoints(trial) for trial in study.get_trials(deepcopy=False)):
-        # What is left is of attempts that died for good, or woke up late.
-        shutil.rmtree(context.checkpoints, ignore_errors=True)
+        remove_left_checkpoints(study, context.checkpoints, context.shared)
     reason = budget.reason_to_end(study)
     if reason is not None and has_room(study, trials):
         context.progress.note(reason)
@@ -110,7 +137,7 @@ def run_trials(
         stop_reason=lambda: budget.reason_to_stop(study),
         most_trial_seconds=lambda: budget.most_trial_seconds(study),
     )
-    while has_room(study, trials) and budget.reason_to_end(study) is None and not leaving():
+    while work_left(study, trials, budget).may_start and not leaving():
         context.interruption.check()
         with context.clock.measure("sampling"):
             trial = study.ask()
@@ -136,7 +163,10 @@ def waiting_for(others: int) -> str:
 
 def has_room(study: optuna.Study, trials: int) -> bool:
     """Returns whether fewer trials have finished or are running than are wanted."""
-    everything = study.get_trials(deepcopy=False)
+    return _is_room(study.get_trials(deepcopy=False), trials)
+
+
+def _is_room(everything: list[optuna.trial.FrozenTrial], trials: int) -> bool:
     begun = (trial for trial in everything if trial.state is not TrialState.WAITING)
     return sum(counts(trial) for trial in begun) < trials
 

@@ -71,15 +71,17 @@ class SharedCheckpoints:
         self._failing = False
         return True
 
-    def remove(self, name: str) -> None:
-        """Forgets the checkpoint of a name, if there is one."""
+    def remove(self, name: str) -> bool:
+        """Forgets the checkpoint of a name, if there is one; returns whether none is left."""
         self._pushed.pop(name, None)
         try:
             self._artifacts.store.remove(_key(name))
         except ArtifactNotFound:
-            return
+            return True
         except store_errors() as error:
             self._tell("A checkpoint could not be removed from", error)
+            return False
+        return True
 
     def _tell(self, what: str, error: Exception) -> None:
         if not self._failing:

@@ -9,9 +9,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from cnn_blocks.errors import InfeasibleError
-from search.attempts import shared_name
+from search.pruning import should_prune
 from search.storage import TrialAttribute
 from search.training import Report
+from search.trial_checkpoints import shared_name
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def share_checkpoint(trial: optuna.Trial, context: "TrialContext") -> None:
     if context.shared is not None:
         folder = context.checkpoints / f"trial_{trial.number}"
         with context.clock.measure("checkpoints"):
-            context.shared.push(folder, shared_name(trial.study, trial.number))
+            frozen = trial.storage.get_trial(trial._trial_id)
+            context.shared.push(folder, shared_name(trial.study, frozen))
 
 
 class TrialReporter:
@@ -94,7 +96,7 @@ class TrialReporter:
         if step >= self._last_step:
             return  # All epochs are paid for: the value is worth more than pruning.
         with self._context.clock.measure("storage"):
-            if comparable and self._trial.should_prune():
+            if comparable and should_prune(self._trial):
                 raise StopTrial(self._pruning_reason(report.epoch, step, value))
         reason = self._context.stop_reason()
         if reason is not None:

@@ -155,9 +155,10 @@ class LocalWorkers:
         with self._interruption.deferred(), self._all_ended():
             while not self._interruption.requested:
                 if self._look_around():
-                    if self._supervision.wanted():
+                    left = self._supervision.work_left()
+                    if left.may_start:
                         self._start_missing()
-                    elif not self._workers and not self._supervision.others_are_running():
+                    elif not self._workers and self._supervision.is_over(left):
                         return
                 self._receive()
             self._stop()

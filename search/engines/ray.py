@@ -99,11 +99,12 @@ class RayWorkers:
             self._send_images()
             while not self._interruption.requested:
                 if self._look_around():
-                    if self._supervision.wanted():
+                    left = self._supervision.work_left()
+                    if left.may_start:
                         self._start_missing()
                     else:
                         self._end_unplaced()
-                        if not self._workers and not self._supervision.others_are_running():
+                        if not self._workers and self._supervision.is_over(left):
                             return
                 self._receive()
             self._stop()

@@ -16,7 +16,7 @@ from search.errors import SearchFailure
 from search.lease import LeaseWatch
 from search.objective import TrialContext
 from search.outcomes import Outcome
-from search.searching import has_room, remember_seconds, running_trials, waiting_for
+from search.searching import WorkLeft, remember_seconds, waiting_for, work_left
 
 
 class Supervision:
@@ -41,19 +41,18 @@ class Supervision:
         self._patience = Fraction(1)
         self._noted: set[str] = set()
 
-    def wanted(self) -> bool:
-        """Whether another trial may start."""
-        return (
-            has_room(self._study, self._job.trials)
-            and self._budget.reason_to_end(self._study) is None
-        )
+    def work_left(self) -> WorkLeft:
+        """Returns whether another trial may start, and how many run."""
+        return work_left(self._study, self._job.trials, self._budget)
 
-    def others_are_running(self) -> bool:
-        """Whether trials of other processes still run: one of them may become the winner."""
-        running = running_trials(self._study)
-        if running:
-            self.note(waiting_for(len(running)))
-        return bool(running)
+    def is_over(self, left: WorkLeft) -> bool:
+        """Whether nothing is left for a supervisor without workers.
+
+        It waits for trials of other processes: one of them may become the winner.
+        """
+        if left.running:
+            self.note(waiting_for(left.running))
+        return left.is_none
 
     def job_now(self) -> WorkerJob:
         """Returns the job with what is over of its budget."""
@@ -86,7 +85,13 @@ class Supervision:
 
     def recover(self, workers: Collection[str]) -> None:
         """Ends the trials that other processes abandoned; `workers` are this one's own."""
-        recover_abandoned(self._study, self._watch, retries=self._limits.retries, children=workers)
+        recover_abandoned(
+            self._study,
+            self._watch,
+            retries=self._limits.retries,
+            children=workers,
+            shared=self._context.shared,
+        )
 
     def end_trials(
         self,
@@ -102,7 +107,12 @@ class Supervision:
         held = trials_of_worker(self._study, worker)
         for trial in held:
             outcome = end_crashed(
-                self._study, trial, retries=self._limits.retries, death=death, cause=cause
+                self._study,
+                trial,
+                retries=self._limits.retries,
+                death=death,
+                cause=cause,
+                shared=self._context.shared,
             )
             stored = self._study.get_trials(deepcopy=False)[trial.number]
             self._context.progress.trial_finished(

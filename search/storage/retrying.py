@@ -291,8 +291,11 @@ class RetryingStorage(BaseStorage):
 
 
 def _recognisable(template: FrozenTrial | None) -> tuple[FrozenTrial, str]:
-    """Returns a template with a mark of its own, so that the trial made from it can be found."""
-    creation = uuid.uuid4().hex
+    """Returns a template with a mark, so that the trial made from it can be found.
+
+    A server's storage keeps the mark of its client, which looks for it when the reply is lost.
+    """
     marked = create_trial(state=TrialState.RUNNING) if template is None else copy.copy(template)
+    creation = marked.system_attrs.get(CREATION) or uuid.uuid4().hex
     marked.system_attrs = {**marked.system_attrs, CREATION: creation}
     return marked, creation

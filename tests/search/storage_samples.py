@@ -105,8 +105,9 @@ def lease(url: str, holder: dict[str, Any], name: str = "first") -> None:
             )
 
 
-def this_process() -> dict[str, Any]:
-    """Returns the holder of a lease of this process."""
+def this_process(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Returns the holder of a lease of this process, which works on it for the test."""
+    monkeypatch.setattr("search.lease._holders", {"w"})
     identity = process_identity(os.getpid())
     return {"host": host_identity(), "process": os.getpid(), "started": identity}
 

@@ -14,13 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import attempts
 from search.attempts import (
-    checkpoint_folder,
     claim,
     continue_later,
     end,
     end_crashed,
     recover_abandoned,
-    remove_checkpoints,
     trials_of_worker,
 )
 from search.crash import Death
@@ -29,6 +27,7 @@ from search.outcomes import Outcome, count_outcomes, counts, outcome_of
 from search.processes import host_identity
 from search.storage import TrialAttribute, open_storage, quiet_optuna
 from search.training.checkpoint import Checkpoint
+from search.trial_checkpoints import checkpoint_folder, remove_checkpoints
 
 KILLED = Death(exit_code=None, signal="SIGKILL", out_of_memory=False, peak_memory_mib=321)
 EXHAUSTED = Death(exit_code=None, signal="SIGKILL", out_of_memory=True, peak_memory_mib=9000)
@@ -191,12 +190,19 @@ def test_two_processes_that_recover_the_same_trial_make_one_attempt(
 ) -> None:
     other = second_connection(url)
     abandon(study)
-    seen_by_other = frozen(other, 0)
+    tell = study.tell
+
+    def let_other_go_first(*arguments: Any, **options: Any) -> FrozenTrial:
+        assert recover(other) == [0]
+        return tell(*arguments, **options)
+
     # Both look before either has enqueued.
     with monkeypatch.context() as patch:
         patch.setattr(attempts, "_continuations", lambda study, number: [])
+        patch.setattr(study, "tell", let_other_go_first)
         assert recover(study) == [0]
-        assert end_crashed(other, seen_by_other, retries=2) is Outcome.CRASHED
+    assert outcome_of(frozen(study, 0)) is Outcome.CRASHED
+    assert frozen(study, 0).user_attrs["crashes"] == 1
     assert [trial.state for trial in study.trials[1:]] == [TrialState.WAITING] * 2
 
     first, second = study.ask(), other.ask()
@@ -233,6 +239,55 @@ def test_recovering_after_such_a_death_enqueues_no_second_one(study: optuna.Stud
     recover(study)
 
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_who_begins_the_continuation_first_keeps_what_is_known_of_the_death(
+    study: optuna.Study, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sibling, add_trial = second_connection(url), study.add_trial
+    claims: list[str | None] = []
+
+    def add_and_be_overtaken(trial: FrozenTrial) -> None:
+        add_trial(trial)
+        claims.append(claim(sibling, sibling.ask()))
+
+    trial = abandon(study)
+    monkeypatch.setattr(study, "add_trial", add_and_be_overtaken)
+
+    assert end_crashed(study, trial, retries=1, death=KILLED) is Outcome.CRASHED
+
+    assert claims == [None]
+    stored = frozen(study, 0).user_attrs
+    assert (stored["signal"], stored["peak_memory_mib"]) == ("SIGKILL", 321)
+    assert stored["reason"] == "killed by SIGKILL, peak memory 321 MiB, after 0 epochs"
+    assert stored["crashes"] == frozen(study, 1).user_attrs["crashes"] == 1
+
+
+@pytest.mark.parametrize("last_step", ["add_trial", "tell"])
+@pytest.mark.parametrize("outcome", [Outcome.CRASHED, Outcome.INTERRUPTED])
+def test_an_end_that_was_begun_is_finished_by_the_next(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch, last_step: str, outcome: Outcome
+) -> None:
+    def die(*arguments: Any, **options: Any) -> None:
+        raise MemoryError
+
+    trial = abandon(study)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(study, last_step, die)
+        if outcome is Outcome.CRASHED:
+            end_crashed(study, trial, retries=1, death=KILLED)
+        else:
+            continue_later(study, trial, Outcome.INTERRUPTED, "interrupted")
+    begun = frozen(study, 0)
+    assert begun.state is TrialState.RUNNING
+
+    assert recover(study, retries=1) == [0]
+
+    ended, later = study.get_trials(deepcopy=False)
+    assert outcome_of(ended) is outcome
+    assert ended.user_attrs == begun.user_attrs
+    assert later.state is TrialState.WAITING
+    assert later.user_attrs["crashes"] == (outcome is Outcome.CRASHED)
 
 
 def test_a_new_trial_needs_no_claim(study: optuna.Study) -> None:

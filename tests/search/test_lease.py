@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 import psutil
 import pytest
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from search.lease import Lease, LeaseWatch, is_here, lease_of
@@ -80,6 +80,12 @@ def holder(study: optuna.Study, url: str, repository: Path) -> Iterator[Callable
 
 def running(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+@pytest.fixture(autouse=True)
+def _holders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process works on what `hold` leases."""
+    monkeypatch.setattr("search.lease._holders", {"w"})
 
 
 def hold(study: optuna.Study, **lease: Any) -> optuna.Trial:
@@ -221,6 +227,63 @@ def test_a_dead_child_that_nobody_has_waited_for_is_gone_too(
 
 def test_a_later_process_with_the_same_id_does_not_hold_the_trial(study: optuna.Study) -> None:
     hold(study, started="another start")
+
+    assert numbers(LeaseWatch().lapsed(running(study))) == [0]
+
+
+def test_a_trial_that_this_process_let_go_of_is_gone_at_once(study: optuna.Study) -> None:
+    watch = LeaseWatch(seconds=1e9)
+    with pytest.raises(StorageInternalError), Lease(study.ask()):
+        assert watch.lapsed(running(study)) == []
+        raise StorageInternalError("the server stopped in mid-trial")
+
+    assert numbers(watch.lapsed(running(study))) == [0]
+
+
+def test_a_lease_that_cannot_be_written_is_not_held(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Lease._write
+
+    def write_without_reply(self: Lease) -> None:
+        write(self)
+        raise StorageInternalError("no reply")
+
+    monkeypatch.setattr(Lease, "_write", write_without_reply)
+    with pytest.raises(StorageInternalError), Lease(study.ask()):
+        pass
+
+    assert numbers(LeaseWatch().lapsed(running(study))) == [0]
+
+
+def test_a_dead_worker_is_left_to_its_supervisor_while_that_runs(study: optuna.Study) -> None:
+    supervisor = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    alive = {"process": supervisor.pid, "started": process_identity(supervisor.pid)}
+    held = hold(study, started="dead", supervisor=alive)
+    clock = ByHand()
+    watch = LeaseWatch(seconds=60, clock=clock)
+
+    assert watch.lapsed(running(study)) == []
+    # It may be suspended, or do something else by now.
+    assert numbers(look_for(60, watch, clock, study)) == [held.number]
+    watch = LeaseWatch(seconds=60, clock=clock)
+    assert watch.lapsed(running(study)) == []
+    supervisor.communicate()
+    assert numbers(watch.lapsed(running(study))) == [held.number]
+
+
+def test_a_worker_names_its_parent_as_its_supervisor(study: optuna.Study) -> None:
+    with Lease(study.ask(), worker="supervised"), Lease(study.ask()):
+        supervised, alone = (lease_of(trial) for trial in running(study))
+
+    parent = os.getppid()
+    assert supervised["supervisor"] == {"process": parent, "started": process_identity(parent)}
+    assert alone["supervisor"] is None
+
+
+def test_a_supervisors_own_dead_worker_is_gone_at_once(study: optuna.Study) -> None:
+    me = {"process": os.getpid(), "started": process_identity(os.getpid())}
+    hold(study, started="dead", supervisor=me)
 
     assert numbers(LeaseWatch().lapsed(running(study))) == [0]
 

@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
 
 from search import searching
+from search.artifacts import open_artifacts
+from search.attempts import continue_later, end_crashed
 from search.budget import Budget
 from search.data import Split
 from search.errors import SearchFailure, SearchInterrupted
@@ -25,7 +29,9 @@ from search.objective import TrialContext, TrialResult
 from search.outcomes import Outcome, count_outcomes
 from search.progress import Progress
 from search.searching import search
+from search.shared_checkpoints import SharedCheckpoints
 from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_optuna
+from search.trial_reporter import share_checkpoint
 from studies.study import StudySpec
 
 Body = Callable[[optuna.Trial, TrialContext], TrialResult]
@@ -225,6 +231,79 @@ def test_the_end_waits_for_the_trials_of_others(
 
     assert notes == ["waiting for 1 trial of other processes"]
     assert study.best_value == 2.0
+
+
+@pytest.mark.parametrize("looks", range(1, 9))
+def test_a_trial_that_another_process_gives_up_is_gone_on_with_at_any_moment(
+    study: optuna.Study,
+    context: TrialContext,
+    trials_are: Callable[[Body], None],
+    monkeypatch: pytest.MonkeyPatch,
+    looks: int,
+) -> None:
+    others, made, look = study.ask(), 0, study.get_trials
+
+    def look_before_it_is_given_up(*arguments: Any, **options: Any) -> list[FrozenTrial]:
+        nonlocal made
+        made += 1
+        seen = look(*arguments, **options)
+        if made == looks:
+            stored = look(deepcopy=False)[others.number]
+            continue_later(study, stored, Outcome.INTERRUPTED, "interrupted")
+        return seen
+
+    trials_are(complete)
+    monkeypatch.setattr(searching, "_SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(study, "get_trials", look_before_it_is_given_up)
+    with Lease(others):
+        search(study, context, trials=1, budget_seconds=None)
+
+    assert count_outcomes(study) == {Outcome.INTERRUPTED: 1, Outcome.COMPLETE: 1}
+
+
+def test_a_trial_that_a_storage_failure_left_running_is_gone_on_with_by_the_same_process(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    def lose_the_storage(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        raise StorageInternalError("the server stopped")
+
+    trials_are(lose_the_storage)
+    with pytest.raises(StorageInternalError):
+        search(study, context, trials=1, budget_seconds=None)
+    assert study.trials[0].state is TrialState.RUNNING
+
+    trials_are(complete)
+    search(study, context, trials=1, budget_seconds=None)
+
+    assert count_outcomes(study) == {Outcome.CRASHED: 1, Outcome.COMPLETE: 1}
+
+
+def test_a_whole_search_leaves_no_checkpoint_anywhere(
+    study: optuna.Study,
+    context: TrialContext,
+    trials_are: Callable[[Body], None],
+    tmp_path: Path,
+) -> None:
+    shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
+    context = replace(context, shared=shared)
+
+    def die_late(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        if trial.number == 0:
+            return complete(trial, context)
+        folder = context.checkpoints / f"trial_{trial.number}"
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.npz").write_bytes(b"an epoch")
+        stored = study.trials[trial.number]
+        end_crashed(study, stored, retries=0, shared=shared)
+        share_checkpoint(trial, context)
+        return TrialResult(Outcome.FAILED)
+
+    trials_are(die_late)
+    search(study, context, trials=2, budget_seconds=None)
+
+    assert count_outcomes(study) == {Outcome.COMPLETE: 1, Outcome.FAILED: 1}
+    assert not context.checkpoints.exists()
+    assert [path for path in (tmp_path / "everywhere").rglob("*") if path.is_file()] == []
 
 
 def test_a_killed_searchs_seconds_are_not_forgotten(

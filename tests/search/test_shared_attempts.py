@@ -7,12 +7,19 @@ import optuna
 import pytest
 
 from search.artifacts import open_artifacts
-from search.attempts import checkpoint_folder, continue_later, remove_checkpoints
+from search.attempts import continue_later, end_crashed
 from search.data import Split
+from search.lease import Lease
 from search.objective import TrialContext
 from search.outcomes import Outcome
 from search.shared_checkpoints import SharedCheckpoints
 from search.storage import open_storage, quiet_optuna
+from search.trial_checkpoints import (
+    checkpoint_folder,
+    remove_checkpoints,
+    remove_left_checkpoints,
+    shared_name,
+)
 from search.trial_reporter import share_checkpoint
 from studies.study import StudySpec
 
@@ -54,7 +61,7 @@ def test_a_trial_goes_on_elsewhere(
     remove_checkpoints(study, second.number, there, elsewhere)
 
     assert not folder.exists()
-    assert not elsewhere.pull("shared/trial_0", tmp_path / "fourth")
+    assert not elsewhere.pull(shared_name(study, study.trials[0]), tmp_path / "fourth")
     assert warnings == []
 
 
@@ -69,7 +76,7 @@ def test_the_last_attempts_checkpoint_is_taken_wherever_it_is(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "checkpoint.npz").unlink(missing_ok=True)
         (folder / "checkpoint.npz").write_bytes(content)
-        assert shared.push(folder, f"shared/trial_{number}")
+        assert shared.push(folder, shared_name(study, study.trials[number]))
         continue_later(study, study.trials[number], Outcome.CRASHED, "died")
     # One more died here before it trained at all.
     study.ask()
@@ -78,3 +85,79 @@ def test_the_last_attempts_checkpoint_is_taken_wherever_it_is(
     folder = checkpoint_folder(study.ask(), here, shared)
 
     assert (folder / "checkpoint.npz").read_bytes() == b"eight"
+
+
+def keep(study: optuna.Study, shared: SharedCheckpoints, folder: Path) -> optuna.trial.FrozenTrial:
+    """Begins a trial and keeps a checkpoint of it; returns the trial, which runs."""
+    trial = study.ask()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoint.npz").write_bytes(b"an epoch")
+    with Lease(trial):
+        stored = study.trials[trial.number]
+        assert shared.push(folder, shared_name(study, stored))
+    return study.trials[trial.number]
+
+
+def kept(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_failed_for_good_leaves_no_shared_checkpoint(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
+    first = keep(study, shared, tmp_path / "here")
+    end_crashed(study, first, retries=1, shared=shared)
+    assert len(kept(tmp_path / "everywhere")) == 1
+    second = keep(study, shared, tmp_path / "here")
+    assert len(kept(tmp_path / "everywhere")) == 2
+
+    assert end_crashed(study, second, retries=1, shared=shared) is Outcome.FAILED
+
+    assert kept(tmp_path / "everywhere") == []
+
+
+def test_what_was_kept_too_late_is_removed_with_the_rest(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
+    end_crashed(study, keep(study, shared, tmp_path / "here"), retries=0)
+    continue_later(study, keep(study, shared, tmp_path / "here"), Outcome.INTERRUPTED, "late")
+    assert len(kept(tmp_path / "everywhere")) == 2
+
+    remove_left_checkpoints(study, tmp_path / "here", shared)
+
+    assert kept(tmp_path / "everywhere") == []
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_store_that_fails_is_asked_once_to_remove_what_is_left(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts, asked = open_artifacts(tmp_path / "everywhere"), list[str]()
+    shared = SharedCheckpoints(artifacts, warn=lambda text: None)
+    for _ in range(3):
+        continue_later(study, keep(study, shared, tmp_path / "here"), Outcome.INTERRUPTED, "late")
+
+    def refuse(name: str) -> None:
+        asked.append(name)
+        raise OSError("the store is away")
+
+    monkeypatch.setattr(artifacts.store, "remove", refuse)
+    remove_left_checkpoints(study, tmp_path / "here", shared)
+
+    assert len(asked) == 1
+
+
+def test_studies_of_one_name_share_no_checkpoint(study: optuna.Study, tmp_path: Path) -> None:
+    shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
+    other = optuna.create_study(
+        storage=open_storage(f"sqlite:///{tmp_path / 'others.db'}"), study_name="shared"
+    )
+    for one in (study, other):
+        continue_later(one, keep(one, shared, tmp_path / "here"), Outcome.INTERRUPTED, "later")
+    remove_checkpoints(other, 0, tmp_path / "there", shared)
+
+    folder = checkpoint_folder(study.ask(), tmp_path / "elsewhere", shared)
+
+    assert (folder / "checkpoint.npz").exists()

@@ -30,8 +30,10 @@ def _check(capsys: pytest.CaptureFixture[str], url: str, *options: str) -> tuple
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_a_sound_storage_is_described(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    holder = this_process()
+def test_a_sound_storage_is_described(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = this_process(monkeypatch)
     lease(f"sqlite:///{file}", holder)
 
     code, report = _check(capsys, f"sqlite:///{file}")

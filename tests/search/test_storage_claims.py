@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.queues import Queue
@@ -14,8 +15,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
+from search.attempts import claim, recover_abandoned
+from search.lease import Lease, LeaseWatch, lease_of
 from search.outcomes import Outcome, outcome_of
-from search.storage import open_storage, quiet_optuna
+from search.storage import TrialAttribute, open_storage, quiet_optuna
 from search.warm_start import enqueue_once
 from tests.postgresql import Cluster
 from tests.search.storage_servers import storage_server
@@ -156,6 +159,35 @@ def test_a_late_tell_is_refused(any_storage: str) -> None:
         trial.set_user_attr("late", 1)
 
     assert study.trials[0].state is TrialState.FAIL
+
+
+def test_an_abandoned_trial_is_recovered_once(any_storage: str) -> None:
+    study = optuna.create_study(storage=open_storage(any_storage), study_name="shared")
+    other = optuna.load_study(study_name="shared", storage=open_storage(any_storage))
+    dead, alive = study.ask(), study.ask()
+    value = dead.suggest_float("x", 0, 1)
+    dead.report(0.25, 1)
+    with Lease(dead, seconds=0.4), Lease(alive):
+        assert recover_abandoned(other, LeaseWatch()) == []
+        deadline = time.monotonic() + 60
+        while lease_of(other.trials[dead.number])["beat"] < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        held = lease_of(other.trials[dead.number])
+    dead.set_user_attr(TrialAttribute.LEASE, {**held, "started": "before"})
+    with Lease(alive):
+        assert recover_abandoned(other, LeaseWatch()) == [dead.number]
+        assert recover_abandoned(study, LeaseWatch()) == []
+    with pytest.raises(UpdateFinishedTrialError):
+        dead.report(0.5, 2)
+
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING]
+    assert outcome_of(study.trials[0]) is Outcome.CRASHED
+    again = study.ask()
+    assert claim(study, again) is None
+    assert again.suggest_float("x", 0, 1) == value
+    assert other.trials[again.number].intermediate_values == {1: 0.25}
 
 
 def test_a_study_is_pickled_with_its_storage(any_storage: str) -> None:

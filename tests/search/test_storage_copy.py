@@ -116,21 +116,22 @@ def test_a_name_that_the_target_has_changes_nothing(
     ("holder", "words"),
     [
         (this_process, "at work"),
-        (lambda: {"host": "elsewhere", "process": 7, "started": "1"}, "on another machine"),
+        (lambda patch: {"host": "elsewhere", "process": 7, "started": "1"}, "on another machine"),
         (None, "no lease says who works on it"),
     ],
     ids=["here", "elsewhere", "nobody known"],
 )
 def test_a_trial_that_may_be_worked_on_is_copied_on_request_only(
-    holder: Callable[[], dict[str, object]] | None,
+    holder: Callable[[pytest.MonkeyPatch], dict[str, object]] | None,
     words: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, target = f"sqlite:///{tmp_path / 'a.db'}", f"sqlite:///{tmp_path / 'b.db'}"
     make_studies(source)
     if holder is not None:
-        lease(source, holder())
+        lease(source, holder(monkeypatch))
     command = ["storage", "copy", "--from", source, "--to", target]
 
     assert cli.invoke(command) == 2

@@ -8,11 +8,13 @@ from functools import partial
 import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import make_url
 
 from search.storage import open_storage, quiet_optuna
+from search.storage.connections import ConnectionLostError
 from search.storage.retrying import RetryingStorage
 from tests.lossy_connection import LossyConnection, lossy_connection
 from tests.postgresql import Cluster, private_cluster
@@ -69,6 +71,32 @@ def test_a_trial_is_enqueued_once(
     assert connection.lost_replies == 1
     assert [trial.state for trial in _stored(url).trials] == [TrialState.WAITING]
     assert study.ask().suggest_float("x", 0, 1) == 0.5
+
+
+@pytest.mark.parametrize("enqueued", [False, True])
+def test_a_servers_own_storage_creates_a_trial_of_its_client_once(enqueued: bool) -> None:
+    class Server(RetryingStorage):
+        replies = 0
+
+        def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+            trial_id = super().create_new_trial(study_id, template_trial)
+            self.replies += 1
+            if self.replies == 1:
+                raise ConnectionLostError("the reply was lost")
+            return trial_id
+
+    def keeping(storage: BaseStorage, kind: type[RetryingStorage]) -> RetryingStorage:
+        return kind(storage, reopen=InMemoryStorage, close=lambda: None)
+
+    client = keeping(keeping(InMemoryStorage(), Server), RetryingStorage)
+    study = optuna.create_study(storage=client)
+    if enqueued:
+        study.enqueue_trial({"x": 0.5})
+    else:
+        assert study.ask().number == 0
+
+    assert len(study.trials) == 1
+    assert study.ask().number == (0 if enqueued else 1)
 
 
 def test_a_suggested_and_a_reported_value_are_stored_once(

@@ -10,6 +10,8 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from search.attempts import recover_abandoned
+from search.lease import LeaseWatch
 from search.outcomes import Outcome, count_outcomes
 from search.storage import TrialAttribute
 from tests.faults.runs import PATIENCE, STUDY, Place, Run, with_outcome
@@ -87,6 +89,27 @@ def test_a_worker_that_a_signal_ends_is_replaced_and_its_trial_goes_on(
     assert len(held_by(trials)) == 2
     said = "Segmentation fault" if number == signal.SIGSEGV else ""
     assert said in "".join(logs(place).values())
+
+
+def test_a_search_that_joins_leaves_a_dead_worker_to_its_own_supervisor(
+    make_place: MakePlace,
+) -> None:
+    place = make_place(epochs=60)
+    run = place.start(workers=1, trials=1, retrain=False)
+    run.wait_until(lambda: place.running(trained=1))
+    (victim,) = place.running()
+    worker = worker_of(run, victim)
+    # It notices later than a search that looks at the same moment.
+    run.process.send_signal(signal.SIGSTOP)
+    worker.kill()
+    run.wait_until(lambda: worker.status() == psutil.STATUS_ZOMBIE)
+    assert recover_abandoned(place.study(), LeaseWatch()) == []
+    run.process.send_signal(signal.SIGCONT)
+    run.succeeds()
+
+    (dead,) = with_outcome(place.checked(1), Outcome.CRASHED)
+    assert dead.number == victim.number
+    assert dead.user_attrs[TrialAttribute.SIGNAL] == "SIGKILL"
 
 
 def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(make_place: MakePlace) -> None:
