@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.workers.messages import Loaded, Round, Task
+from search.errors import TrialFailure
+from search.workers.messages import Failed, Loaded, Round, Task
 
 if TYPE_CHECKING:
     from cnn_blocks.config import InputSpec
@@ -28,6 +29,8 @@ _DIFFERENT_IMAGES = 256
 _STEPS_PER_EPOCH = 64
 # Never to be finished: the parent ends the training.
 _EPOCHS = 1000
+# Takes as long as any other, and lets no training diverge on labels that mean nothing.
+_LEARNING_RATE = 1e-6
 _WARM_UP_SECONDS = 0.5
 
 
@@ -70,7 +73,9 @@ def _load(task: Task) -> _Training:
         registry.load_source(source)
     # Of two phases the last one costs the most.
     candidate = Candidate.from_json(task.candidate).phases()[-1].candidate
-    candidate = candidate.with_training(epochs=_EPOCHS, early_stopping=None)
+    candidate = candidate.with_training(
+        epochs=_EPOCHS, early_stopping=None, learning_rate=_LEARNING_RATE
+    )
     spec = InputSpec.model_validate_json(task.spec)
     split = _random_split(spec)
     repeated = np.arange(candidate.training.batch_size * _STEPS_PER_EPOCH) % _DIFFERENT_IMAGES
@@ -142,7 +147,13 @@ def _train(connection: Connection, measured: Round, training: _Training) -> None
             features=training.features,
         )
     except _Ended:
-        keras.utils.clear_session()
+        pass
+    except TrialFailure as failure:
+        if not stopwatch.told:
+            connection.send(Failed(str(failure)))
+        # The parent ends every round, when all processes have answered.
+        connection.recv()
+    keras.utils.clear_session()
 
 
 class _Stopwatch:
@@ -154,14 +165,14 @@ class _Stopwatch:
         self._images_per_epoch = images_per_epoch
         self._first: float | None = None
         self._began: tuple[float, float] | None = None
-        self._told = False
+        self.told = False
 
     def __call__(self, epoch: float, epochs: int, metrics: dict[str, float]) -> None:
         """Stands at the end of a step, a few times a second."""
         now = time.perf_counter()
         if self._first is None:
             self._first = now
-        elif self._told:
+        elif self.told:
             # The others may not be done: a processor that is free early would speed them up.
             if self._connection.poll():
                 self._connection.recv()
@@ -171,10 +182,12 @@ class _Stopwatch:
             if seconds >= self._seconds:
                 images = (epoch - self._began[1]) * self._images_per_epoch
                 self._connection.send(images / seconds)
-                self._told = True
+                self.told = True
         elif now - self._first >= _WARM_UP_SECONDS:
             self._connection.send("warm")
-            self._connection.recv()
+            # Not "go" where another process's training has failed.
+            if self._connection.recv() == "stop":
+                raise _Ended
             self._began = (time.perf_counter(), epoch)
 
 

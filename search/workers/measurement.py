@@ -18,7 +18,7 @@ from search.runtime import Precision, Xla, cpu_has_bfloat16
 from search.workers.choice import Measurement, Setting, choose, gains, worker_steps
 from search.workers.machine import Machine
 from search.workers.measuring_process import BusyTime, MeasurementError, MeasuringProcess
-from search.workers.messages import Loaded, Round, Task
+from search.workers.messages import Failed, Loaded, Round, Task
 from spaces.candidate import Candidate
 
 _WINDOW_SECONDS = 2.5
@@ -118,6 +118,10 @@ def uses_gpu(environment: Mapping[str, str]) -> bool:
     return answer.stdout.strip().endswith("gpu")
 
 
+class _RoundFailure(Exception):
+    """A training failed in the setting that is measured; its processes are ready for another."""
+
+
 class _Measuring:
     def __init__(
         self,
@@ -149,9 +153,12 @@ class _Measuring:
             loaded: Loaded = self._receive(processes)[0]
             self.loaded = loaded
             precisions, compiling = _alternatives(precision, xla, backend, on_gpu=loaded.on_gpu)
+            failure = None
             for one in precisions:
                 setting = first.model_copy(update={"precision": one, "xla": compiling[0]})
-                self._measure(processes, setting)
+                failure = self._measure(processes, setting) or failure
+            if not self.measurements:
+                raise MeasurementError(f"the training failed: {failure}")
             best = self._fastest.setting
             for other in compiling[1:]:
                 self._measure(processes, best.model_copy(update={"xla": other}))
@@ -164,8 +171,8 @@ class _Measuring:
             setting = before.setting.model_copy(update=update)
             with self._processes(setting) as processes:
                 self._receive(processes)
-                self._measure(processes, setting)
-            if not gains(self.measurements[-1], before):
+                failed = self._measure(processes, setting)
+            if failed or not gains(self.measurements[-1], before):
                 return
 
     @contextmanager
@@ -182,23 +189,29 @@ class _Measuring:
             for process in processes:
                 process.end()
 
-    def _measure(self, processes: Sequence[MeasuringProcess], setting: Setting) -> None:
+    def _measure(self, processes: Sequence[MeasuringProcess], setting: Setting) -> str | None:
+        """Adds a setting's measurement; returns why there is none where a training failed."""
         measured = Round(setting.precision, setting.xla, _WINDOW_SECONDS)
         for process in processes:
             process.send(measured)
-        # The same window for all: each says when it is warm, and none starts before the last.
-        self._receive(processes)
-        busy = BusyTime(processes)
-        for process in processes:
-            process.send("go")
-        total = sum(self._receive(processes))
-        self.others_share = max(self.others_share, busy.others_share())
-        for process in processes:
-            process.send("stop")
+        try:
+            # The same window for all: each says when it is warm, and none starts before the last.
+            self._receive(processes)
+            busy = BusyTime(processes)
+            for process in processes:
+                process.send("go")
+            total = sum(self._receive(processes))
+            self.others_share = max(self.others_share, busy.others_share())
+        except _RoundFailure as failure:
+            return str(failure)
+        finally:
+            for process in processes:
+                process.send("stop")
         self.measurements.append(Measurement(setting=setting, images_per_second=total))
+        return None
 
     def _receive(self, processes: Sequence[MeasuringProcess]) -> list[Any]:
-        """Returns the next message of each process."""
+        """Returns the next message of each process; raises _RoundFailure where one failed."""
         messages = []
         for process in processes:
             while not process.connection.poll(_SECONDS_BETWEEN_CHECKS):
@@ -206,6 +219,9 @@ class _Measuring:
                 if time.monotonic() > self._deadline:
                     raise MeasurementError("measuring took too long")
             messages.append(process.receive())
+        for message in messages:
+            if isinstance(message, Failed):
+                raise _RoundFailure(message.reason)
         return messages
 
 

@@ -29,6 +29,13 @@ class Round:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """Answers a round whose training failed, in place of what was asked for."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Loaded:
     """What a process finds out before it measures; memory in bytes.
 
