@@ -194,7 +194,11 @@ def _train_phase(
         balance = class_weights(phase.candidate, training.train, training.spec)
         trainer = TrainingNetwork(network, settings, balance)
         trainer.compile(
-            optimizer=make_optimizer(settings, training.steps * settings.epochs),
+            optimizer=make_optimizer(
+                settings,
+                training.steps * settings.epochs,
+                scale_loss=training.policy == "mixed_float16",
+            ),
             # Keras would fall back as well, but warn: whoever asked for XLA should hear it.
             jit_compile=runtime.jit_compile(training.xla)
             and (training.xla == "on" or trainer.supports_xla),

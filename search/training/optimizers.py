@@ -10,11 +10,20 @@ from keras import ops
 from spaces.candidate import TrainingConfig
 
 
-def make_optimizer(training: TrainingConfig, total_steps: int) -> Any:
+def make_optimizer(training: TrainingConfig, total_steps: int, *, scale_loss: bool = False) -> Any:
     """Returns the Keras optimizer with its schedule spread over `total_steps`.
 
-    An optimizer that a model came compiled with keeps its own schedule.
+    An optimizer that a model came compiled with keeps its own schedule. `scale_loss` is for
+    float16, in which small gradients would become zero.
     """
+    optimizer = _make_optimizer(training, total_steps)
+    # Keras itself wraps the optimizer only of a model whose own policy is mixed_float16.
+    if scale_loss and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _make_optimizer(training: TrainingConfig, total_steps: int) -> Any:
     if training.compilation is not None:
         return keras.optimizers.deserialize(copy.deepcopy(training.compilation.optimizer))
     rate = make_schedule(training, total_steps)

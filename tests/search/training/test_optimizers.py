@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from search.training.optimizers import make_optimizer, make_schedule
-from spaces.candidate import TrainingConfig
+from spaces.candidate import Compilation, TrainingConfig
 
 
 def _rates(schedule: Any, steps: int = 100, **settings: Any) -> list[float]:
@@ -74,8 +74,9 @@ def test_an_optimizer_gets_its_settings(name: Any, decay: float, kind: str) -> N
         assert (optimizer.momentum, optimizer.nesterov) == (0.8, True)
 
 
+@pytest.mark.parametrize("scale_loss", [False, True])
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_decay_spares_biases_and_normalisation(name: Any) -> None:
+def test_decay_spares_biases_and_normalisation(name: Any, scale_loss: bool) -> None:
     import keras
 
     inputs = keras.Input((4,))
@@ -84,7 +85,9 @@ def test_decay_spares_biases_and_normalisation(name: Any) -> None:
     for weight in model.trainable_weights:
         weight.assign(keras.ops.ones(weight.shape))
     optimizer = make_optimizer(
-        TrainingConfig(optimizer=name, learning_rate=0.1, schedule="constant", weight_decay=0.5), 10
+        TrainingConfig(optimizer=name, learning_rate=0.1, schedule="constant", weight_decay=0.5),
+        10,
+        scale_loss=scale_loss,
     )
 
     gradients = [keras.ops.zeros(weight.shape) for weight in model.trainable_weights]
@@ -92,3 +95,29 @@ def test_decay_spares_biases_and_normalisation(name: Any) -> None:
 
     changed = {weight.name: float(keras.ops.max(weight)) for weight in model.trainable_weights}
     assert changed == pytest.approx({"kernel": 0.95, "bias": 1, "gamma": 1, "beta": 1})
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_an_optimizer_that_scales_the_loss_has_the_other_ones_rate(schedule: Any) -> None:
+    training = TrainingConfig(schedule=schedule, learning_rate=0.3, warmup=0.0)
+    plain, scaling = (make_optimizer(training, 10, scale_loss=scale) for scale in (False, True))
+
+    assert float(scaling.learning_rate) == pytest.approx(float(plain.learning_rate))
+    assert float(scaling.scale_loss(1.0)) > 1000
+    if schedule == "constant":
+        scaling.learning_rate = 0.1
+        assert float(scaling.inner_optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_a_compiled_optimizer_that_scales_the_loss_stays_as_it_is() -> None:
+    import keras
+
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=8.0)
+    compilation = Compilation(
+        optimizer=keras.optimizers.serialize(optimizer), loss="categorical_crossentropy"
+    )
+
+    made = make_optimizer(TrainingConfig(compilation=compilation), 10, scale_loss=True)
+
+    assert made.initial_scale == 8.0
+    assert isinstance(made.inner_optimizer, keras.optimizers.SGD)

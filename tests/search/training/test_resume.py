@@ -81,32 +81,41 @@ def _assert_equal(first: FitResult, second: FitResult) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "interruptions"),
+    ("settings", "interruptions", "precision"),
     [
-        ({"epochs": 4} | AUGMENTED, [1, 3]),
-        ({"epochs": 3, "optimizer": "adamw", "weight_decay": 0.1}, [2]),
-        ({"epochs": 5} | PLATEAU, [2, 4]),
-        ({"epochs": 8} | STOPPED, [1, 3]),
+        ({"epochs": 4} | AUGMENTED, [1, 3], "float32"),
+        ({"epochs": 3, "optimizer": "adamw", "weight_decay": 0.1}, [2], "float32"),
+        ({"epochs": 5} | PLATEAU, [2, 4], "float32"),
+        ({"epochs": 8} | STOPPED, [1, 3], "float32"),
+        ({"epochs": 7, "early_stopping": 5} | PLATEAU, [2, 4], "float16"),
     ],
-    ids=["augmentation and dropout", "adamw", "plateau", "early stopping"],
+    ids=[
+        "augmentation and dropout",
+        "adamw",
+        "plateau",
+        "early stopping",
+        "plateau and early stopping in float16",
+    ],
 )
 def test_an_interrupted_training_repeats_the_uninterrupted_one(
     settings: dict[str, Any],
     interruptions: list[int],
+    precision: str,
     run: Run,
     candidate: Make,
     tmp_path: Path,
 ) -> None:
     made = candidate(**settings)
     expected: list[Report] = []
-    whole = run(made, reports=expected)
+    whole = run(made, reports=expected, precision=precision)
 
+    options: dict[str, Any] = {"checkpoint_directory": tmp_path, "precision": precision}
     for step in interruptions:
         assert step < whole.epochs_trained
         with pytest.raises(_Interruption):
-            run(made, checkpoint_directory=tmp_path, interrupt_at=step)
+            run(made, interrupt_at=step, **options)
     reports: list[Report] = []
-    resumed = run(made, checkpoint_directory=tmp_path, reports=reports)
+    resumed = run(made, reports=reports, **options)
 
     _assert_equal(resumed, whole)
     assert [(report.step, report.metrics) for report in reports] == [
