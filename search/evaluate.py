@@ -120,12 +120,12 @@ def predict(
     model: "keras.Model", share: "Share", *, batch_size: int = 256
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Returns a model's probabilities (N, classes) and the true labels (N,) in a share's order."""
-    from search.prediction import prediction_batch_of
+    from search.prediction import predict_in_batches, prediction_batch_of
 
     batch_size = min(batch_size, prediction_batch_of(model))
     probabilities, labels = [], []
     for start in range(0, len(share), _CHUNK):
         images, chunk_labels = share.gather(np.arange(start, min(start + _CHUNK, len(share))))
-        probabilities.append(model.predict(images, batch_size=batch_size, verbose=0))
+        probabilities.append(predict_in_batches(model, images, batch_size=batch_size))
         labels.append(chunk_labels)
     return np.concatenate(probabilities), np.concatenate(labels)

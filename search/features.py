@@ -24,7 +24,7 @@ from search.feature_cache import (
     FeaturesUnavailableError,
     megabytes,
 )
-from search.prediction import prediction_batch_of
+from search.prediction import predict_in_batches, prediction_batch_of
 from search.progress import Progress
 from spaces.candidate import Candidate
 
@@ -253,7 +253,7 @@ class FeatureSource:
             images = self._images[self._rows[start : start + size * _BATCHES_AT_ONCE]]
             if view == "mirrored":
                 images = images[:, :, ::-1]
-            yield _as_float16(network.predict(images, batch_size=size, verbose=0))
+            yield _as_float16(predict_in_batches(network, images, batch_size=size))
 
     def _pooled(self, maps: Features) -> Iterator[Features]:
         for start in range(0, len(maps), _MAPS_AT_ONCE):

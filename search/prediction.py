@@ -1,7 +1,10 @@
-"""How many images a network predicts at once."""
+"""Predicting in batches, of as many images as fit into memory."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import keras
@@ -32,3 +35,18 @@ def prediction_batch_of(model: "keras.Model") -> int:
     return prediction_batch(
         max(math.prod(size or 1 for size in output.shape[1:]) for output in outputs)
     )
+
+
+def predict_in_batches(
+    model: "keras.Model", inputs: npt.NDArray[Any], *, batch_size: int
+) -> npt.NDArray[np.float32]:
+    """Returns a model's outputs (N, ...) for its inputs (N, ...), as `predict` would.
+
+    Without the data set that `predict` makes, whose tuning thread may hold it up under TensorFlow
+    for as long again as the prediction took.
+    """
+    outputs = [
+        model.predict_on_batch(inputs[start : start + batch_size])
+        for start in range(0, len(inputs), batch_size)
+    ]
+    return np.concatenate(outputs)

@@ -46,8 +46,9 @@ def training_batches(
 def as_input(batches: Iterator[Batch]) -> Any:
     """Returns endless batches as what `fit` takes under the running backend.
 
-    Under TensorFlow a data set of our own, because the one that Keras makes of a generator is tuned
-    while it runs, by a thread whose end `fit` awaits: as long again as the training, up to a minute.
+    Under TensorFlow a data set of our own. Keras' one is tuned while it runs, by a thread that
+    may miss its cancellation: `fit` then awaits its next turn, for up to as long again as the
+    training took, at most a minute.
     """
     import keras
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from search.clock import Clock
 from search.errors import NonFiniteLossError
 from search.metrics import classification_metrics
-from search.prediction import prediction_batch_of
+from search.prediction import predict_in_batches, prediction_batch_of
 from search.training.checkpoint import Checkpoint
 from search.training.network import seed_generators
 
@@ -89,7 +89,7 @@ class Validation:
     def __call__(self) -> dict[str, float]:
         """Returns val_loss, val_accuracy, val_balanced_accuracy and val_macro_f1."""
         with self.clock.measure("validation"):
-            logits = self.to_logits.predict(self.images, batch_size=self.batch_size, verbose=0)
+            logits = predict_in_batches(self.to_logits, self.images, batch_size=self.batch_size)
             shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
             metrics = classification_metrics(probabilities, self.labels)

@@ -102,14 +102,14 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(*arguments: Any, **options: Any) -> Any:
         model = build_features(*arguments, **options)
-        predict = model.predict
+        predict = model.predict_on_batch
         counts.append(0)
 
-        def counting(images: Any, **settings: Any) -> Any:
+        def counting(images: Any) -> Any:
             counts[-1] += len(images)
-            return predict(images, **settings)
+            return predict(images)
 
-        model.predict = counting
+        model.predict_on_batch = counting
         return model
 
     monkeypatch.setattr(features, "build_features", counted)

@@ -9,7 +9,8 @@ import pytest
 
 from search.data import Share
 from search.features import FeatureShare
-from search.training.batches import steps_per_epoch, training_batches
+from search.training.batches import as_input, steps_per_epoch, training_batches
+from search.workers.cache import backend_name
 
 
 @pytest.fixture
@@ -76,3 +77,17 @@ def test_an_epoch_has_each_image_once_in_any_of_its_views() -> None:
     assert 8 < epoch(0)[:, 1].sum() < 32
     assert (epoch(0) != epoch(1)).any()
     np.testing.assert_array_equal(epoch(1), epoch(1))
+
+
+@pytest.mark.skipif(backend_name() != "tensorflow", reason="looks at TensorFlow's data set")
+def test_tensorflows_data_set_has_the_same_batches_and_is_not_tuned(share: Share) -> None:
+    options: dict[str, Any] = {"batch_size": 4, "seed": 0, "first_epoch": 1}
+
+    dataset = as_input(training_batches(share, **options))
+
+    assert not dataset.options().autotune.enabled
+    expected = list(islice(training_batches(share, **options), 5))
+    for (ours,), (theirs,) in zip(dataset.take(5).as_numpy_iterator(), expected, strict=True):
+        for name, array in theirs.items():
+            np.testing.assert_array_equal(ours[name], array)
+            assert ours[name].dtype == array.dtype

@@ -1,5 +1,6 @@
 """The training loop on real digits."""
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +15,9 @@ from search.clock import Clock
 from search.data import Share
 from search.errors import NonFiniteLossError, OutOfMemoryError
 from search.metrics import classification_metrics
+from search.runtime import Precision
 from search.training import Report, fit
+from search.workers.cache import backend_name
 from spaces.candidate import Candidate
 
 Make = Callable[..., Candidate]
@@ -149,12 +152,13 @@ def test_early_stopping_ends_with_the_best_weights(
     assert losses[1] > 1.1 * losses[0]
 
 
+@pytest.mark.parametrize("precision", ["auto", "float16"])
 def test_the_plateau_schedule_halves_the_rate(
-    digits: Digits, contrary: Share, spec: InputSpec, candidate: Make
+    precision: Precision, digits: Digits, contrary: Share, spec: InputSpec, candidate: Make
 ) -> None:
     made = candidate(epochs=5, schedule="plateau", learning_rate=0.01)
 
-    result = fit(made, digits[0], spec=spec, validation=contrary, seed=0)
+    result = fit(made, digits[0], spec=spec, validation=contrary, seed=0, precision=precision)
 
     rates = [row["learning_rate"] for row in result.history]
     assert rates == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.005])
@@ -335,6 +339,48 @@ def test_mixed_precision_trains_a_float32_model_without_augmentation(
     # Augmenting layers would change a plain call, and differently every time.
     np.testing.assert_array_equal(np.asarray(model(images)), np.asarray(model(images)))
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_float16_learns(digits: Digits, spec: InputSpec, candidate: Make) -> None:
+    made = candidate(epochs=5, batch_size=32)
+
+    result = fit(made, digits[0], spec=spec, validation=digits[1], seed=0, precision="float16")
+
+    assert result.history[-1]["val_accuracy"] > 0.8
+
+
+def test_gradients_too_small_for_float16_move_weights(
+    digits: Digits, spec: InputSpec, candidate: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Divided by the batch, a logit's gradient is below 1e-8, and float16 ends at 6e-8.
+    small = np.full(10, 1e-6, np.float32)
+    # By its name, for the package's attribute is the function.
+    module = importlib.import_module("search.training.fit")
+    monkeypatch.setattr(module, "class_weights", lambda *arguments: small)
+    made = candidate(
+        epochs=1, optimizer="sgd", learning_rate=1.0, schedule="constant", normalization="none"
+    )
+    few = Share(digits[0].images, digits[0].labels, digits[0].indices[:64])
+
+    result = fit(made, few, spec=spec, seed=0, precision="float16")
+
+    before = build_model(made.model, spec, seed=0).get_weights()
+    assert all((a != b).any() for a, b in zip(result.weights, before, strict=True))
+
+
+@pytest.mark.skipif(backend_name() != "tensorflow", reason="looks at TensorFlow's data set")
+def test_no_thread_tunes_the_input(
+    digits: Digits, spec: InputSpec, candidate: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search.training.network import TrainingNetwork
+
+    def stop(network: TrainingNetwork, batches: Any, **options: Any) -> None:
+        assert not batches.options().autotune.enabled
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingNetwork, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(candidate(), digits[0], spec=spec, seed=0)
 
 
 def test_augmentation_changes_the_training_and_labels_follow(
