@@ -179,9 +179,11 @@ def test_a_worker_that_was_spent_stays_so(
 
     holds[0] = 301
     workers._handle(worker, "trial_finished", _FINISHED)
-    holds[0] = 100
     workers._start_missing()
     (successor,) = workers._workers[1:]
+    # By the next trial's end it may hold less again; its successor has been started.
+    holds[0] = 100
+    workers._handle(worker, "trial_finished", _FINISHED)
     workers._handle(successor, "ready", {})
     assert worker.leaving
 
