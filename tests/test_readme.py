@@ -72,7 +72,7 @@ def test_the_library_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("name", "opening", "components"),
     [
-        ("my_study.py", "Kernel size", set()),
+        pytest.param("my_study.py", "Kernel size", set(), marks=pytest.mark.slow),
         ("fire_study.py", "Fire modules", {"fire"}),
     ],
 )

@@ -85,7 +85,11 @@ def test_a_trial_beyond_its_limit_is_ended(tmp_path: Path, trials: list[FrozenTr
     assert study.trials[-1].state is TrialState.FAIL
 
 
-@pytest.mark.parametrize("through_proxy", [False, True], ids=["sqlite", "proxy"])
+@pytest.mark.parametrize(
+    "through_proxy",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["sqlite", "proxy"],
+)
 def test_cells_count_what_their_workers_stored(
     trials: list[FrozenTrial], through_proxy: bool
 ) -> None:

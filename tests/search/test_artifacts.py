@@ -242,7 +242,7 @@ def test_an_address_that_nobody_answers_is_refused(
 
 def test_missing_boto3_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(UserError, match=r"cnn-search\[s3\]"):
+    with pytest.raises(UserError, match=r"pip install boto3"):
         open_artifacts("s3://bucket")
 
 

@@ -101,6 +101,7 @@ def test_the_model_is_the_recipes_own_for_other_images(run: RunOutput) -> None:
     assert trained.training == RECIPES["bicocca_cnn"].candidate.training
 
 
+@pytest.mark.slow
 def test_an_interrupted_recipe_goes_on_where_it_was(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"data": "digits", "retrain_epochs": 2, "runs_directory": tmp_path}
 

@@ -35,7 +35,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "grpc"])
+@pytest.fixture(params=["sqlite", "postgresql", pytest.param("grpc", marks=pytest.mark.slow)])
 def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty storage, of each kind in turn."""
     file = f"sqlite:///{tmp_path / 'studies.db'}"

@@ -120,7 +120,16 @@ def test_the_second_phase_goes_on_from_the_first_ones_head(
         np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-@pytest.mark.parametrize("interruptions", [[1], [2], [3], [1, 2, 3]], ids=str)
+@pytest.mark.parametrize(
+    "interruptions",
+    [
+        pytest.param([1], marks=pytest.mark.slow),
+        [2],
+        pytest.param([3], marks=pytest.mark.slow),
+        [1, 2, 3],
+    ],
+    ids=str,
+)
 def test_an_interruption_on_either_side_of_the_boundary_changes_nothing(
     interruptions: list[int],
     digits: Digits,

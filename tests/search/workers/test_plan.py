@@ -250,6 +250,7 @@ def test_never_more_workers_than_the_memory_holds(
     assert most_workers(loaded, machine) == most
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are read from /proc")
 @pytest.mark.skipif(backend_name() != "tensorflow", reason="looks at TensorFlow's threads")
 def test_tensorflow_starts_so_many_threads() -> None:
