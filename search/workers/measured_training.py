@@ -152,7 +152,8 @@ def _train(connection: Connection, measured: Round, training: _Training) -> None
         if not stopwatch.told:
             connection.send(Failed(str(failure)))
         # The parent ends every round, when all processes have answered.
-        connection.recv()
+        while connection.recv() != "stop":
+            connection.send(Failed(str(failure)))
     keras.utils.clear_session()
 
 
@@ -175,8 +176,7 @@ class _Stopwatch:
         elif self.told:
             # The others may not be done: a processor that is free early would speed them up.
             if self._connection.poll():
-                self._connection.recv()
-                raise _Ended
+                self._begin(epoch)
         elif self._began is not None:
             seconds = now - self._began[0]
             if seconds >= self._seconds:
@@ -185,10 +185,13 @@ class _Stopwatch:
                 self.told = True
         elif now - self._first >= _WARM_UP_SECONDS:
             self._connection.send("warm")
-            # Not "go" where another process's training has failed.
-            if self._connection.recv() == "stop":
-                raise _Ended
-            self._began = (time.perf_counter(), epoch)
+            self._begin(epoch)
+
+    def _begin(self, epoch: float) -> None:
+        """Waits for the parent to begin a window, or to end the round."""
+        if self._connection.recv() == "stop":
+            raise _Ended
+        self._began, self.told = (time.perf_counter(), epoch), False
 
 
 if __name__ == "__main__":

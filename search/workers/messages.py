@@ -21,7 +21,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Round:
-    """One measurement, which lasts so many seconds from the moment when all processes are ready."""
+    """One measurement, in windows of so many seconds from when all processes are ready."""
 
     precision: Precision
     xla: Xla
