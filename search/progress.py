@@ -258,7 +258,8 @@ class PlainProgress(Progress):
         if self._tally is not None:
             self._tally.advance(number, epoch)
         if self._clock() - self._last_line >= self._interval:
-            self._line(f"trial {number} epoch {round(epoch, 2):g}/{epochs}: {describe_metrics(metrics)}")
+            done = f"{round(epoch, 2):g}/{epochs}"
+            self._line(f"trial {number} epoch {done}: {describe_metrics(metrics)}")
 
     def trial_finished(
         self,
@@ -299,7 +300,8 @@ class PlainProgress(Progress):
         whole = int(epoch)
         if whole > self._retraining_epoch or self._clock() - self._last_line >= self._interval:
             self._retraining_epoch = whole
-            self._line(f"retraining epoch {round(epoch, 2):g}/{epochs}: {describe_metrics(metrics)}")
+            done = f"{round(epoch, 2):g}/{epochs}"
+            self._line(f"retraining epoch {done}: {describe_metrics(metrics)}")
 
     def retraining_finished(self, *, seconds: float) -> None:
         self._line(f"retraining finished in {duration(seconds)}")
