@@ -151,11 +151,6 @@ def remember_seconds(study: optuna.Study, budget: Budget) -> None:
     study.set_user_attr(StudyAttribute.SEARCH_SECONDS, round(budget.spent, 3))
 
 
-def running_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Returns the trials that run, in this process or in others."""
-    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-
-
 def waiting_for(others: int) -> str:
     """Says that a search ends with the trials of other processes: one may become the winner."""
     return f"waiting for {others} trial{'s' * (others > 1)} of other processes"

@@ -4,7 +4,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+
+from tests.server_process import free_port
 
 # initdb refuses root; this user owns the cluster then.
 _USER_WITHOUT_RIGHTS = "nobody"
@@ -116,7 +117,7 @@ def postgresql_cluster() -> Iterator[Cluster]:
 
 
 def _make(folder: Path) -> Cluster:
-    cluster = Cluster(folder, _free_port(), secrets.token_hex(8))
+    cluster = Cluster(folder, free_port(), secrets.token_hex(8))
     password = folder / "password"
     password.write_text(cluster.password)
     user = _user()
@@ -160,9 +161,3 @@ def _run(folder: Path, *command: str) -> None:
 
 def _user() -> pwd.struct_passwd | None:
     return pwd.getpwnam(_USER_WITHOUT_RIGHTS) if os.geteuid() == 0 else None
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

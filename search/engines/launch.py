@@ -9,6 +9,7 @@ import optuna
 from cnn_blocks.errors import InfeasibleError, UserError
 from search import feasibility
 from search.attempts import recover_abandoned
+from search.budget import Budget
 from search.engines.job import WorkerJob, WorkerLimits
 from search.engines.local import LocalWorkers
 from search.engines.ray import RayWorkers
@@ -16,7 +17,7 @@ from search.engines.ray_cluster import RayCluster
 from search.engines.ray_share import Share
 from search.lease import LeaseWatch
 from search.objective import TrialContext
-from search.searching import has_room, running_trials, search, search_session
+from search.searching import search, search_session, work_left
 from search.workers.plan import WorkerPlan, plan_workers
 from spaces.candidate import Candidate
 from spaces.probe import ProbeTrial
@@ -45,7 +46,7 @@ def search_with_workers(
     """
     # What the last start left running when it was killed is still to be done, by workers.
     recover_abandoned(study, LeaseWatch(), retries=limits.retries)
-    if not has_room(study, job.trials) and not running_trials(study):
+    if work_left(study, job.trials, Budget(None)).is_none:
         # Nothing is left but the retraining: measuring would be lost time.
         search(study, context, trials=job.trials, budget_seconds=budget_seconds)
         return

@@ -17,6 +17,7 @@ from search.lease import LeaseWatch
 from search.objective import TrialContext
 from search.outcomes import Outcome
 from search.searching import WorkLeft, remember_seconds, waiting_for, work_left
+from search.storage import TrialAttribute
 
 
 class Supervision:
@@ -114,13 +115,13 @@ class Supervision:
                 cause=cause,
                 shared=self._context.shared,
             )
-            stored = self._study.get_trials(deepcopy=False)[trial.number]
+            stored = self._study._storage.get_trial(trial._trial_id)
             self._context.progress.trial_finished(
                 number=trial.number,
                 state=outcome.value,
                 value=None,
-                reason=stored.user_attrs.get("reason"),
-                seconds=float(stored.user_attrs.get("seconds", 0.0)),
+                reason=stored.user_attrs.get(TrialAttribute.REASON),
+                seconds=float(stored.user_attrs.get(TrialAttribute.SECONDS, 0.0)),
                 best_value=None,
             )
         return bool(held)

@@ -1,5 +1,9 @@
 """Fixtures of the search's tests."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
 import pytest
 from optuna.pruners import MedianPruner
 
@@ -8,6 +12,7 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from search.data import Split, load_data, split_data
+from search.storage import open_storage, quiet_optuna
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.stages import staged
 from spaces.suggest import Trial
@@ -20,6 +25,21 @@ def components_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     for role in registry.ROLES:
         known = registry.components(role)
         monkeypatch.setitem(registry._registered, role, dict(known))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """An SQLite storage that nothing is in."""
+    return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+@pytest.fixture
+def study(url: str) -> Iterator[optuna.Study]:
+    """A study in that storage, which other processes open by its name, "tiny"."""
+    with quiet_optuna():
+        yield optuna.create_study(
+            storage=open_storage(url), study_name="tiny", direction="maximize"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Optuna's storage proxy in a process of its own."""
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 from optuna.storages import GrpcStorageProxy
+
+from tests.server_process import free_port
 
 _SERVE = """
 import sys
@@ -24,9 +25,7 @@ class StorageServer:
     """Optuna's storage proxy in a process of its own; `url` is what its clients open."""
 
     def __init__(self, behind: str) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port: int = listener.getsockname()[1]
+        self.port = free_port()
         self.url = f"grpc://127.0.0.1:{self.port}"
         self._behind = behind
         self.start()

@@ -2,13 +2,11 @@
 
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from search.artifacts import Artifacts, artifacts_of, keep_results, open_artifac
 from search.shared_checkpoints import SharedCheckpoints
 from search.storage import open_storage, quiet_optuna
 from search.training.checkpoint import Checkpoint
+from tests.server_process import server_process
 
 _SECONDS = 60
 _FILES = {"metrics.json": b"{}", "model.keras": os.urandom(200_000), "best_config.yaml": b"a: 1"}
@@ -43,41 +42,13 @@ def run(tmp_path: Path) -> Path:
     return directory
 
 
-@contextmanager
-def _server(command: Sequence[str | Path], log: Path) -> Iterator[str]:
-    """Runs a server on a free port, and gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with log.open("wb") as words:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            stdout=words,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            deadline = time.monotonic() + _SECONDS
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    assert process.poll() is None, log.read_text()
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-            process.wait()
-
-
 @pytest.fixture(scope="module")
 def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for needed in ("boto3", "moto", "flask"):
         if importlib.util.find_spec(needed) is None:
             pytest.skip(f"no S3 server: {needed} is not installed")
     log = tmp_path_factory.mktemp("s3") / "server.log"
-    with _server([Path(sys.executable).with_name("moto_server")], log) as address:
+    with server_process([Path(sys.executable).with_name("moto_server")], log) as address:
         yield address
 
 
@@ -198,7 +169,7 @@ def test_the_dashboard_serves_and_deletes_what_is_kept(
         "--artifact-dir",
         shared,
     ]
-    with _server(command, tmp_path / "dashboard.log") as address:
+    with server_process(command, tmp_path / "dashboard.log") as address:
         path = f"{study._study_id}/{model.artifact_id}"
         with urllib.request.urlopen(f"{address}/artifacts/{path}", timeout=_SECONDS) as answer:
             assert answer.read() == _FILES["model.keras"]

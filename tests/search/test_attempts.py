@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +30,6 @@ from search.trial_checkpoints import checkpoint_folder, remove_checkpoints
 
 KILLED = Death(exit_code=None, signal="SIGKILL", out_of_memory=False, peak_memory_mib=321)
 EXHAUSTED = Death(exit_code=None, signal="SIGKILL", out_of_memory=True, peak_memory_mib=9000)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'studies.db'}"
-
-
-@pytest.fixture
-def study(url: str) -> Iterator[optuna.Study]:
-    with quiet_optuna():
-        yield optuna.create_study(
-            storage=open_storage(url), study_name="tiny", direction="maximize"
-        )
 
 
 def second_connection(url: str) -> optuna.Study:

@@ -1,12 +1,8 @@
 """optuna-dashboard in a real browser over a real study."""
 
 import shutil
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 import search
 from studies.study import StudySpec
+from tests.server_process import server_process
 
 WAIT_SECONDS = 60
 
@@ -46,39 +43,6 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     started.quit()
 
 
-@contextmanager
-def _dashboard(storage: str, folder: Path) -> Iterator[str]:
-    """Runs optuna-dashboard over a storage and gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = Path(sys.executable).with_name("optuna-dashboard")
-    with (folder / "dashboard.log").open("wb") as log:
-        process = subprocess.Popen(
-            [command, storage, "--host", "127.0.0.1", "--port", str(port)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _await_port(port)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(timeout=WAIT_SECONDS)
-
-
-def _await_port(port: int) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-
-
 def _text_with(browser: webdriver.Chrome, expected: str) -> str:
     """Waits until the page shows a text and returns all of its text."""
 
@@ -99,7 +63,9 @@ def test_the_dashboard_shows_what_a_person_wants_to_know(
         tiny_study, storage=storage, trials=2, runs_directory=tmp_path / "runs"
     )
     trial, study_id = result.study.trials[0], result.study._study_id
-    with _dashboard(storage, tmp_path) as address:
+    dashboard = Path(sys.executable).with_name("optuna-dashboard")
+    command: list[str | Path] = [dashboard, storage]
+    with server_process(command, tmp_path / "dashboard.log") as address:
         browser.get(f"{address}/dashboard/studies/{study_id}")
         page = _text_with(browser, "validation accuracy")
         assert "tiny" in page

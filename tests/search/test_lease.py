@@ -43,19 +43,6 @@ class ByHand:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'studies.db'}"
-
-
-@pytest.fixture
-def study(url: str) -> Iterator[optuna.Study]:
-    with quiet_optuna():
-        yield optuna.create_study(
-            storage=open_storage(url), study_name="tiny", direction="maximize"
-        )
-
-
-@pytest.fixture
 def holder(study: optuna.Study, url: str, repository: Path) -> Iterator[Callable[..., Any]]:
     """Starts processes that hold a trial each."""
     started = []

@@ -24,6 +24,7 @@ from search.storage.connections import ConnectionLostError
 from search.storage.retrying import RetryingStorage
 from tests.postgresql import Cluster, private_cluster
 from tests.search.storage_servers import storage_server
+from tests.server_process import free_port
 
 
 def test_a_wrong_password_is_reported_and_not_shown(postgresql_cluster: Cluster) -> None:
@@ -56,7 +57,7 @@ def test_the_command_says_that_a_server_is_down(tmp_path: Path) -> None:
                 "--runs-directory",
                 tmp_path,
             ),
-            *("--storage", f"postgresql+psycopg://user:secret@127.0.0.1:{_free_port()}/studies"),
+            *("--storage", f"postgresql+psycopg://user:secret@127.0.0.1:{free_port()}/studies"),
         ],
         capture_output=True,
         text=True,
@@ -157,7 +158,7 @@ def test_a_storage_server_serves_a_study(tmp_path: Path) -> None:
 def test_a_storage_server_that_is_away_is_reported_within_seconds() -> None:
     started = time.monotonic()
     with pytest.raises(UserError, match=r"answers within 5 s; received: no answer.*storage serve"):
-        open_storage(f"grpc://127.0.0.1:{_free_port()}")
+        open_storage(f"grpc://127.0.0.1:{free_port()}")
     assert time.monotonic() - started < 20
 
 
@@ -215,9 +216,3 @@ def test_a_suspended_storage_server_is_waited_for(
 def test_a_storage_server_needs_host_and_port(url: str) -> None:
     with pytest.raises(UserError, match=r"grpc://HOST:PORT; received"):
         open_storage(url)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,9 +5,7 @@ Runs for CNN_SEARCH_SOAK_SECONDS, 20 if not said; ten minutes are the claim: set
 
 import multiprocessing
 import os
-import socket
 import sqlite3
-import subprocess
 import sys
 import time
 import urllib.error
@@ -21,10 +19,11 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from search.storage import open_storage, quiet_optuna
+from tests.server_process import server_process
 
 SECONDS = float(os.environ.get("CNN_SEARCH_SOAK_SECONDS", "20"))
 WRITERS = 8
-_START_SECONDS = 60
+_SECONDS_TO_END = 60
 
 
 def _write(url: str, seconds: float, ended: "Queue[tuple[int, str | None]]") -> None:
@@ -55,21 +54,10 @@ def test_eight_writers_and_the_dashboard_never_find_the_database_locked(tmp_path
     url = f"sqlite:///{path}"
     with quiet_optuna():
         optuna.create_study(storage=open_storage(url), study_name="soak")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     log = tmp_path / "dashboard.log"
-    with log.open("wb") as printed:
-        dashboard = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("optuna-dashboard"),
-                *(url, "--host", "127.0.0.1", "--port", str(port)),
-            ],
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _await(port)
+    dashboard = Path(sys.executable).with_name("optuna-dashboard")
+    command: list[str | Path] = [dashboard, url]
+    with server_process(command, log) as address:
         context = multiprocessing.get_context("spawn")
         ended = context.Queue()
         writers = [
@@ -77,13 +65,10 @@ def test_eight_writers_and_the_dashboard_never_find_the_database_locked(tmp_path
         ]
         for writer in writers:
             writer.start()
-        reads, failed_reads = _read_while_any_lives(writers, port)
-        results = [ended.get(timeout=_START_SECONDS) for _ in writers]
+        reads, failed_reads = _read_while_any_lives(writers, address)
+        results = [ended.get(timeout=_SECONDS_TO_END) for _ in writers]
         for writer in writers:
             writer.join()
-    finally:
-        dashboard.terminate()
-        dashboard.wait(timeout=_START_SECONDS)
 
     told = sum(count for count, _ in results)
     print(f"\n{SECONDS:g} s: {told} trials by {WRITERS} writers, {reads} reads of the dashboard")
@@ -101,28 +86,16 @@ def test_eight_writers_and_the_dashboard_never_find_the_database_locked(tmp_path
 
 
 def _read_while_any_lives(
-    writers: list[multiprocessing.context.SpawnProcess], port: int
+    writers: list[multiprocessing.context.SpawnProcess], address: str
 ) -> tuple[int, list[str]]:
     reads, failures = 0, []
     while any(writer.exitcode is None for writer in writers):
         for page in ("studies", "studies/1?after=0"):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{page}") as answer:
+                with urllib.request.urlopen(f"{address}/api/{page}") as answer:
                     answer.read()
                     reads += 1
             except urllib.error.HTTPError as error:
                 failures.append(f"{page}: {error.code} {error.read()!r}")
         time.sleep(0.2)
     return reads, failures
-
-
-def _await(port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)

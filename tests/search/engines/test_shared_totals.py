@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.outcomes import Outcome, count_outcomes, counts, outcome_of
-from search.storage import TrialAttribute, open_storage, quiet_optuna
+from search.storage import TrialAttribute
 
 WORKERS = 4
 # What a worker does, with another trial: it crashes, or is interrupted, as its options say.
@@ -52,19 +52,6 @@ with quiet_optuna():
     else:
         searching.run_trials(study, context, trials=trials, budget=Budget(None))
 """
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'studies.db'}"
-
-
-@pytest.fixture
-def study(url: str) -> Iterator[optuna.Study]:
-    with quiet_optuna():
-        yield optuna.create_study(
-            storage=open_storage(url), study_name="tiny", direction="maximize"
-        )
 
 
 @pytest.fixture
