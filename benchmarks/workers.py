@@ -2,10 +2,11 @@
 
     python benchmarks/workers.py path/to/cifar10                         # filters 16-32-64
     python benchmarks/workers.py path/to/cifar10 --filters-growth 1      # filters 16-16-16
+    python benchmarks/workers.py path/to/cifar10 --filters-growth 1 --image-size 16
 
 Runs the same trials twice, with `--workers 1` and `--workers auto`, and compares the images that
 were trained on in a second of the search. Takes about a quarter of an hour on 2 CPU cores. The
-result goes to benchmarks/results/workers_16_32_64.json, or what the filters are.
+result goes to benchmarks/results/workers_16_32_64_32x32.json, or what filters and images are.
 """
 
 import json
@@ -50,23 +51,21 @@ def main(
     epochs: int = 4,
     seed: int = 0,
     filters_growth: float = 2.0,
+    image_size: int = 32,
 ) -> None:
     """Measures both, one after the other, and keeps the figures."""
     fixed = {**FIXED, "filters_growth": filters_growth}
     spec = small_networks(trials, epochs, fixed)
-    split = load_split(data, seed=seed)
-    images = len(split.train)
+    split = load_split(data, seed=seed, image_size=image_size)
     counts: tuple[int | Literal["auto"], ...] = (1, "auto")
-    runs = {
-        str(workers): run(spec, data, workers=workers, seed=seed, images=images)
-        for workers in counts
-    }
+    runs = {str(workers): run(spec, data, split, workers=workers) for workers in counts}
     record = {
         "command": " ".join(["python benchmarks/workers.py CIFAR10_FOLDER", *sys.argv[2:]]),
         "space": fixed,
         "trials": trials,
         "epochs": epochs,
-        "training_images": images,
+        "training_images": len(split.train),
+        "image_size": image_size,
         "workers": runs,
         "auto_over_one": {
             figure: round(
@@ -75,10 +74,11 @@ def main(
             )
             for figure in runs["auto"]["images_per_second"]
         },
-        "environment": environment_of(split, seed),
+        "environment": environment_of(split),
     }
     filters = growing_filters(fixed["filters"], filters_growth, fixed["stages"])
-    path = RESULTS / f"workers_{'_'.join(map(str, filters))}.json"
+    name = f"workers_{'_'.join(map(str, filters))}_{image_size}x{image_size}.json"
+    path = RESULTS / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"{path}: {json.dumps(record['auto_over_one'])}")
@@ -145,7 +145,7 @@ class Moments(Progress):
 
 
 def run(
-    spec: StudySpec, data: Path, *, workers: int | Literal["auto"], seed: int, images: int
+    spec: StudySpec, data: Path, split: Split, *, workers: int | Literal["auto"]
 ) -> dict[str, Any]:
     """Runs the study in an empty folder and returns its figures."""
     moments = Moments()
@@ -153,7 +153,8 @@ def run(
         result = run_study(
             spec,
             data=data,
-            seed=seed,
+            seed=split.seed,
+            image_size=split.spec.image_shape[0],
             storage=f"sqlite:///{folder}/studies.db",
             runs_directory=Path(folder) / "runs",
             retrain_epochs=1,
@@ -178,14 +179,14 @@ def run(
         "notes": moments.notes,
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "images_per_second": {
-            name: round(epochs * images / value) for name, value in seconds.items()
+            name: round(epochs * len(split.train) / value) for name, value in seconds.items()
         },
     }
 
 
-def environment_of(split: Split, seed: int) -> dict[str, Any]:
+def environment_of(split: Split) -> dict[str, Any]:
     """Returns machine, versions and data."""
-    environment = environment_record(split, seed=seed, precision="auto", xla="auto")
+    environment = environment_record(split, seed=split.seed, precision="auto", xla="auto")
     kept = ("processor", "processor_cores", "device", "versions", "git")
     return {key: environment[key] for key in kept} | {
         "data_fingerprint": split.dataset.fingerprint,
