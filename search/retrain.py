@@ -191,7 +191,7 @@ def _changes(before: "Candidate", after: "Candidate") -> list[str]:
             f"Retraining has no validation images: the schedule {before.training.schedule!r} "
             f"becomes {after.training.schedule!r}."
         )
-    if before.training.early_stopping is not None:
+    if before.training.early_stopping != after.training.early_stopping:
         changes.append("Retraining has no validation images: early stopping is off.")
     return changes
 

@@ -325,6 +325,21 @@ def test_validation_driven_settings_are_replaced_and_named(split: Split, tmp_pat
     assert any("early stopping" in note for note in progress.notes)
 
 
+def test_held_out_images_leave_validation_driven_settings(split: Split, tmp_path: Path) -> None:
+    progress = Recorder(interrupt_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(
+            Retraining(
+                configuration=configuration(schedule="plateau", early_stopping=2),
+                split=split,
+                hold_out=True,
+                progress=progress,
+            ),
+            tmp_path,
+        )
+    assert progress.notes == []
+
+
 def test_a_budget_becomes_epochs() -> None:
     assert epochs_within((100 + 15) / 0.95, 999, 100.0) == 10
     assert epochs_within(1, 50_000, 10.0) == 1
