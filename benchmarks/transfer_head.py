@@ -24,8 +24,9 @@ from cnn_blocks.pretrained import Pretrained
 from search import runtime
 from search.data import Split
 from search.environment import environment_record
-from search.pipeline import RunResult, load_split, run_study
+from search.pipeline import load_split, run_study
 from search.progress import make_progress
+from search.results import RunResult
 from search.storage import StudyAttribute, TrialAttribute
 from search.training import fit
 from spaces.candidate import Candidate

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.pipeline import RunResult, run_study
+    from search.pipeline import run_study
+    from search.results import RunResult
 
 __all__ = ["RunResult", "run_study"]
 

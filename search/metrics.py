@@ -8,7 +8,7 @@ import numpy.typing as npt
 Metric: TypeAlias = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
 
 # Which way an Optuna study optimises each metric.
-DIRECTIONS: dict[Metric, Literal["maximize", "minimize"]] = {
+DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
     "balanced_accuracy": "maximize",
     "macro_f1": "maximize",

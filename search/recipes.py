@@ -11,7 +11,7 @@ from search.progress import Progress
 from spaces.recipes import find_recipe
 
 if TYPE_CHECKING:
-    from search.retrain import RunOutput
+    from search.results import RunOutput
     from search.runtime import Precision, Xla
 
 
@@ -41,12 +41,11 @@ def run_recipe(
     """
     from search.data import load_data, split_data
     from search.features import FeatureSource
-    from search.retrain import finish_run, run_directory
+    from search.retrain import finish_run
+    from search.retraining import Retraining, run_directory
 
     recipe = find_recipe(name)
     progress, clock = progress or Progress(), Clock()
-    epochs = retrain_epochs or recipe.candidate.training.epochs
-    configuration = BestConfiguration(recipe=name, seed=seed, candidate=recipe.candidate)
     with Interruption(restore_terminal=progress.restore_terminal):
         try:
             with clock.measure("data"):
@@ -58,26 +57,19 @@ def run_recipe(
                     split = split.with_fewer_images(recipe.images)
             for note in dataset.notes:
                 progress.note(note)
-            directory = run_directory(
-                Path(runs_directory) / name,
-                configuration,
-                split,
-                epochs=epochs,
-                budget_seconds=retrain_budget_seconds,
-            )
-            return finish_run(
-                configuration,
-                split,
-                directory=directory,
-                epochs=epochs,
+            retraining = Retraining(
+                configuration=BestConfiguration(recipe=name, seed=seed, candidate=recipe.candidate),
+                split=split,
+                epochs=retrain_epochs or recipe.candidate.training.epochs,
                 budget_seconds=retrain_budget_seconds,
                 hold_out=True,
                 precision=precision,
                 xla=xla,
+                features=FeatureSource(split, limit=cache_limit, progress=progress),
                 progress=progress,
                 clock=clock,
-                features=FeatureSource(split, limit=cache_limit, progress=progress),
             )
+            return finish_run(retraining, run_directory(Path(runs_directory) / name, retraining))
         except KeyboardInterrupt:
             raise SearchInterrupted(
                 f"interrupted; {name!r} keeps its finished epochs: the same command goes on from "

@@ -1,117 +1,61 @@
 """The winner's full training on train and validation images, and everything that follows it."""
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_blocks.errors import UserError
 from search.clock import Clock
 from search.configuration_file import BestConfiguration, read_configuration
-from search.files import only_one
 from search.progress import Progress
+from search.results import RunOutput
+from search.retraining import (
+    CHECKPOINTS,
+    Retraining,
+    planned_epochs,
+    remove_leftovers,
+    run_directory,
+)
 
 if TYPE_CHECKING:
-    import keras
-
-    from search.data import Split
-    from search.evaluate import Evaluation
-    from search.features import FeatureSource
     from search.runtime import Precision, Xla
     from search.training import FitResult
     from spaces.candidate import Candidate
 
-_PLAN = "retraining.json"
-_CHECKPOINTS = "checkpoints"
-_METRICS = "metrics.json"
-# A budget also pays for compiling the first step, the evaluation and the files.
-_SPARE_SECONDS = 15.0
-_SPARE_SHARE = 0.05
-_STEPS_TO_MEASURE = 20
 
+def retrain(retraining: Retraining, directory: Path) -> "FitResult":
+    """Trains a configuration for a fixed number of epochs, with its checkpoints in a folder.
 
-@dataclass(frozen=True, eq=False)
-class RunOutput:
-    """A finished run: the retrained model, its scores on the test images, and where it all is."""
-
-    directory: Path
-    configuration: BestConfiguration
-    model: "keras.Model"
-    evaluation: "Evaluation"
-    metrics: dict[str, Any]
-    data: str
-    clock: Clock
-
-    def summary(self, *, storage: str | None = None) -> str:
-        """Returns what a person reads at the end; `storage` is the URL of the study's database."""
-        from search.summary import summarize
-
-        return summarize(self, storage=storage)
-
-
-def retrain(
-    configuration: BestConfiguration,
-    split: "Split",
-    *,
-    directory: str | Path,
-    epochs: int | None = None,
-    budget_seconds: float | None = None,
-    images_per_second: float | None = None,
-    hold_out: bool = False,
-    precision: "Precision" = "auto",
-    xla: "Xla" = "auto",
-    progress: Progress | None = None,
-    clock: Clock | None = None,
-    features: "FeatureSource | None" = None,
-) -> "FitResult":
-    """Trains a configuration on all training and validation images for a fixed number of epochs.
-
-    The learning-rate schedule spans exactly these epochs and nothing looks at validation images;
-    with `hold_out` these are held out instead, for early stopping and plateaus, as in a trial.
-    `budget_seconds` bounds the epochs by the expected speed: `images_per_second`, or a short
-    measurement; without `epochs` the budget is filled. Without either the configuration's own
-    epochs count. Behind a frozen backbone the head trains on `features`, where they are given. An
-    interrupted call continues from its last epoch when it is repeated with the same arguments.
+    The learning-rate schedule spans exactly these epochs, and nothing looks at validation images
+    unless they are held out. An interrupted call continues from its last epoch when it is repeated
+    with an equal retraining.
     """
     from search.training import fit
 
-    progress, directory = progress or Progress(), Path(directory)
-    training = configuration.candidate.training
-    images = split.train if hold_out else split.development
-
-    def plan_epochs() -> int:
-        if budget_seconds is None:
-            return epochs or configuration.epochs or training.epochs
-        speed = images_per_second or _measure_speed(configuration, split, precision, xla, features)
-        fitting = epochs_within(budget_seconds, len(images), speed)
-        return fitting if epochs is None else min(fitting, epochs)
-
-    identity = _identity(configuration, split, epochs, budget_seconds)
-    planned = _plan(directory, identity, plan_epochs)
+    configuration, split = retraining.configuration, retraining.split
+    progress, hold_out = retraining.progress, retraining.hold_out
+    planned = planned_epochs(directory, retraining)
     if hold_out:
         candidate = configuration.candidate.with_training(epochs=planned)
     else:
         candidate = configuration.candidate.for_retraining(planned)
     for change in _changes(configuration.candidate, candidate):
         progress.note(change)
-    progress.retraining_started(epochs=planned, images=len(images), summary=candidate.summary())
+    progress.retraining_started(
+        epochs=planned, images=len(retraining.images), summary=candidate.summary()
+    )
     started = time.monotonic()
     result = fit(
         candidate,
-        images,
+        retraining.images,
         spec=split.spec if hold_out else split.development_spec,
         validation=split.validation if hold_out else None,
         seed=configuration.seed,
-        checkpoint_directory=directory / _CHECKPOINTS,
-        precision=precision,
-        xla=xla,
-        clock=clock,
-        features=features,
+        checkpoint_directory=directory / CHECKPOINTS,
+        precision=retraining.precision,
+        xla=retraining.xla,
+        clock=retraining.clock,
+        features=retraining.features,
         on_progress=lambda epoch, epochs, metrics: progress.retraining_progress(
             epoch=epoch, epochs=epochs, metrics=metrics
         ),
@@ -122,51 +66,28 @@ def retrain(
 
 
 def finish_run(
-    configuration: BestConfiguration,
-    split: "Split",
+    retraining: Retraining,
+    directory: Path,
     *,
-    directory: str | Path,
-    epochs: int | None = None,
-    budget_seconds: float | None = None,
-    images_per_second: float | None = None,
-    hold_out: bool = False,
-    precision: "Precision" = "auto",
-    xla: "Xla" = "auto",
-    progress: Progress | None = None,
-    clock: Clock | None = None,
-    features: "FeatureSource | None" = None,
-    record_opening: Callable[[dict[str, Any]], None] | None = None,
+    record_opening: Callable[[dict[str, Any]], None] = lambda opening: None,
     search_curve: Sequence[tuple[float, float]] = (),
 ) -> RunOutput:
     """Retrains a configuration, evaluates it once on the test images and writes all files.
 
     `record_opening` is told before the test images are opened; metrics.json holds the same
-    record. The remaining arguments are those of `retrain` and `search.export.export_run`.
+    record. `search_curve` is that of `search.export.export_run`.
     """
     from search.environment import environment_record
     from search.evaluate import evaluate
     from search.export import export_run
     from search.runtime import start_keras
 
-    directory, clock = Path(directory), clock or Clock()
+    split, clock = retraining.split, retraining.clock
     with clock.measure("compiling"):
         start_keras()
-    result = retrain(
-        configuration,
-        split,
-        directory=directory,
-        epochs=epochs,
-        budget_seconds=budget_seconds,
-        images_per_second=images_per_second,
-        hold_out=hold_out,
-        precision=precision,
-        xla=xla,
-        progress=progress,
-        clock=clock,
-        features=features,
-    )
+    result = retrain(retraining, directory)
     with clock.measure("validation"):
-        test = split.open_test("final evaluation", record_opening or (lambda opening: None))
+        test = split.open_test("final evaluation", record_opening)
         evaluation = evaluate(result.model, test, split.dataset.class_names)
     # What stands beside a model describes that model, whatever the configuration left open.
     made = {
@@ -174,9 +95,8 @@ def finish_run(
         "image_size": split.dataset.image_shape[:2],
         "class_names": split.dataset.class_names,
     }
-    configuration = configuration.model_copy(update=made)
-    images = len(split.train if hold_out else split.development)
-    metrics = _metrics(configuration, split, result, clock, images=images)
+    configuration = retraining.configuration.model_copy(update=made)
+    metrics = _metrics(retraining, result)
     with clock.measure("other"):
         export_run(
             directory,
@@ -187,11 +107,14 @@ def finish_run(
             test=test,
             metrics=metrics,
             environment=environment_record(
-                split, seed=configuration.seed, precision=precision, xla=xla
+                split,
+                seed=configuration.seed,
+                precision=retraining.precision,
+                xla=retraining.xla,
             ),
             search_curve=search_curve,
         )
-    _forget_checkpoints(directory)
+    remove_leftovers(directory)
     return RunOutput(
         directory=directory,
         configuration=configuration,
@@ -244,171 +167,21 @@ def retrain_from_configuration(
             f"{path} was found on {len(configuration.class_names)} other classes; the network is "
             f"rebuilt for the {len(dataset.class_names)} of {data}."
         )
-    if directory is None:
-        directory = run_directory(
-            Path(runs_directory) / (configuration.study or Path(path).stem),
-            configuration,
-            split,
-            epochs=epochs,
-            budget_seconds=budget_seconds,
-        )
-    return finish_run(
-        configuration,
-        split,
-        directory=directory,
+    retraining = Retraining(
+        configuration=configuration,
+        split=split,
         epochs=epochs,
         budget_seconds=budget_seconds,
         precision=precision,
         xla=xla,
+        features=FeatureSource(split, limit=cache_limit, progress=progress),
         progress=progress,
         clock=clock,
-        features=FeatureSource(split, limit=cache_limit, progress=progress),
     )
-
-
-@contextmanager
-def only_retraining(
-    parent: str | Path,
-    configuration: BestConfiguration,
-    split: "Split",
-    *,
-    epochs: int | None = None,
-    budget_seconds: float | None = None,
-) -> Iterator[Path | None]:
-    """Yields the folder of this retraining; None while another process is at the same one."""
-    identity = _identity(configuration, split, epochs, budget_seconds)
-    # Not in the folder itself: of two processes that begin at once, each would make its own.
-    with only_one(Path(parent) / f"retraining-{identity[:12]}.lock") as first:
-        yield (
-            run_directory(
-                parent, configuration, split, epochs=epochs, budget_seconds=budget_seconds
-            )
-            if first
-            else None
-        )
-
-
-def run_directory(
-    parent: str | Path,
-    configuration: BestConfiguration,
-    split: "Split",
-    *,
-    epochs: int | None = None,
-    budget_seconds: float | None = None,
-) -> Path:
-    """Returns the folder of this retraining: the one where it was interrupted, else a new one.
-
-    New folders are named after the time (UTC), so that they sort by it.
-    """
-    parent = Path(parent)
-    identity = _identity(configuration, split, epochs, budget_seconds)
-    for plan in sorted(parent.glob(f"*/{_PLAN}"), reverse=True):
-        unfinished = not (plan.parent / _METRICS).exists()
-        if unfinished and _read_plan(plan).get("identity") == identity:
-            return plan.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    name = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    for number in range(1, 1000):
-        directory = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            directory.mkdir()
-        except FileExistsError:
-            continue
-        return directory
-    raise UserError(
-        f"A run needs a new folder below {parent}; all names for {name} are taken. Run it again "
-        f"in a second, or choose another --runs-directory."
-    )
-
-
-def epochs_within(budget_seconds: float, images: int, images_per_second: float) -> int:
-    """Returns how many epochs over `images` fit into a budget at a speed, at least one."""
-    usable = budget_seconds * (1 - _SPARE_SHARE) - _SPARE_SECONDS
-    return max(1, int(usable * images_per_second / images))
-
-
-def _measure_speed(
-    configuration: BestConfiguration,
-    split: "Split",
-    precision: "Precision",
-    xla: "Xla",
-    features: "FeatureSource | None",
-) -> float:
-    from search.training import fit
-
-    training = configuration.candidate.training
-    images = min(len(split.development), training.batch_size * _STEPS_TO_MEASURE)
-    some = replace(split.development, indices=split.development.indices[:images])
-    result = fit(
-        configuration.candidate.for_retraining(1),
-        some,
-        spec=split.development_spec,
-        validation=None,
-        seed=configuration.seed,
-        precision=precision,
-        xla=xla,
-        features=features,
-    )
-    return result.images_per_second
-
-
-def _identity(
-    configuration: BestConfiguration,
-    split: "Split",
-    epochs: int | None,
-    budget_seconds: float | None,
-) -> str:
-    parts = [
-        configuration.candidate.to_json(),
-        configuration.seed,
-        configuration.epochs,
-        epochs,
-        budget_seconds,
-        split.dataset.fingerprint,
-        split.sha256,
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _plan(directory: Path, identity: str, epochs: Callable[[], int]) -> int:
-    """Returns the epochs of the plan that stands in a directory, or makes that plan.
-
-    An interrupted retraining must keep its epochs, even if the speed is measured anew.
-    """
-    from search.export import write_json
-
-    path = directory / _PLAN
-    if path.exists():
-        plan = _read_plan(path)
-        if plan.get("identity") != identity:
-            raise UserError(
-                f"A folder holds one retraining; {directory} has another one. Choose another "
-                f"folder, or delete that one."
-            )
-        return int(plan["epochs"])
-    plan = {"identity": identity, "epochs": epochs()}
-    write_json(path, plan)
-    return int(plan["epochs"])
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} must hold the plan of a retraining; {error}. Delete its folder."
-        ) from error
-    return plan
-
-
-def _forget_checkpoints(directory: Path) -> None:
-    import shutil
-
-    shutil.rmtree(directory / _CHECKPOINTS, ignore_errors=True)
-    (directory / _PLAN).unlink(missing_ok=True)
-    # Halves of files, from attempts that were killed while they wrote them (`whole_file`).
-    for half in directory.glob(".*.[0-9]*.*"):
-        half.unlink(missing_ok=True)
+    if directory is None:
+        parent = Path(runs_directory) / (configuration.study or Path(path).stem)
+        directory = run_directory(parent, retraining)
+    return finish_run(retraining, Path(directory))
 
 
 def _changes(before: "Candidate", after: "Candidate") -> list[str]:
@@ -418,19 +191,13 @@ def _changes(before: "Candidate", after: "Candidate") -> list[str]:
             f"Retraining has no validation images: the schedule {before.training.schedule!r} "
             f"becomes {after.training.schedule!r}."
         )
-    if before.training.early_stopping is not None:
+    if before.training.early_stopping != after.training.early_stopping:
         changes.append("Retraining has no validation images: early stopping is off.")
     return changes
 
 
-def _metrics(
-    configuration: BestConfiguration,
-    split: "Split",
-    result: "FitResult",
-    clock: Clock,
-    *,
-    images: int,
-) -> dict[str, Any]:
+def _metrics(retraining: Retraining, result: "FitResult") -> dict[str, Any]:
+    configuration = retraining.configuration
     # The weights are those of the best epoch, which is the last one unless training stopped early.
     best: Mapping[str, Any] = result.history[result.best_epoch - 1]
     return {
@@ -440,7 +207,7 @@ def _metrics(
         "recipe": _published(configuration),
         "search": {"metric": configuration.metric, "value": configuration.value},
         "retraining": {
-            "images": images,
+            "images": len(retraining.images),
             "epochs": result.epochs_trained,
             # Of all epochs: the result's own seconds start at the last resumption.
             "seconds": sum(row["seconds"] for row in result.history),
@@ -449,8 +216,8 @@ def _metrics(
             "best_epoch": result.best_epoch,
             **{name: best[name] for name in best if name.endswith(("loss", "accuracy", "_f1"))},
         },
-        "test_openings": list(split.openings),
-        "seconds_by_activity": dict(clock.seconds),
+        "test_openings": list(retraining.split.openings),
+        "seconds_by_activity": dict(retraining.clock.seconds),
     }
 
 

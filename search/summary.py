@@ -10,7 +10,7 @@ from search.storage import without_password
 from spaces.recipes import RECIPES
 
 if TYPE_CHECKING:
-    from search.retrain import RunOutput
+    from search.results import RunOutput
 
 _ACTIVITY_WORDS = {
     "training": "training steps",

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 
+from search.pruning import should_prune
 from search.storage import TrialAttribute
 from spaces.candidate import Candidate
 from studies.depth_filters import study as spec
@@ -86,7 +87,7 @@ def simulate(study: optuna.Study, latencies: Latencies, *, give_up_at: float) ->
         with latencies.measure("report"):
             trial.report(value, step)
         with latencies.measure("prune"):
-            trial.should_prune()
+            should_prune(trial)
         store({TrialAttribute.EPOCHS_TRAINED.value: step / spec.reports_per_epoch})
     store(result_attributes())
     with latencies.measure("tell"):

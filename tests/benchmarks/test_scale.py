@@ -12,7 +12,7 @@ from benchmarks.scaling.cells import Plan, measure_cells, scaling
 from benchmarks.scaling.growth import WindowSampler
 from benchmarks.scaling.prefill import draw_trials, prefill
 from benchmarks.scaling.storages import proxy, sqlite
-from benchmarks.scaling.trial import CutError, Latencies, simulate
+from benchmarks.scaling.trial import REPORTS, CutError, Latencies, simulate
 from search.storage import open_storage
 from studies.depth_filters import study as spec
 from tests.postgresql import Cluster
@@ -72,6 +72,17 @@ def test_a_simulated_trial_stores_a_whole_trial(database: str, trials: list[Froz
         "tell": 1,
         "attribute": 14,
     }
+
+
+def test_a_simulated_trial_asks_the_pruner_as_a_real_one_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[optuna.Trial] = []
+    monkeypatch.setattr("benchmarks.scaling.trial.should_prune", asked.append)
+
+    simulate(optuna.create_study(), Latencies(), give_up_at=time.perf_counter() + 60)
+
+    assert len(asked) == REPORTS
 
 
 def test_a_trial_beyond_its_limit_is_ended(tmp_path: Path, trials: list[FrozenTrial]) -> None:

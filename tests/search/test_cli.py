@@ -68,6 +68,10 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
             "--retries, --stall-timeout beside '--recipe granita_1'",
         ),
         (
+            ["run", "--recipe", "granita_1", "--no-retrain", "--backbone", "a", "--engine", "ray"],
+            "received --backbone, --engine, --no-retrain beside",
+        ),
+        (
             ["run", "--study", "quickstart", "--hypermodel", "a.B"],
             "received --study quickstart --hypermodel a.B. Write one, as in: cnn-search run",
         ),

@@ -15,12 +15,13 @@ import pytest
 from optuna.trial import TrialState
 
 from cnn_blocks.errors import UserError
-from search import pipeline
+from search import stored_study
 from search.engines import launch
 from search.errors import SearchFailure, SearchInterrupted
 from search.objective import TrialContext
-from search.pipeline import RunResult, run_study
-from search.retrain import only_retraining
+from search.pipeline import run_study
+from search.results import RunResult
+from search.retraining import Retraining, only_retraining
 from search.storage import quiet_optuna
 from search.winner import load_stored_study
 from spaces.candidate import Candidate
@@ -77,7 +78,7 @@ def test_a_study_runs_to_its_end_and_resumes_into_retraining(
 
     with monkeypatch.context() as early, pytest.raises(SearchInterrupted):
         # Right after the study was created.
-        early.setattr(pipeline, "remember_or_refuse", interrupt)
+        early.setattr(stored_study, "remember_or_refuse", interrupt)
         run_study(spec, **places)
     result = run_study(spec, **places)
 
@@ -111,12 +112,12 @@ def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict
     settings = {**places, "trials": 1}
 
     searched = run_study(tiny_study, retrain=False, **settings)
-    with only_retraining(
-        places["runs_directory"] / "tiny",
-        searched.configuration,
-        searched.split,
+    retraining = Retraining(
+        configuration=searched.configuration,
+        split=searched.split,
         epochs=tiny_study.retrain_epochs,
-    ) as first:
+    )
+    with only_retraining(places["runs_directory"] / "tiny", retraining) as first:
         beside = run_study(tiny_study, **settings)
 
     assert first is not None

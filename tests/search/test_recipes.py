@@ -14,7 +14,7 @@ from search.data import load_data, split_data
 from search.evaluate import evaluate
 from search.progress import Progress
 from search.recipes import run_recipe
-from search.retrain import RunOutput
+from search.results import RunOutput
 from spaces.recipes import RECIPES, find_recipe
 from tests.search.test_retrain import FILES
 

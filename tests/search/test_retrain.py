@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,9 @@ from search.data import Split, load_data, split_data
 from search.evaluate import evaluate, predict
 from search.export import classification_report, read_class_names
 from search.progress import Progress
-from search.retrain import (
-    RunOutput,
-    epochs_within,
-    finish_run,
-    only_retraining,
-    retrain,
-    retrain_from_configuration,
-    run_directory,
-)
+from search.results import RunOutput
+from search.retrain import finish_run, retrain, retrain_from_configuration
+from search.retraining import Retraining, epochs_within, only_retraining, run_directory
 from spaces.candidate import Candidate
 
 FILES = {
@@ -88,10 +83,8 @@ def run(
     split: Split, openings: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> RunOutput:
     return finish_run(
-        configuration(),
-        split,
-        directory=tmp_path_factory.mktemp("runs") / "tiny",
-        precision="float32",
+        Retraining(configuration=configuration(), split=split, precision="float32"),
+        tmp_path_factory.mktemp("runs") / "tiny",
         record_opening=openings.append,
         search_curve=[(1, 0.5), (2, 0.9)],
     )
@@ -269,67 +262,82 @@ def test_a_share_that_lacks_classes_is_scored_without_a_warning(
 def test_an_interrupted_retraining_goes_on_where_it_was(
     run: RunOutput, split: Split, tmp_path: Path
 ) -> None:
-    arguments: dict[str, Any] = {"directory": tmp_path, "precision": "float32"}
+    whole = Retraining(configuration=configuration(), split=split, precision="float32")
     with pytest.raises(KeyboardInterrupt):
-        retrain(configuration(), split, progress=Recorder(interrupt_after=2), **arguments)
+        retrain(replace(whole, progress=Recorder(interrupt_after=2)), tmp_path)
     rest = Recorder()
-    result = retrain(configuration(), split, progress=rest, **arguments)
+    result = retrain(replace(whole, progress=rest), tmp_path)
     assert min(rest.epochs) > 2
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
     # Equal to the run that nothing interrupted, but for the order in which threads add up.
     assert result.history[-1]["loss"] == pytest.approx(run.metrics["retraining"]["loss"], rel=1e-3)
-    again = retrain(configuration(), split, **arguments)
+    again = retrain(whole, tmp_path)
     assert again.history == result.history
     for before, after in zip(result.weights, again.weights, strict=True):
         np.testing.assert_array_equal(before, after)
     with pytest.raises(UserError, match="holds one retraining"):
-        retrain(configuration(), split, epochs=4, **arguments)
+        retrain(replace(whole, epochs=4), tmp_path)
 
 
 def test_of_processes_with_one_winner_one_retrains_it(split: Split, tmp_path: Path) -> None:
-    better = configuration(learning_rate=0.02)
-    with only_retraining(tmp_path, configuration(), split, epochs=2) as first:
-        with only_retraining(tmp_path, configuration(), split, epochs=2) as second:
+    winner = Retraining(configuration=configuration(), split=split, epochs=2)
+    better = replace(winner, configuration=configuration(learning_rate=0.02))
+    with only_retraining(tmp_path, winner) as first:
+        with only_retraining(tmp_path, winner) as second:
             assert second is None
-        with only_retraining(tmp_path, better, split, epochs=2) as other:
+        with only_retraining(tmp_path, better) as other:
             assert other is not None and other != first
         assert first is not None
         with pytest.raises(KeyboardInterrupt):
-            retrain(
-                configuration(),
-                split,
-                directory=first,
-                epochs=2,
-                progress=Recorder(interrupt_after=1),
-            )
-    with only_retraining(tmp_path, configuration(), split, epochs=2) as resumed:
+            retrain(replace(winner, progress=Recorder(interrupt_after=1)), first)
+    with only_retraining(tmp_path, winner) as resumed:
         assert resumed == first
 
 
 def test_an_unfinished_folder_is_found_again_and_a_finished_one_is_left(
     split: Split, tmp_path: Path
 ) -> None:
-    first = run_directory(tmp_path, configuration(), split)
-    assert run_directory(tmp_path, configuration(), split) != first
+    winner = Retraining(
+        configuration=configuration(), split=split, progress=Recorder(interrupt_after=1)
+    )
+    first = run_directory(tmp_path, winner)
+    assert run_directory(tmp_path, winner) != first
     with pytest.raises(KeyboardInterrupt):
-        retrain(configuration(), split, directory=first, progress=Recorder(interrupt_after=1))
-    assert run_directory(tmp_path, configuration(), split) == first
-    assert run_directory(tmp_path, configuration(), split, epochs=9) != first
+        retrain(winner, first)
+    assert run_directory(tmp_path, winner) == first
+    assert run_directory(tmp_path, replace(winner, epochs=9)) != first
     (first / "metrics.json").write_text("{}")
-    assert run_directory(tmp_path, configuration(), split) != first
+    assert run_directory(tmp_path, winner) != first
 
 
 def test_validation_driven_settings_are_replaced_and_named(split: Split, tmp_path: Path) -> None:
     progress = Recorder(interrupt_after=1)
     with pytest.raises(KeyboardInterrupt):
         retrain(
-            configuration(schedule="plateau", early_stopping=2),
-            split,
-            directory=tmp_path,
-            progress=progress,
+            Retraining(
+                configuration=configuration(schedule="plateau", early_stopping=2),
+                split=split,
+                progress=progress,
+            ),
+            tmp_path,
         )
     assert any("'plateau'" in note and "'cosine'" in note for note in progress.notes)
     assert any("early stopping" in note for note in progress.notes)
+
+
+def test_held_out_images_leave_validation_driven_settings(split: Split, tmp_path: Path) -> None:
+    progress = Recorder(interrupt_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(
+            Retraining(
+                configuration=configuration(schedule="plateau", early_stopping=2),
+                split=split,
+                hold_out=True,
+                progress=progress,
+            ),
+            tmp_path,
+        )
+    assert progress.notes == []
 
 
 def test_a_budget_becomes_epochs() -> None:
@@ -346,13 +354,15 @@ def test_a_budget_bounds_the_epochs_by_the_given_speed(
     budget = (len(split.development) * 12.5 / speed + 15) / 0.95
     with pytest.raises(KeyboardInterrupt):
         retrain(
-            configuration(),
-            split,
-            directory=tmp_path,
-            epochs=epochs,
-            budget_seconds=budget,
-            images_per_second=speed,
-            progress=Recorder(interrupt_after=1),
+            Retraining(
+                configuration=configuration(),
+                split=split,
+                epochs=epochs,
+                budget_seconds=budget,
+                images_per_second=speed,
+                progress=Recorder(interrupt_after=1),
+            ),
+            tmp_path,
         )
     assert json.loads((tmp_path / "retraining.json").read_text("utf-8"))["epochs"] == expected
 

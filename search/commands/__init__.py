@@ -1,0 +1,1 @@
+"""The commands that train: `run` and `retrain`."""
