@@ -26,9 +26,9 @@ class RayWorker:
 
     def run(
         self,
+        worker: str,
         job: WorkerJob,
         split: "Split | None",
-        worker: str,
         *,
         share: Share,
         limits: WorkerLimits,
