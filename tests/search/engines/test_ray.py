@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.outcomes import Outcome, outcome_of
 from search.storage import TrialAttribute, open_storage, quiet_optuna
+from tests.search.engines.jobs import with_mishap
 from tests.search.ray_cluster import ENVIRONMENT, LoopbackCluster, require_ray
 
 pytestmark = pytest.mark.slow
@@ -52,10 +53,10 @@ study = StudySpec(
 class Run:
     """The command, in a folder of its own."""
 
-    def __init__(self, folder: Path, *, epochs: int) -> None:
+    def __init__(self, folder: Path, *, epochs: int, study: str = STUDY) -> None:
         self.folder = folder
         self.file = folder / "study.py"
-        self.file.write_text(STUDY.replace("EPOCHS", str(epochs)))
+        self.file.write_text(study.replace("EPOCHS", str(epochs)))
         self._log = folder / "run.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -135,8 +136,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackCluste
 def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     made: list[Run] = []
 
-    def make(*, epochs: int) -> Run:
-        made.append(Run(tmp_path, epochs=epochs))
+    def make(**options: Any) -> Run:
+        made.append(Run(tmp_path, **options))
         return made[-1]
 
     try:
@@ -245,6 +246,23 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(
     assert outcome_of(trials[victim.number]) is Outcome.CRASHED
     assert stored[TrialAttribute.REASON].startswith("its Ray worker at 127.0.0.1 died, after ")
     check_continued(trials, victim, epochs=60)
+
+
+def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(
+    cluster: LoopbackCluster, make_run: Callable[..., Run]
+) -> None:
+    run = make_run(epochs=3, study=with_mishap(STUDY, "time.sleep(3600)"))
+    options = ("--workers", 1, "--trials", 2, "--no-retrain", "--stall-timeout", "45s")
+    run.start("--address", cluster.address, *options)
+
+    assert run.ends() == 0, run.said()
+    trials = run.trials()
+    assert (run.folder / "happened").exists()
+    assert len(counted(trials)) == 2
+    (hung,) = [trial for trial in trials if outcome_of(trial) is Outcome.CRASHED]
+    assert hung.number == 1
+    reason = hung.user_attrs[TrialAttribute.REASON]
+    assert reason == "no sign of life for 45 s, so it was ended, after 0 epochs"
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(
