@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 
 from search.budget import Budget
-from search.crash import Death, DeathWatch
+from search.crash import Death, DeathWatch, last_words
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
 from search.engines.pool import SECONDS_BETWEEN_LOOKS, PoolWorker, WorkerPool
@@ -26,8 +26,6 @@ from search.objective import TrialContext
 from search.workers.plan import WorkerPlan
 
 _SECONDS_TO_EXIT = 10.0
-# A dump of all threads follows what killed the process.
-_LAST_WORDS = 20_000
 # So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which
 # comes from elsewhere and may pass.
 _MOST_FALSE_STARTS = 2
@@ -92,12 +90,7 @@ class _Worker(PoolWorker):
 
     def last_words(self) -> str:
         """Returns the end of what the process wrote to its log since its last trial began."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(self.log_start, self.log.stat().st_size - _LAST_WORDS))
-                return file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
+        return last_words(self.log, start=self.log_start)
 
     def close(self) -> None:
         # An empty log says nothing.

@@ -2,16 +2,19 @@
 
 import os
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 
 from search.budget import Budget
-from search.crash import Death
+from search.crash import Death, DeathWatch
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
 from search.engines.pool import SECONDS_BETWEEN_LOOKS, PoolWorker, WorkerPool
 from search.engines.ray_cluster import RayCluster, for_any_folder, image_bytes
+from search.engines.ray_post_mortem import ask_node
 from search.engines.ray_share import Share
 from search.engines.ray_worker import RayWorker
 from search.objective import TrialContext
@@ -27,7 +30,11 @@ class _Worker(PoolWorker):
 
     def __init__(self, actor: Any, *arguments: Any, **options: Any) -> None:
         super().__init__()
+        self.node: str | None = None
         self.address: str | None = None
+        self.log: Path | None = None
+        self.log_start = 0
+        self.watch: DeathWatch | None = None
         self._actor = actor
         run = actor.run.options(num_returns="streaming")
         self.stream = run.remote(self.name, *arguments, **options)
@@ -134,7 +141,7 @@ class RayWorkers(WorkerPool[_Worker]):
         import ray
 
         try:
-            event, details = ray.get(next(worker.stream))
+            event, details, worker.watch = ray.get(next(worker.stream))
         except StopIteration:
             # An actor's process outlives its work, and keeps what the training framework took.
             self._workers.remove(worker)
@@ -146,20 +153,20 @@ class RayWorkers(WorkerPool[_Worker]):
         worker.heard = time.monotonic()
         worker.has_begun |= event == "trial_started"
         if event == "placed":
+            worker.node, worker.log = details["node"], details["log"]
             worker.address = details["address"]
             self._cluster.require_shared_storage(self._job.storage, addresses={details["address"]})
+        elif event == "log":
+            worker.log_start = details["size"]
         elif event != "ready":
             self._supervision.show(event, details)
 
     def _bury(self, worker: _Worker, error: Exception) -> None:
         """Finds out how a worker ended, and what becomes of its trial."""
-        import ray
-
         self._workers.remove(worker)
         worker.kill()
-        exhausted = isinstance(error, ray.exceptions.OutOfMemoryError)
-        death = Death(None, "SIGKILL", True, None) if exhausted else None
-        cause = _cause(error, worker.address)
+        death = _death(worker, error)
+        cause = _cause(error, worker.address, death)
         held = self._supervision.end_trials(
             worker.name, death=death, cause=cause, stalled=worker.stalled
         )
@@ -187,7 +194,22 @@ class RayWorkers(WorkerPool[_Worker]):
             worker.kill()
 
 
-def _cause(error: Exception, address: str | None) -> str:
+def _death(worker: _Worker, error: Exception) -> Death | None:
+    """Returns what can be known of how a worker died; None where it was never heard of."""
+    import ray
+
+    if worker.node is None or worker.watch is None:
+        return None
+    unseen = Death(None, None, False, worker.watch.peak_memory_mib)
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return replace(unseen, signal="SIGKILL", out_of_memory=True)
+    crashed = isinstance(error, ray.exceptions.ActorDiedError) and not _lost_node(error)
+    if worker.stalled or not crashed:
+        return unseen
+    return ask_node(worker.node, worker.watch, log=worker.log, log_start=worker.log_start) or unseen
+
+
+def _cause(error: Exception, address: str | None, death: Death | None) -> str:
     """Returns in words how Ray lost a worker."""
     import ray
 
@@ -196,8 +218,13 @@ def _cause(error: Exception, address: str | None) -> str:
     where = "" if address is None else f" at {address}"
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return f"Ray ended its worker{where}, because the node ran out of memory"
-    who = "Ray node" if "node has died" in str(error) else "Ray worker"
-    return f"its {who}{where} died"
+    who = "Ray node" if _lost_node(error) else "Ray worker"
+    how = f": {death.describe()}" if death is not None and death.signal else ""
+    return f"its {who}{where} died{how}"
+
+
+def _lost_node(error: Exception) -> bool:
+    return "node has died" in str(error)
 
 
 def _last_line(error: Exception) -> str:
