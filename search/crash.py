@@ -16,14 +16,28 @@ _WORDS_OF_EXHAUSTION = re.compile(
     r"std::bad_alloc|Cannot allocate memory|RESOURCE_EXHAUSTED|CUDA_ERROR_OUT_OF_MEMORY"
     r"|\bMemoryError\b|\bOutOfMemoryError\b|CUDA out of memory|OOM when allocating"
 )
+# What Python's fault handler writes as one of these signals ends the process.
+_FATAL_ERROR = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)
+_FATAL_SIGNALS = {
+    "Segmentation fault": "SIGSEGV",
+    "Aborted": "SIGABRT",
+    "Bus error": "SIGBUS",
+    "Floating point exception": "SIGFPE",
+    "Illegal instruction": "SIGILL",
+}
 # The kernel counts a kill as it sends the signal. A process that holds much memory takes seconds
 # from there to its end.
 _SECONDS_TO_DIE = 10.0
+# A dump of all threads follows what killed the process.
+_LAST_WORDS = 20_000
 
 
 @dataclass(frozen=True)
 class Death:
-    """The end of a process: by itself with an exit code, or by a signal; memory in MiB."""
+    """The end of a process: by itself with an exit code, or by a signal; memory in MiB.
+
+    Neither is given where nobody saw it end.
+    """
 
     exit_code: int | None
     signal: str | None
@@ -32,7 +46,11 @@ class Death:
 
     def describe(self) -> str:
         """Returns "killed by SIGKILL (out of memory), peak memory 812 MiB" or the like."""
-        how = f"killed by {self.signal}" if self.signal else f"exited with code {self.exit_code}"
+        how = "died"
+        if self.signal:
+            how = f"killed by {self.signal}"
+        elif self.exit_code is not None:
+            how = f"exited with code {self.exit_code}"
         memory = self.peak_memory_mib
         return (
             how
@@ -67,6 +85,11 @@ class DeathWatch:
         while len(self._samples) > 1 and now - self._samples[1][0] >= _SECONDS_TO_DIE:
             self._samples.popleft()
 
+    @property
+    def peak_memory_mib(self) -> int | None:
+        """The largest memory that a sample has shown, in MiB."""
+        return self._peak // 2**20 or None
+
     def diagnose(self, exit_code: int, *, last_words: str = "") -> Death:
         """Tells how the process died, given its exit code (negative: a signal).
 
@@ -78,13 +101,36 @@ class DeathWatch:
             exhausted = self._kernel_killed()
         else:
             exhausted = exit_code != 0 and bool(_WORDS_OF_EXHAUSTION.search(last_words))
-        return Death(None if name else exit_code, name, exhausted, self._peak // 2**20 or None)
+        return Death(None if name else exit_code, name, exhausted, self.peak_memory_mib)
+
+    def diagnose_unseen(self, *, last_words: str) -> Death:
+        """Tells what can be told of a process that died where nobody took its exit code.
+
+        A signal is known from what the fault handler wrote of it; without such words a kill for
+        memory that the kernel counts was this process' own. Any other end leaves no trace.
+        """
+        told = _FATAL_ERROR.findall(last_words)
+        name = _FATAL_SIGNALS.get(told[-1]) if told else None
+        exhausted = name is not None and bool(_WORDS_OF_EXHAUSTION.search(last_words))
+        if name is None and self._kernel_killed():
+            name, exhausted = "SIGKILL", True
+        return Death(None, name, exhausted, self.peak_memory_mib)
 
     def _kernel_killed(self) -> bool:
         if not self._samples:
             return False
         _, file, before = self._samples[0]
         return (_kills(file) or 0) > before
+
+
+def last_words(log: Path, *, start: int = 0) -> str:
+    """Returns the end of what a process wrote to its log, from a byte on; empty without a log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, log.stat().st_size - _LAST_WORDS))
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _signal_name(number: int) -> str:

@@ -45,7 +45,7 @@ def search_with_workers(
     Raises SearchInterrupted after Ctrl-C, and SearchFailure when no trial completes.
     """
     # What the last start left running when it was killed is still to be done, by workers.
-    recover_abandoned(study, LeaseWatch(), retries=limits.retries)
+    recover_abandoned(study, LeaseWatch(), retries=limits.retries, shared=context.shared)
     if work_left(study, job.trials, Budget(None)).is_none:
         # Nothing is left but the retraining: measuring would be lost time.
         search(study, context, trials=job.trials, budget_seconds=budget_seconds)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Pipe, wait
@@ -16,22 +15,17 @@ from typing import Any
 import optuna
 
 from search.budget import Budget
-from search.crash import Death, DeathWatch
+from search.crash import Death, DeathWatch, last_words
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.pool import SECONDS_BETWEEN_LOOKS, PoolWorker, WorkerPool
 from search.engines.recycling import is_spent, own_memory
-from search.engines.supervision import Supervision
-from search.engines.worker import EXPLAINED, SECONDS_TO_STOP
-from search.errors import SearchFailure, SearchInterrupted
+from search.engines.worker import EXPLAINED
+from search.errors import SearchFailure
 from search.objective import TrialContext
 from search.workers.plan import WorkerPlan
 
 _SECONDS_TO_EXIT = 10.0
-_SECONDS_BETWEEN_LOOKS = 1.0
-# After such a gap between two looks, this process and most likely its workers were suspended.
-_SECONDS_SUSPENDED = 30.0
-# A dump of all threads follows what killed the process.
-_LAST_WORDS = 20_000
 # So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which
 # comes from elsewhere and may pass.
 _MOST_FALSE_STARTS = 2
@@ -48,13 +42,13 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Worker:
-    """A worker process, as its supervisor sees it."""
+class _Worker(PoolWorker):
+    """A worker process."""
 
     def __init__(
         self, job: WorkerJob, *, environment: Mapping[str, str], logs: Path, index: int
     ) -> None:
-        self.name = uuid.uuid4().hex
+        super().__init__()
         self.index = index
         # Another search of the same study keeps its workers' logs in the same folder.
         self.log = logs / f"worker_{self.name[:8]}.log"
@@ -71,20 +65,20 @@ class _Worker:
                 stderr=words,
             )
         self.watch = DeathWatch(self.process.pid)
-        self.ready = self.working = self.leaving = self.stalled = self.spent = False
-        self.has_begun = False
+        self.ready = self.working = self.leaving = self.spent = False
         self.trials = 0
         self.held_when_ready = 0
         self.log_start = 0
-        self.heard = time.monotonic()
         self._send((job, self.name))
 
     def command(self, command: Command) -> None:
-        """Tells the worker what to do; one that has died is not told."""
         self.working |= command == "go"
         self.leaving |= command != "go"
         self.heard = time.monotonic()
         self._send(command)
+
+    def kill(self) -> None:
+        self.process.kill()
 
     def wait(self) -> int:
         """Waits for the process, which has said its last word, and returns its exit code."""
@@ -96,15 +90,11 @@ class _Worker:
 
     def last_words(self) -> str:
         """Returns the end of what the process wrote to its log since its last trial began."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(self.log_start, self.log.stat().st_size - _LAST_WORDS))
-                return file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
+        return last_words(self.log, start=self.log_start)
 
     def close(self) -> None:
-        """Forgets the process; an empty log is removed."""
+        # An empty log says nothing.
+        self.wait()
         self.connection.close()
         if self.log.exists() and self.log.stat().st_size == 0:
             self.log.unlink()
@@ -117,7 +107,7 @@ class _Worker:
                 raise
 
 
-class LocalWorkers:
+class LocalWorkers(WorkerPool[_Worker]):
     """Keeps as many workers running as the plan says, until no trial is wanted any more.
 
     `host_memory` is a worker's share of the machine's memory in bytes, also where it trains on a
@@ -136,33 +126,10 @@ class LocalWorkers:
         host_memory: int,
         logs: Path,
     ) -> None:
-        self._supervision = Supervision(study, context, job, budget=budget, limits=limits)
-        self._interruption = context.interruption
+        super().__init__(study, context, job, budget=budget, limits=limits)
         self._plan = plan
-        self._limits = limits
         self._host_memory = host_memory
         self._logs = logs
-        self._workers: list[_Worker] = []
-        self._looked = 0.0
-        self._watched = 0
-
-    def run(self) -> None:
-        """Works until the total or the budget is reached.
-
-        Raises SearchInterrupted after Ctrl-C, when all workers have stopped in order; UserError and
-        SearchFailure for what keeps workers from working at all.
-        """
-        with self._interruption.deferred(), self._all_ended():
-            while not self._interruption.requested:
-                if self._look_around():
-                    left = self._supervision.work_left()
-                    if left.may_start:
-                        self._start_missing()
-                    elif not self._workers and self._supervision.is_over(left):
-                        return
-                self._receive()
-            self._stop()
-            raise SearchInterrupted
 
     def _start_missing(self) -> None:
         staying = [worker for worker in self._workers if not worker.leaving]
@@ -184,9 +151,7 @@ class LocalWorkers:
 
     def _receive(self) -> None:
         connections = [worker.connection for worker in self._workers]
-        if not connections:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        for connection in wait(connections, timeout=_SECONDS_BETWEEN_LOOKS):
+        for connection in wait(connections, timeout=SECONDS_BETWEEN_LOOKS):
             worker = next(w for w in self._workers if w.connection is connection)
             self._read(worker)
 
@@ -263,53 +228,16 @@ class LocalWorkers:
             most=most,
         )
 
-    def _look_around(self) -> bool:
-        """Looks after the workers now and then, for that costs a look at all trials."""
-        now = time.monotonic()
-        since = now - self._looked
-        # A worker that has just gone leaves a place.
-        if since < _SECONDS_BETWEEN_LOOKS and len(self._workers) == self._watched:
-            return False
-        self._looked = now
-        for worker in list(self._workers):
-            if since > _SECONDS_SUSPENDED:
-                worker.heard += since
-            # What a worker started may outlive it, and keeps the connection open.
-            if worker.process.poll() is not None:
-                self._read(worker)
-                if worker in self._workers:
-                    self._bury(worker)
-        names = {worker.name for worker in self._workers}
-        self._supervision.recover(names)
-        for worker in self._workers:
-            worker.watch.sample()
-            busy = not worker.ready or worker.working
-            silent = now - worker.heard > self._limits.stall_seconds
-            # What has come meanwhile is read later.
-            if busy and silent and not worker.connection.poll():
-                worker.stalled = True
-                worker.process.kill()
+    def _look_after(self, worker: _Worker, *, silent: float) -> None:
+        # What a worker started may outlive it, and keeps the connection open.
+        if worker.process.poll() is not None:
+            self._read(worker)
+            if worker in self._workers:
+                self._bury(worker)
+            return
+        worker.watch.sample()
+        busy = not worker.ready or worker.working
+        # What has come meanwhile is read later.
+        if busy and silent > self._limits.stall_seconds and not worker.connection.poll():
+            self._end_stalled(worker)
         self._put_to_work()
-        self._watched = len(self._workers)
-        return True
-
-    def _stop(self) -> None:
-        """Lets the running trials write what they have, so that they can go on later."""
-        for worker in self._workers:
-            worker.command("stop")
-        deadline = time.monotonic() + SECONDS_TO_STOP
-        while self._workers and time.monotonic() < deadline:
-            self._receive()
-
-    @contextmanager
-    def _all_ended(self) -> Iterator[None]:
-        """Leaves no process behind, whatever happens."""
-        try:
-            yield
-        finally:
-            for worker in self._workers:
-                worker.process.kill()
-            for worker in self._workers:
-                worker.wait()
-                self._supervision.interrupt_trials(worker.name)
-                worker.close()

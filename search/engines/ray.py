@@ -1,59 +1,57 @@
 """Workers on a Ray cluster: Ray finds each a place, and another one where it is lost."""
 
-import contextlib
 import os
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 
 from search.budget import Budget
-from search.crash import Death
+from search.crash import Death, DeathWatch
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.pool import SECONDS_BETWEEN_LOOKS, PoolWorker, WorkerPool
 from search.engines.ray_cluster import RayCluster, for_any_folder, image_bytes
+from search.engines.ray_post_mortem import ask_node
 from search.engines.ray_share import Share
 from search.engines.ray_worker import RayWorker
-from search.engines.supervision import Supervision
-from search.engines.worker import SECONDS_TO_STOP
-from search.errors import SearchInterrupted
 from search.objective import TrialContext
 from search.progress import counted
 
-_SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_BE_PLACED = 20.0
-# After such a gap between two looks, this process was suspended.
-_SECONDS_SUSPENDED = 30.0
 _GIBIBYTE = 2**30
 _KEPT_VARIABLES = ("KERAS_BACKEND",)
 
 
-class _Worker:
-    """An actor of the cluster, as its supervisor sees it."""
+class _Worker(PoolWorker):
+    """An actor of the cluster; `arguments` are those of its work, its name aside."""
 
-    def __init__(self, actor: Any, name: str, stream: Any) -> None:
-        self.name = name
-        self.stream = stream
+    def __init__(self, actor: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__()
+        self.node: str | None = None
         self.address: str | None = None
-        self.has_begun = self.stalled = False
-        self.heard = time.monotonic()
+        self.log: Path | None = None
+        self.log_start = 0
+        self.watch: DeathWatch | None = None
         self._actor = actor
+        run = actor.run.options(num_returns="streaming")
+        self.stream = run.remote(self.name, *arguments, **options)
 
     def command(self, command: Command) -> None:
-        """Tells the worker what to do; one that has died is not told."""
         self._actor.command.options(concurrency_group="commands").remote(command)
 
-    def end(self) -> None:
-        """Ends the actor at once."""
+    def kill(self) -> None:
         import ray
 
         ray.kill(self._actor)
 
+    def close(self) -> None:
+        """Ray keeps nothing of an actor that was killed."""
 
-class RayWorkers:
+
+class RayWorkers(WorkerPool[_Worker]):
     """Keeps workers on a cluster, until no trial is wanted any more.
 
     So many `workers` are asked for; "auto" asks for as many as fit on the nodes, and for more when
@@ -74,41 +72,23 @@ class RayWorkers:
         limits: WorkerLimits,
     ) -> None:
         job = for_any_folder(job)
-        self._supervision = Supervision(study, context, job, budget=budget, limits=limits)
-        self._interruption = context.interruption
+        super().__init__(study, context, job, budget=budget, limits=limits)
         self._split = context.split
         self._job = job
         self._cluster = cluster
         self._number = workers
         self._share = share
-        self._limits = limits
         self._images: Any = None
-        self._workers: list[_Worker] = []
-        self._looked = 0.0
-        self._watched = 0
 
     def run(self) -> None:
-        """Works until the total or the budget is reached.
-
-        Raises SearchInterrupted after Ctrl-C, when all workers have stopped in order; UserError and
-        SearchFailure for what keeps workers from working at all.
-        """
         addresses = {node["NodeManagerAddress"] for node in self._cluster.nodes()}
         self._cluster.require_shared_storage(self._job.storage, addresses=addresses)
-        with self._interruption.deferred(), self._all_ended():
+        with self._interruption.deferred():
             self._send_images()
-            while not self._interruption.requested:
-                if self._look_around():
-                    left = self._supervision.work_left()
-                    if left.may_start:
-                        self._start_missing()
-                    else:
-                        self._end_unplaced()
-                        if not self._workers and self._supervision.is_over(left):
-                            return
-                self._receive()
-            self._stop()
-            raise SearchInterrupted
+        try:
+            super().run()
+        finally:
+            self._images = None
 
     def _send_images(self) -> None:
         self._images = self._cluster.store(self._split)
@@ -127,8 +107,7 @@ class RayWorkers:
         return min(wanted, self._job.trials)
 
     def _start_missing(self) -> None:
-        missing = self._wanted_workers() - len(self._workers)
-        for _ in range(missing):
+        for _ in range(self._wanted_workers() - len(self._workers)):
             self._workers.append(self._start())
 
     def _start(self) -> _Worker:
@@ -136,26 +115,20 @@ class RayWorkers:
 
         options = {"num_cpus": self._share.cpus, "num_gpus": self._share.gpus, "max_restarts": 0}
         kind = ray.remote(**options, concurrency_groups={"commands": 1})(RayWorker)
-        actor = kind.remote()
-        name = uuid.uuid4().hex
-        stream = actor.run.options(num_returns="streaming").remote(
+        return _Worker(
+            kind.remote(),
             self._supervision.job_now(),
             self._images,
-            name,
             share=self._share,
             limits=self._limits,
             environment={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
         )
-        return _Worker(actor, name, stream)
 
     def _receive(self) -> None:
         import ray
 
-        if not self._workers:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            return
         streams = [worker.stream for worker in self._workers]
-        ready, _ = ray.wait(streams, timeout=_SECONDS_BETWEEN_LOOKS, fetch_local=False)
+        ready, _ = ray.wait(streams, timeout=SECONDS_BETWEEN_LOOKS, fetch_local=False)
         while ready:
             for worker in [worker for worker in self._workers if worker.stream in ready]:
                 self._read(worker)
@@ -168,11 +141,11 @@ class RayWorkers:
         import ray
 
         try:
-            event, details = ray.get(next(worker.stream))
+            event, details, worker.watch = ray.get(next(worker.stream))
         except StopIteration:
             # An actor's process outlives its work, and keeps what the training framework took.
             self._workers.remove(worker)
-            worker.end()
+            worker.kill()
             return
         except ray.exceptions.RayError as error:
             self._bury(worker, error)
@@ -180,20 +153,20 @@ class RayWorkers:
         worker.heard = time.monotonic()
         worker.has_begun |= event == "trial_started"
         if event == "placed":
+            worker.node, worker.log = details["node"], details["log"]
             worker.address = details["address"]
             self._cluster.require_shared_storage(self._job.storage, addresses={details["address"]})
+        elif event == "log":
+            worker.log_start = details["size"]
         elif event != "ready":
             self._supervision.show(event, details)
 
     def _bury(self, worker: _Worker, error: Exception) -> None:
         """Finds out how a worker ended, and what becomes of its trial."""
-        import ray
-
         self._workers.remove(worker)
-        worker.end()
-        exhausted = isinstance(error, ray.exceptions.OutOfMemoryError)
-        death = Death(None, "SIGKILL", True, None) if exhausted else None
-        cause = _cause(error, worker.address)
+        worker.kill()
+        death = _death(worker, error)
+        cause = _cause(error, worker.address, death)
         held = self._supervision.end_trials(
             worker.name, death=death, cause=cause, stalled=worker.stalled
         )
@@ -202,26 +175,11 @@ class RayWorkers:
                 f"{cause}. {_last_line(error)}", most=2 * self._wanted_workers() + 1
             )
 
-    def _look_around(self) -> bool:
-        """Looks after the workers now and then, for that costs a look at all trials."""
-        now = time.monotonic()
-        since = now - self._looked
-        # A worker that has just gone leaves a place.
-        if since < _SECONDS_BETWEEN_LOOKS and len(self._workers) == self._watched:
-            return False
-        self._looked = now
-        self._supervision.recover({worker.name for worker in self._workers})
-        for worker in self._workers:
-            if since > _SECONDS_SUSPENDED:
-                worker.heard = now
-            silent = now - worker.heard
-            if worker.address is not None and silent > self._limits.stall_seconds:
-                worker.stalled = True
-                worker.end()
-            elif worker.address is None and silent > _SECONDS_TO_BE_PLACED:
-                self._supervision.note(self._waiting())
-        self._watched = len(self._workers)
-        return True
+    def _look_after(self, worker: _Worker, *, silent: float) -> None:
+        if worker.address is not None and silent > self._limits.stall_seconds:
+            self._end_stalled(worker)
+        elif worker.address is None and silent > _SECONDS_TO_BE_PLACED:
+            self._supervision.note(self._waiting())
 
     def _waiting(self) -> str:
         needs = f"{self._share.cpus:g} CPUs"
@@ -230,36 +188,28 @@ class RayWorkers:
         places = counted(self._cluster.places(self._share), "worker")
         return f"waiting for Ray to place workers of {needs}: {places} fit on the nodes of now"
 
-    def _end_unplaced(self) -> None:
-        """Withdraws what still waits for a place, when there is nothing left to do there."""
+    def _withdraw_unplaced(self) -> None:
         for worker in [worker for worker in self._workers if worker.address is None]:
             self._workers.remove(worker)
-            worker.end()
-
-    def _stop(self) -> None:
-        """Lets the running trials write what they have, so that they can go on later."""
-        self._end_unplaced()
-        for worker in self._workers:
-            worker.command("stop")
-        deadline = time.monotonic() + SECONDS_TO_STOP
-        while self._workers and time.monotonic() < deadline:
-            self._receive()
-
-    @contextmanager
-    def _all_ended(self) -> Iterator[None]:
-        """Leaves no worker behind, whatever happens."""
-        try:
-            yield
-        finally:
-            for worker in self._workers:
-                with contextlib.suppress(Exception):
-                    worker.end()
-            for worker in self._workers:
-                self._supervision.interrupt_trials(worker.name)
-            self._images = None
+            worker.kill()
 
 
-def _cause(error: Exception, address: str | None) -> str:
+def _death(worker: _Worker, error: Exception) -> Death | None:
+    """Returns what can be known of how a worker died; None where it was never heard of."""
+    import ray
+
+    if worker.node is None or worker.watch is None:
+        return None
+    unseen = Death(None, None, False, worker.watch.peak_memory_mib)
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return replace(unseen, signal="SIGKILL", out_of_memory=True)
+    crashed = isinstance(error, ray.exceptions.ActorDiedError) and not _lost_node(error)
+    if worker.stalled or not crashed:
+        return unseen
+    return ask_node(worker.node, worker.watch, log=worker.log, log_start=worker.log_start) or unseen
+
+
+def _cause(error: Exception, address: str | None, death: Death | None) -> str:
     """Returns in words how Ray lost a worker."""
     import ray
 
@@ -268,8 +218,13 @@ def _cause(error: Exception, address: str | None) -> str:
     where = "" if address is None else f" at {address}"
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return f"Ray ended its worker{where}, because the node ran out of memory"
-    who = "Ray node" if "node has died" in str(error) else "Ray worker"
-    return f"its {who}{where} died"
+    who = "Ray node" if _lost_node(error) else "Ray worker"
+    how = f": {death.describe()}" if death is not None and death.signal else ""
+    return f"its {who}{where} died{how}"
+
+
+def _lost_node(error: Exception) -> bool:
+    return "node has died" in str(error)
 
 
 def _last_line(error: Exception) -> str:

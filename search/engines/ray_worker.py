@@ -7,8 +7,10 @@ from dataclasses import replace
 from multiprocessing.connection import Pipe
 from typing import TYPE_CHECKING, Any
 
+from search.crash import DeathWatch
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.ray_post_mortem import STANDARD_ERROR, own_log
 from search.engines.ray_share import Share
 from search.engines.recycling import is_spent, own_memory
 from search.engines.worker import work
@@ -19,36 +21,40 @@ if TYPE_CHECKING:
 
 
 class RayWorker:
-    """An actor: `run` yields what the worker says, `command` tells it what to do meanwhile."""
+    """An actor: `run` yields what the worker says, `command` tells it what to do meanwhile.
+
+    With every message goes the watch on its own process, which nobody else on the node keeps.
+    """
 
     def __init__(self) -> None:
         self._ours, self._theirs = Pipe()
 
     def run(
         self,
+        worker: str,
         job: WorkerJob,
         split: "Split | None",
-        worker: str,
         *,
         share: Share,
         limits: WorkerLimits,
         environment: Mapping[str, str],
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    ) -> Iterator[tuple[str, dict[str, Any], DeathWatch]]:
         """Works until no trial is wanted, or the worker is told to leave, or is spent.
 
         `split` comes out of the object store; without it the images are loaded on this node.
         """
         # Ray has told the libraries that are loaded already how many threads to take.
         os.environ.update({**environment, **share.environment()})
-        address, memory, host_memory = _node(share)
-        yield "placed", {"address": address, "process": os.getpid()}
+        watch = DeathWatch(os.getpid())
+        node, address, memory, host_memory = _node(share)
+        yield "placed", {"node": node, "address": address, "log": own_log()}, watch
         job = replace(job, memory_bytes=memory)
         errors: list[BaseException] = []
 
         def run_loop() -> None:
             try:
                 leaving = _spent(limits, host_memory)
-                work(self._theirs, job, worker, split=split, leaving=leaving)
+                work(self._theirs, job, worker, split=split, leaving=leaving, log=STANDARD_ERROR)
             except BaseException as error:
                 errors.append(error)
             finally:
@@ -58,7 +64,8 @@ class RayWorker:
         loop.start()
         self.command("go")
         while (said := self._ours.recv()) is not None:
-            yield said
+            watch.sample()
+            yield *said, watch
         loop.join()
         if errors:
             raise errors[0]
@@ -68,9 +75,9 @@ class RayWorker:
         self._ours.send(command)
 
 
-def _node(share: Share) -> tuple[str, int, int]:
-    """Returns this node's address, and a worker's share in bytes: of its device's memory, and of
-    the node's.
+def _node(share: Share) -> tuple[str, str, int, int]:
+    """Returns this node's name and address, and a worker's share in bytes: of its device's memory,
+    and of the node's.
     """
     import ray
 
@@ -80,7 +87,7 @@ def _node(share: Share) -> tuple[str, int, int]:
     host_memory = int(resources["memory"]) // max(1, share.fits(resources))
     gpu_memory = whole_gpu_memory() if share.gpus else None
     memory = host_memory if gpu_memory is None else int(gpu_memory * min(1.0, share.gpus))
-    return node["NodeManagerAddress"], memory, host_memory
+    return identity, node["NodeManagerAddress"], memory, host_memory
 
 
 def _spent(limits: WorkerLimits, host_memory: int) -> Callable[[], bool]:

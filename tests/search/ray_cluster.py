@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 import pytest
@@ -45,13 +47,19 @@ cluster.shutdown()
 class LoopbackCluster:
     """A cluster whose nodes are processes of this machine; `raylets` are those of its nodes."""
 
-    def __init__(self, folder: Path, *, store: int = STORE_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        store: int = STORE_BYTES,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         # Its sockets lie there, and their paths may not be long.
         self._sockets = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
         self._log = (folder / "cluster.log").open("ab")
         self._process = subprocess.Popen(
             [sys.executable, "-c", _NODES, str(store)],
-            env={**os.environ, **ENVIRONMENT, "RAY_TMPDIR": str(self._sockets)},
+            env={**os.environ, **ENVIRONMENT, **environment, "RAY_TMPDIR": str(self._sockets)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -1,5 +1,7 @@
 """Real processes die in every way, and the record says which."""
 
+import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -69,6 +71,52 @@ def test_an_abort_for_lack_of_memory_is_told_from_another() -> None:
 def test_python_running_out_of_memory_is_recognised() -> None:
     death = _death("bytearray(2**60)")
     assert (death.exit_code, death.out_of_memory) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+        ("os.abort()", "SIGABRT"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", None),
+        ("os._exit(7)", None),
+    ],
+)
+def test_an_end_that_nobody_saw_is_told_by_the_words_of_a_fatal_signal(
+    code: str, name: str | None
+) -> None:
+    process = _start(f"import os, signal; print(flush=True); input()\n{code}")
+    assert process.stdout is not None
+    process.stdout.readline()
+    watch = DeathWatch(process.pid)
+    _, words = process.communicate("\n", timeout=60)
+
+    death = watch.diagnose_unseen(last_words=words)
+
+    assert (death.signal, death.exit_code, death.out_of_memory) == (name, None, False)
+    assert death.describe().startswith(f"killed by {name}, " if name else "died, peak memory ")
+
+
+def test_an_end_that_nobody_saw_may_be_one_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom_kill 4\n")
+    monkeypatch.setattr("search.crash._counters", lambda process_id: iter([counter]))
+    watch = DeathWatch(os.getpid())
+    # Words of a warning, which the process survived, do not make what followed an exhaustion.
+    assert not watch.diagnose_unseen(last_words="RESOURCE_EXHAUSTED: handled").out_of_memory
+    aborted = watch.diagnose_unseen(last_words="std::bad_alloc\nFatal Python error: Aborted\n")
+    assert (aborted.signal, aborted.out_of_memory) == ("SIGABRT", True)
+
+    counter.write_text("oom_kill 5\n")
+    watch = pickle.loads(pickle.dumps(watch))
+
+    killed = watch.diagnose_unseen(last_words="")
+    assert (killed.signal, killed.out_of_memory) == ("SIGKILL", True)
+    # What died of something else died while the kernel killed another process.
+    other = watch.diagnose_unseen(last_words="Fatal Python error: Segmentation fault\n")
+    assert (other.signal, other.out_of_memory) == ("SIGSEGV", False)
 
 
 def test_words_alone_do_not_make_a_good_end_or_a_kill_one_of_memory() -> None:

@@ -1,24 +1,38 @@
-"""What each worker is told of the machine's memory."""
+"""What is done before workers start, and what each is told of the machine's memory."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
 
+from search.artifacts import open_artifacts
 from search.engines import launch
 from search.engines.job import WorkerJob, WorkerLimits
-from search.storage import quiet_optuna
+from search.lease import Lease
+from search.outcomes import Outcome, outcome_of
+from search.shared_checkpoints import SharedCheckpoints
+from search.storage import TrialAttribute, quiet_optuna
+from search.trial_checkpoints import shared_name
 from search.workers.plan import WorkerPlan
 from tests.search.engines.jobs import make_job
 
 _GIBIBYTE = 2**30
 
+Start = Callable[..., dict[str, Any]]
+
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Callable[[WorkerPlan], dict[str, Any]]:
+def study() -> optuna.Study:
+    with quiet_optuna():
+        return optuna.create_study()
+
+
+@pytest.fixture
+def started(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Starts a search by a plan; returns what its workers are to be told."""
     given: dict[str, Any] = {}
 
@@ -29,13 +43,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Callable[[WorkerPlan], dict[str,
         def run(self) -> None:
             pass
 
-    def start(plan: WorkerPlan) -> dict[str, Any]:
+    def start(plan: WorkerPlan, shared: SharedCheckpoints | None = None) -> dict[str, Any]:
         monkeypatch.setattr(launch, "_plan", lambda *unused, **options: plan)
-        with quiet_optuna():
-            study = optuna.create_study()
+        context: Any = SimpleNamespace(shared=shared)
         launch.search_with_workers(
             study,
-            cast(Any, None),
+            context,
             make_job(),
             workers=plan.workers,
             budget_seconds=None,
@@ -51,9 +64,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Callable[[WorkerPlan], dict[str,
     return start
 
 
-def test_workers_on_gpus_share_those_and_the_machines_memory(
-    started: Callable[[WorkerPlan], dict[str, Any]],
-) -> None:
+def test_workers_on_gpus_share_those_and_the_machines_memory(started: Start) -> None:
     told = started(WorkerPlan(4, 1, "float32", "off", gpus=("GPU-a", "GPU-b")))
 
     assert told["job"].memory_bytes == 40 * _GIBIBYTE
@@ -62,9 +73,25 @@ def test_workers_on_gpus_share_those_and_the_machines_memory(
     assert told["limits"].memory_mib is None
 
 
-def test_workers_without_gpus_share_the_machines_memory(
-    started: Callable[[WorkerPlan], dict[str, Any]],
-) -> None:
+def test_workers_without_gpus_share_the_machines_memory(started: Start) -> None:
     told = started(WorkerPlan(4, 1, "float32", "off"))
 
     assert told["job"].memory_bytes == told["host_memory"] == 8 * _GIBIBYTE
+
+
+def test_what_has_failed_for_good_when_a_search_starts_leaves_no_shared_checkpoint(
+    started: Start, study: optuna.Study, tmp_path: Path
+) -> None:
+    shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
+    trial = study.ask()
+    trial.set_user_attr(TrialAttribute.CRASHES, WorkerLimits().retries)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "checkpoint.npz").write_bytes(b"an epoch")
+    with Lease(trial):
+        name = shared_name(study, study.trials[0])
+        assert shared.push(tmp_path / "here", name)
+
+    started(WorkerPlan(1, 1, "float32", "off"), shared)
+
+    assert outcome_of(study.trials[0]) is Outcome.FAILED
+    assert not shared.pull(name, tmp_path / "there")

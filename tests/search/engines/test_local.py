@@ -15,6 +15,7 @@ from search.lease import LeaseWatch
 from search.outcomes import Outcome, count_outcomes
 from search.storage import TrialAttribute
 from tests.faults.runs import PATIENCE, STUDY, Place, Run, with_outcome
+from tests.search.engines.jobs import with_mishap
 
 pytestmark = pytest.mark.slow
 
@@ -113,21 +114,12 @@ def test_a_search_that_joins_leaves_a_dead_worker_to_its_own_supervisor(
 
 
 def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(make_place: MakePlace) -> None:
-    hanging = STUDY.replace(
-        "def space(trial):",
-        """def space(trial):
-    import pathlib, time
-    flag = pathlib.Path(__file__).with_name("hung")
-    if getattr(trial, "number", 0) == 1 and not flag.exists():
-        flag.touch()
-        time.sleep(3600)""",
-    )
-    place = make_place(epochs=3, study=hanging)
+    place = make_place(epochs=3, study=with_mishap(STUDY, "time.sleep(3600)"))
     run = place.start(workers=1, trials=2, retrain=False, limits={"stall_seconds": 45})
     run.succeeds()
 
     trials = place.checked(2)
-    assert (place.folder / "hung").exists()
+    assert (place.folder / "happened").exists()
     (hung,) = with_outcome(trials, Outcome.CRASHED)
     assert hung.number == 1
     reason = hung.user_attrs[TrialAttribute.REASON]

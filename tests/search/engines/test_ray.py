@@ -16,11 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.outcomes import Outcome, outcome_of
 from search.storage import TrialAttribute, open_storage, quiet_optuna
+from tests.search.engines.jobs import with_mishap
 from tests.search.ray_cluster import ENVIRONMENT, LoopbackCluster, require_ray
 
 pytestmark = pytest.mark.slow
 
 PATIENCE = 240.0
+_GIBIBYTE = 2**30
 STUDY = '''
 """Small networks, which train for some seconds."""
 from cnn_blocks.blocks.plain import Plain
@@ -52,10 +54,10 @@ study = StudySpec(
 class Run:
     """The command, in a folder of its own."""
 
-    def __init__(self, folder: Path, *, epochs: int) -> None:
+    def __init__(self, folder: Path, *, epochs: int, study: str = STUDY) -> None:
         self.folder = folder
         self.file = folder / "study.py"
-        self.file.write_text(STUDY.replace("EPOCHS", str(epochs)))
+        self.file.write_text(study.replace("EPOCHS", str(epochs)))
         self._log = folder / "run.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -135,8 +137,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackCluste
 def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     made: list[Run] = []
 
-    def make(*, epochs: int) -> Run:
-        made.append(Run(tmp_path, epochs=epochs))
+    def make(**options: Any) -> Run:
+        made.append(Run(tmp_path, **options))
         return made[-1]
 
     try:
@@ -244,7 +246,84 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(
     stored = trials[victim.number].user_attrs
     assert outcome_of(trials[victim.number]) is Outcome.CRASHED
     assert stored[TrialAttribute.REASON].startswith("its Ray worker at 127.0.0.1 died, after ")
+    # Ray takes no exit codes, and SIGKILL leaves no words.
+    assert TrialAttribute.SIGNAL not in stored
+    assert stored[TrialAttribute.PEAK_MEMORY_MIB] > 100
     check_continued(trials, victim, epochs=60)
+
+
+def test_a_worker_that_crashes_is_asked_about_on_its_node(
+    cluster: LoopbackCluster, make_run: Callable[..., Run]
+) -> None:
+    crash = "__import__('ctypes').string_at(0)"
+    run = make_run(epochs=3, study=with_mishap(STUDY, crash))
+    run.start("--address", cluster.address, "--workers", 1, "--trials", 2, "--no-retrain")
+
+    assert run.ends() == 0, run.said()
+    trials = run.trials()
+    assert len(counted(trials)) == 2
+    (dead,) = [trial for trial in trials if outcome_of(trial) is Outcome.CRASHED]
+    stored = dead.user_attrs
+    assert stored[TrialAttribute.SIGNAL] == "SIGSEGV"
+    assert TrialAttribute.EXIT_CODE not in stored
+    peak = stored[TrialAttribute.PEAK_MEMORY_MIB]
+    assert peak > 100
+    died = f"its Ray worker at 127.0.0.1 died: killed by SIGSEGV, peak memory {peak} MiB, after 0"
+    assert stored[TrialAttribute.REASON].startswith(died)
+
+
+def test_a_candidate_for_which_a_node_has_no_memory_is_infeasible(
+    tmp_path: Path, make_run: Callable[..., Run]
+) -> None:
+    require_ray()
+    memory = psutil.virtual_memory()
+    room = 4 * _GIBIBYTE
+    threshold = (memory.total - memory.available + room) / memory.total
+    if threshold > 0.9:
+        pytest.skip("this machine has no 4 GiB of memory to spare")
+    cluster = LoopbackCluster(
+        tmp_path,
+        environment={
+            "RAY_memory_usage_threshold": f"{threshold:.3f}",
+            "RAY_memory_monitor_refresh_ms": "100",
+        },
+    )
+    try:
+        # Ray looks now and then, and must come before the kernel does.
+        piece, pieces = 2**26, 2 * room // 2**26
+        grow = f"held = [time.sleep(0.1) or b'x' * {piece} for _ in range({pieces})]"
+        run = make_run(epochs=3, study=with_mishap(STUDY, grow))
+        run.start("--address", cluster.address, "--workers", 1, "--trials", 3, "--no-retrain")
+
+        assert run.ends() == 0, run.said()
+    finally:
+        cluster.close()
+    trials = run.trials()
+    assert len(trials) == 3
+    (dead,) = [trial for trial in trials if outcome_of(trial) is Outcome.INFEASIBLE]
+    assert dead.number == 1
+    stored = dead.user_attrs
+    assert stored[TrialAttribute.CONSTRAINTS] == {"memory": 1.0}
+    assert stored[TrialAttribute.SIGNAL] == "SIGKILL"
+    reason = "Ray ended its worker at 127.0.0.1, because the node ran out of memory, after 0 epochs"
+    assert stored[TrialAttribute.REASON] == reason
+
+
+def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(
+    cluster: LoopbackCluster, make_run: Callable[..., Run]
+) -> None:
+    run = make_run(epochs=3, study=with_mishap(STUDY, "time.sleep(3600)"))
+    options = ("--workers", 1, "--trials", 2, "--no-retrain", "--stall-timeout", "45s")
+    run.start("--address", cluster.address, *options)
+
+    assert run.ends() == 0, run.said()
+    trials = run.trials()
+    assert (run.folder / "happened").exists()
+    assert len(counted(trials)) == 2
+    (hung,) = [trial for trial in trials if outcome_of(trial) is Outcome.CRASHED]
+    assert hung.number == 1
+    reason = hung.user_attrs[TrialAttribute.REASON]
+    assert reason == "no sign of life for 45 s, so it was ended, after 0 epochs"
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(

@@ -61,8 +61,8 @@ def test_a_share_is_one_of_the_whole_gpu(monkeypatch: pytest.MonkeyPatch) -> Non
     share = Share(cpus=2, gpus=0.25)
 
     assert share.environment()["CNN_SEARCH_GPU_MEMORY_MIB"] == str(int(20 * 1024 * 0.9))
-    assert _node(share) == ("10.0.0.1", 20 * 2**30, 16 * 2**30)
-    assert _node(Share(cpus=2, gpus=0)) == ("10.0.0.1", 16 * 2**30, 16 * 2**30)
+    assert _node(share) == ("this", "10.0.0.1", 20 * 2**30, 16 * 2**30)
+    assert _node(Share(cpus=2, gpus=0)) == ("this", "10.0.0.1", 16 * 2**30, 16 * 2**30)
 
 
 def test_a_worker_on_ray_is_spent_by_what_it_holds_of_the_node(
