@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from search.control_groups import memory_groups
+
 # What libraries write as they give up. TensorFlow's "ran out of memory" warnings are not among
 # them: it makes do with less and goes on.
 _WORDS_OF_EXHAUSTION = re.compile(
@@ -160,29 +162,9 @@ def _counters(process_id: int) -> Iterator[Path]:
 
     The control group's own comes before the machine's, which also counts other containers' kills.
     """
-    try:
-        groups = Path(f"/proc/{process_id}/cgroup").read_text().splitlines()
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return
-    for group in groups:
-        _, controllers, path = group.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        for mount in mounts:
-            before, _, after = mount.partition(" - ")
-            root, point = before.split()[3:5]
-            kind, _, options = after.split(" ", 2)
-            if controllers and kind == "cgroup" and "memory" in options.split(","):
-                name = "memory.oom_control"
-            elif not controllers and kind == "cgroup2":
-                name = "memory.events"
-            else:
-                continue
-            # A container sees its own group mounted as the root, with or without its full path.
-            inside = path.removeprefix(root.rstrip("/")).strip("/")
-            yield Path(point) / inside / name
-            yield Path(point) / name
+    for group in memory_groups(process_id):
+        yield group / "memory.oom_control"
+        yield group / "memory.events"
     yield Path("/proc/vmstat")
 
 

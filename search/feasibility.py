@@ -4,12 +4,14 @@ import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
 
 from cnn_blocks.build import ModelShape
 from cnn_blocks.errors import InfeasibleError
+from search.control_groups import memory_groups
 from search.prediction import prediction_batch
 from search.runtime import device_kind
 from spaces.candidate import TrainingConfig
@@ -100,7 +102,7 @@ def free_memory(*, on_gpu: bool | None = None) -> int:
     device = gpu_memory() if on_gpu else None
     if device is not None:
         return device
-    return min(psutil.virtual_memory().available, *_cgroup_memory(Path("/sys/fs/cgroup")))
+    return min([psutil.virtual_memory().available, *_left_of(memory_groups())])
 
 
 @functools.cache
@@ -131,28 +133,23 @@ def _ask_gpu(quantity: str) -> int | None:
         return None
 
 
-def _cgroup_memory(root: Path) -> list[int]:
-    """Returns what version 1 or 2 of the kernel's control groups leaves to this process."""
+def _left_of(groups: Iterable[Path]) -> Iterator[int]:
+    """Yields what those of the control groups that limit the memory leave to this process."""
     unlimited = psutil.virtual_memory().total
-    pairs = (
-        (root / "memory.max", root / "memory.current", root / "memory.stat", "inactive_file"),
-        (
-            root / "memory" / "memory.limit_in_bytes",
-            root / "memory" / "memory.usage_in_bytes",
-            root / "memory" / "memory.stat",
-            "total_inactive_file",
-        ),
+    files = (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     )
-    left = [unlimited]
-    for limit, usage, statistics, reclaimable in pairs:
-        try:
-            maximum = limit.read_text().strip()
-            if maximum == "max" or int(maximum) >= unlimited:
+    for group in groups:
+        for limit, usage, reclaimable in files:
+            try:
+                maximum = (group / limit).read_text().strip()
+                if maximum == "max" or int(maximum) >= unlimited:
+                    continue
+                lines = (group / "memory.stat").read_text().splitlines()
+                rows = dict(line.split() for line in lines)
+                # Cached file pages count as usage, but the kernel gives them up when asked.
+                used = int((group / usage).read_text()) - int(rows.get(reclaimable, 0))
+                yield max(0, int(maximum) - used)
+            except (OSError, ValueError):
                 continue
-            rows = dict(line.split() for line in statistics.read_text().splitlines())
-            # Cached file pages count as usage, but the kernel gives them up when asked.
-            used = int(usage.read_text()) - int(rows.get(reclaimable, 0))
-            left.append(max(0, int(maximum) - used))
-        except (OSError, ValueError):
-            continue
-    return left

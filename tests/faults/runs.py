@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_blocks.errors import UserError
 from search.outcomes import Outcome, outcome_of
 from search.storage import TrialAttribute, open_storage, quiet_optuna
+from search.winner import best_configuration
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # CI machines are slow, and several tests may share one.
@@ -33,9 +34,14 @@ from search.pipeline import run_study
 from search.progress import Progress
 
 class Lines(Progress):
+    shown = set()
     def note(self, text): print("note:", text, flush=True)
     def warning(self, text): print("warning:", text, flush=True)
     def trial_started(self, *, number, **more): print("trial", number, "started", flush=True)
+    def trial_progress(self, *, number, epoch, **more):
+        if number not in self.shown:
+            print("trial", number, "first seen at epoch", epoch, flush=True)
+        self.shown.add(number)
     def trial_finished(self, *, number, state, reason, **more):
         print("trial", number, state, reason, flush=True)
     def retraining_started(self, **more): print("retraining", flush=True)
@@ -159,9 +165,14 @@ def is_worker(process: psutil.Process) -> bool:
 
 
 class Place:
-    """The folder of a test: a study's file, its database, its runs."""
+    """The folder of a test: a study's file, its database, its runs.
 
-    def __init__(self, folder: Path, study: str, *, name: str = "faults") -> None:
+    `storage` is the URL of what is reached through a server; without one it is an SQLite file.
+    """
+
+    def __init__(
+        self, folder: Path, study: str, *, name: str = "faults", storage: str | None = None
+    ) -> None:
         self.folder = folder
         self.name = name
         self.database = folder / "studies.db"
@@ -171,7 +182,7 @@ class Place:
         self._study: optuna.Study | None = None
         self.options: dict[str, Any] = {
             "study": self.file,
-            "storage": f"sqlite:///{self.database}",
+            "storage": storage or f"sqlite:///{self.database}",
             "runs_directory": self.runs,
             "precision": "float32",
             "xla": "off",
@@ -191,7 +202,7 @@ class Place:
 
     def trials(self) -> list[FrozenTrial]:
         """Returns all trials; none before the study is stored."""
-        if not self.database.exists():
+        if self.options["storage"].startswith("sqlite") and not self.database.exists():
             return []
         try:
             return self.study().get_trials(deepcopy=False)
@@ -212,7 +223,7 @@ class Place:
         """Returns the trials of a study that has ended, having checked what must hold for any.
 
         Every trial is accounted for, none is counted twice, the total is exact, each one that was
-        cut short has exactly one continuation that was needed, and the database is sound.
+        cut short has exactly one continuation that was needed, and an SQLite file is sound.
         """
         trials = self.trials()
         unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
@@ -228,12 +239,26 @@ class Place:
                     and not gave_way(other)
                 ]
                 assert len(later) == 1, (trial.number, [other.number for other in later])
-        connection = sqlite3.connect(self.database)
-        try:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        finally:
-            connection.close()
+        if self.database.exists():
+            connection = sqlite3.connect(self.database)
+            try:
+                assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            finally:
+                connection.close()
         return trials
+
+    def finished(self) -> list[Path]:
+        """Returns the folders of the finished retrainings, the oldest first."""
+        return sorted(path.parent for path in (self.runs / self.name).glob("*/metrics.json"))
+
+    def best(self) -> float:
+        """Returns the best value, which the winner and the last retraining's record must have."""
+        complete = with_outcome(self.trials(), Outcome.COMPLETE)
+        best = max(trial.value for trial in complete if trial.value is not None)
+        assert best_configuration(self.study()).value == best
+        record = json.loads((self.finished()[-1] / "metrics.json").read_text())
+        assert record["search"]["value"] == best
+        return best
 
 
 def gave_way(trial: FrozenTrial) -> bool:
@@ -243,6 +268,34 @@ def gave_way(trial: FrozenTrial) -> bool:
         reason == "the total was reached"
         or reason.endswith(("continues the same", "finished after all"))
     )
+
+
+def repeats(trial: FrozenTrial) -> bool:
+    """Whether a trial took over what an earlier one of the same candidate had found."""
+    reason: str = trial.user_attrs.get(TrialAttribute.REASON, "")
+    return reason.startswith("same candidate")
+
+
+def held_by(trials: list[FrozenTrial]) -> set[str]:
+    """Returns the names of the workers that held trials."""
+    leases = [trial.user_attrs.get(TrialAttribute.LEASE, {}) for trial in trials]
+    return {lease["worker"] for lease in leases if lease}
+
+
+def at_a_trial(place: Place, run: Run) -> list[psutil.Process]:
+    """Returns the workers of a run that hold a trial now."""
+    holders = {trial.user_attrs[TrialAttribute.LEASE]["process"] for trial in place.running()}
+    return [worker for worker in run.workers() if worker.pid in holders]
+
+
+def kill(process: psutil.Process) -> bool:
+    """Kills a worker; returns whether it was alive."""
+    try:
+        alive = is_worker(process)
+        process.kill()
+        return alive
+    except psutil.NoSuchProcess:
+        return False
 
 
 def with_outcome(trials: list[FrozenTrial], outcome: Outcome) -> list[FrozenTrial]:
@@ -261,9 +314,11 @@ def places(folder: Path) -> Iterator[Callable[..., Place]]:
             started.append(run)
             return run
 
-    def make(*, epochs: int = 20, batch: int = 32, study: str = STUDY) -> Place:
+    def make(
+        *, epochs: int = 20, batch: int = 32, study: str = STUDY, storage: str | None = None
+    ) -> Place:
         text = study.replace("EPOCHS", str(epochs)).replace("BATCH", str(batch))
-        return Watched(folder, text)
+        return Watched(folder, text, storage=storage)
 
     try:
         yield make

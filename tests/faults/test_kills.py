@@ -1,18 +1,23 @@
 """A hundred kills of workers, at any moment."""
 
-import json
 import random
 import time
 from collections.abc import Callable
 
-import psutil
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from search.outcomes import Outcome
 from search.storage import TrialAttribute
-from search.winner import best_configuration
-from tests.faults.runs import PATIENCE, Place, Run, gave_way, is_worker, with_outcome
+from tests.faults.runs import (
+    PATIENCE,
+    Place,
+    at_a_trial,
+    gave_way,
+    kill,
+    repeats,
+    with_outcome,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -61,35 +66,9 @@ def test_a_hundred_kills_change_no_result(make_place: Callable[..., Place]) -> N
     assert len(known) >= KILLS // 4
     assert {trial.user_attrs[TrialAttribute.SIGNAL] for trial in known} == {"SIGKILL"}
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    best = max(trial.value for trial in complete if trial.value is not None)
-    assert best_configuration(place.study()).value == best
-    (metrics,) = [
-        json.loads(path.read_text())
-        for path in sorted((place.runs / place.name).glob("*/metrics.json"))[-1:]
-    ]
-    assert metrics["search"]["value"] == best
+    place.best()
     # An epoch that was trained and saved is not trained again: its report stands in the trial that
     # goes on, and in the end each one has them all.
     assert all(len(trial.intermediate_values) == 10 for trial in complete if not repeats(trial))
     assert not [trial for trial in trials if gave_way(trial) and trial.value is not None]
     assert not (place.runs / place.name / "checkpoints").exists()
-
-
-def at_a_trial(place: Place, run: Run) -> list[psutil.Process]:
-    """Returns the workers that hold a trial now."""
-    holders = {trial.user_attrs[TrialAttribute.LEASE]["process"] for trial in place.running()}
-    return [worker for worker in run.workers() if worker.pid in holders]
-
-
-def repeats(trial: FrozenTrial) -> bool:
-    reason: str = trial.user_attrs.get(TrialAttribute.REASON, "")
-    return reason.startswith("same candidate")
-
-
-def kill(process: psutil.Process) -> bool:
-    try:
-        alive = is_worker(process)
-        process.kill()
-        return alive
-    except psutil.NoSuchProcess:
-        return False

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.faults.runs import Place, Run
+from tests.faults.runs import Place, Run, held_by
 
 pytestmark = pytest.mark.faults
 
@@ -32,19 +32,19 @@ def test_a_retraining_killed_anywhere_ends_as_if_it_had_not_been(
     place = make_place(epochs=2)
     options: dict[str, Any] = {"trials": 1, "retrain_epochs": EPOCHS}
     place.start(**options).succeeds()
-    (undisturbed,) = finished(place)
+    (undisturbed,) = place.finished()
 
     for epoch in range(EPOCHS):
         kill_when(place, options, said="retraining\n" if epoch == 0 else f"retrained {epoch}\n")
-        assert finished(place) == [undisturbed]
+        assert place.finished() == [undisturbed]
     folder = unfinished(place)
     for name in FILES:
         kill_when(place, options, written=folder / name)
-        assert finished(place) == [undisturbed]
+        assert place.finished() == [undisturbed]
         check_files(folder)
     place.start(**options).succeeds()
 
-    first, second = finished(place)
+    first, second = place.finished()
     assert sorted(path.name for path in second.iterdir()) == sorted(
         path.name for path in first.iterdir()
     )
@@ -63,10 +63,6 @@ def kill_when(
     run = place.start(**options)
     run.wait_until(lambda: said in run.said() if written is None else written.exists(), every=0.001)
     run.kill_group()
-
-
-def finished(place: Place) -> list[Path]:
-    return sorted(path.parent for path in (place.runs / place.name).glob("*/metrics.json"))
 
 
 def unfinished(place: Place) -> Path:
@@ -122,6 +118,5 @@ def test_two_commands_at_once_share_the_trials_and_retrain_once(
         run.succeeds()
 
     trials = place.checked(5)
-    holders = {trial.user_attrs["lease"]["worker"] for trial in trials}
-    assert len(holders) == 2
-    assert len(finished(place)) == 1
+    assert len(held_by(trials)) == 2
+    assert len(place.finished()) == 1

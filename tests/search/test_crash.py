@@ -5,8 +5,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +12,9 @@ import psutil
 import pytest
 
 from search.crash import Death, DeathWatch
+from tests.control_group import memory_group
 
 _MEBIBYTE = 2**20
-_GROUPS = Path("/sys/fs/cgroup")
 
 
 def _start(code: str) -> "subprocess.Popen[str]":
@@ -180,37 +178,8 @@ def test_looks_between_the_kernels_kill_and_the_end_of_the_process(
 @pytest.fixture
 def small_group() -> Iterator[Path]:
     """A control group of 64 MiB."""
-    version_1 = (_GROUPS / "memory").is_dir()
-    group = (_GROUPS / "memory" if version_1 else _GROUPS) / f"small-{uuid.uuid4().hex[:8]}"
-    limits = (
-        ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
-        if version_1
-        else ["memory.max", "memory.swap.max"]
-    )
-    try:
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"no control group can be made here: {error}")
-    try:
-        try:
-            (group / limits[0]).write_text(str(64 * _MEBIBYTE))
-        except OSError as error:
-            pytest.skip(f"no control group's memory can be limited here: {error}")
-        if (group / limits[1]).exists():
-            (group / limits[1]).write_text(str(64 * _MEBIBYTE) if version_1 else "0")
+    with memory_group(64 * _MEBIBYTE) as group:
         yield group
-    finally:
-        _remove(group)
-
-
-def _remove(group: Path) -> None:
-    for _ in range(50):
-        try:
-            group.rmdir()
-            return
-        except OSError:
-            time.sleep(0.1)  # The kernel takes a dead process out of its group a little later.
-    group.rmdir()
 
 
 def _start_inside(group: Path, code: str) -> "subprocess.Popen[str]":

@@ -12,7 +12,7 @@ from cnn_blocks.build import ModelShape
 from cnn_blocks.errors import InfeasibleError
 from search.feasibility import (
     MEBIBYTE,
-    _cgroup_memory,
+    _left_of,
     estimate_memory,
     free_memory,
     gpu_memory,
@@ -21,6 +21,7 @@ from search.feasibility import (
     whole_gpu_memory,
 )
 from spaces.candidate import TrainingConfig
+from tests.control_group import memory_group
 
 SMALL = ModelShape(
     parameters=10_000, trainable_parameters=10_000, activations=50_000, feature_map=(4, 4, 8)
@@ -111,19 +112,31 @@ def test_a_control_groups_limit_counts(tmp_path: Path) -> None:
     (second / "memory.max").write_text("1000000\n")
     (second / "memory.current").write_text("700000\n")
     (second / "memory.stat").write_text("anon 500000\ninactive_file 200000\n")
-    (first / "memory").mkdir(parents=True)
-    (first / "memory" / "memory.limit_in_bytes").write_text("2000000\n")
-    (first / "memory" / "memory.usage_in_bytes").write_text("500000\n")
-    (first / "memory" / "memory.stat").write_text("total_inactive_file 100000\n")
+    first.mkdir()
+    (first / "memory.limit_in_bytes").write_text("2000000\n")
+    (first / "memory.usage_in_bytes").write_text("500000\n")
+    (first / "memory.stat").write_text("total_inactive_file 100000\n")
 
-    assert min(_cgroup_memory(second)) == 500_000
-    assert min(_cgroup_memory(first)) == 1_600_000
+    assert list(_left_of([second])) == [500_000]
+    assert list(_left_of([first, second])) == [1_600_000, 500_000]
 
 
 def test_a_control_group_without_a_limit_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
 
-    assert _cgroup_memory(tmp_path) == [psutil.virtual_memory().total]
+    assert list(_left_of([tmp_path])) == []
+
+
+def test_the_limit_of_the_group_that_a_job_scheduler_made_counts() -> None:
+    code = "input(); from search.feasibility import free_memory; print(free_memory(on_gpu=False))"
+    with memory_group(512 * MEBIBYTE) as group:
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            (group / "cgroup.procs").write_text(str(process.pid))
+            free, _ = process.communicate("\n", timeout=60)
+
+        assert 0 < int(free) < 512 * MEBIBYTE
 
 
 MEASURE = """

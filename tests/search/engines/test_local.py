@@ -14,17 +14,12 @@ from search.attempts import recover_abandoned
 from search.lease import LeaseWatch
 from search.outcomes import Outcome, count_outcomes
 from search.storage import TrialAttribute
-from tests.faults.runs import PATIENCE, STUDY, Place, Run, with_outcome
+from tests.faults.runs import PATIENCE, STUDY, Place, Run, held_by, with_outcome
 from tests.search.engines.jobs import with_mishap
 
 pytestmark = pytest.mark.slow
 
 MakePlace = Callable[..., Place]
-
-
-def held_by(trials: list[FrozenTrial]) -> set[str]:
-    leases = [trial.user_attrs.get(TrialAttribute.LEASE, {}) for trial in trials]
-    return {lease["worker"] for lease in leases if lease}
 
 
 def worker_of(run: Run, trial: FrozenTrial) -> psutil.Process:
