@@ -2,7 +2,7 @@
 #   make run        set up, then run the quickstart study to its end
 #   make test       set up, then lint, types and the default tests
 #   make test-all   the slow tests too, and those of make test-faults
-#   make test-faults   kills, suspends and starves real runs, about 40 minutes
+#   make test-faults   kills, suspends and starves real runs, about half an hour
 #   make bench DATA=path/to/cifar10           search and retraining, about an hour
 #   make bench-workers DATA=path/to/cifar10   one worker process against several
 #   make bench-scale                          storages with many trials and workers
