@@ -34,10 +34,14 @@ class TrainingConfig(Configuration):
     """How a candidate is trained.
 
     Attributes:
+        epochs: Passes over the training images; counts where `steps` is None.
+        steps: Optimizer steps of the whole training, whatever the number of images; None trains
+            `epochs`.
         optimizer: "sgd" uses Nesterov momentum.
         learning_rate: The peak of the schedule.
         weight_decay: Decoupled decay, for "adamw" and "sgd" (Loshchilov and Hutter, 2017): each
             step takes learning rate x decay off every weight but biases and normalisation's.
+        clip_norm: Scales the gradients down to this norm where theirs is larger; None leaves them.
         schedule: "cosine" falls to zero; "one_cycle" rises, then falls, along cosines (Smith,
             2017); "step" divides by ten at 50% and 75%; "plateau" halves after three epochs
             without a lower validation loss.
@@ -53,12 +57,14 @@ class TrainingConfig(Configuration):
     """
 
     epochs: PositiveInt = 10
+    steps: PositiveInt | None = None
     batch_size: Annotated[PositiveInt, IntDistribution(32, 512, log=True)] = 128
     optimizer: Annotated[
         Literal["adam", "adamw", "sgd"], CategoricalDistribution(["adam", "adamw", "sgd"])
     ] = "adamw"
     learning_rate: Annotated[PositiveFloat, FloatDistribution(1e-4, 1e-1, log=True)] = 1e-3
     weight_decay: Annotated[Strength, FloatDistribution(1e-5, 1e-1, log=True)] = 0.0
+    clip_norm: PositiveFloat | None = None
     momentum: Annotated[Rate, FloatDistribution(0.8, 0.99)] = 0.9
     schedule: Annotated[
         Literal["constant", "cosine", "one_cycle", "step", "plateau"],

@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from spaces.backbones import backbone_names, parse_backbone
 from spaces.candidate import Candidate
 from spaces.probe import Space
 from spaces.suggest import Trial
+from spaces.task import Task
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -53,21 +55,26 @@ class StudySpec(Configuration):
     Attributes:
         name: The study's name in the storage, too.
         description: One line: what it searches.
-        space: Maps a trial to a candidate; the study sets the candidate's epochs.
+        space: Maps a trial to a candidate; the study sets how long the candidate trains. Its
+            keyword argument `task`, if it has one, is told the images' size and number.
         fixes: What the space holds fixed, in words.
         expected: The result to expect, with data and time, in words.
         data: The data to use where the command names none.
         metric: What ranks the trials on the validation images.
         trials: How many finished trials make a whole search.
-        budget_seconds: Wall-clock seconds after which no trial starts; None for no limit.
-        epochs: Epochs of an unpruned trial.
-        retrain_epochs: Epochs of the winner's final training.
-        reports_per_epoch: A study's step is one epoch over this number.
+        budget_seconds: Wall-clock seconds of a whole run, search and final training together;
+            None for the half hour that a run takes by default.
+        epochs: Epochs of an unpruned trial; None lets the time plan decide.
+        retrain_epochs: Epochs of the winner's final training; None lets the time plan decide.
+        reports_per_epoch: With `epochs`, a study's step is one epoch over this number.
         sampler: Makes the sampler from a seed.
         pruner: Makes the pruner from the first step at which a trial may be pruned.
-        first_rung: Epochs before a trial may be pruned.
+        first_rung: With `epochs`, the epochs before a trial may be pruned.
         most_parameters: A network with more is infeasible, before any of them is allocated.
-        start: Parameters of the first trials, known to be good.
+        start: Parameters of the first trials, known to be good; a function of the task may say
+            which. The first of them is the study's default candidate.
+        variations: Changes to the best candidate so far, tried in this order after `start` and
+            before the sampler's own suggestions; a function of the task may say which.
         workers: How many processes run trials; "auto" measures it, 0 is the command's own process.
         backbones: What a space of pretrained backbones chooses among; `--backbone` replaces them.
         probes: Candidates of each kind (random, smallest, largest) that a look around the space
@@ -85,23 +92,35 @@ class StudySpec(Configuration):
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"] = "accuracy"
     trials: PositiveInt = 50
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
-    epochs: PositiveInt = 8
-    retrain_epochs: PositiveInt = 40
+    epochs: PositiveInt | None = None
+    retrain_epochs: PositiveInt | None = None
     reports_per_epoch: PositiveInt = 2
     sampler: Callable[[int], Any] = tree_parzen_sampler
     pruner: Callable[[int], Any] = successive_halving_pruner
     first_rung: PositiveInt = 1
     most_parameters: PositiveInt | None = None
-    start: tuple[Mapping[str, Any], ...] = ()
+    start: tuple[Mapping[str, Any], ...] | Callable[[Task], Sequence[Mapping[str, Any]]] = ()
+    variations: tuple[Mapping[str, Any], ...] | Callable[[Task], Sequence[Mapping[str, Any]]] = ()
     workers: NonNegativeInt | Literal["auto"] = "auto"
     backbones: tuple[Pretrained, ...] = ()
     probes: PositiveInt = 24
 
-    def candidate(self, trial: Trial) -> Candidate:
-        """Maps a trial to the candidate that this study trains."""
+    def candidate(self, trial: Trial, task: Task | None = None) -> Candidate:
+        """Maps a trial to the candidate that this study trains on a task."""
         space: Callable[..., Candidate] = self.space
-        options = {"backbones": self.backbones} if self.backbones else {}
-        return space(trial, **options).with_training(epochs=self.epochs)
+        options: dict[str, Any] = {"backbones": self.backbones} if self.backbones else {}
+        if task is not None and "task" in inspect.signature(space).parameters:
+            options["task"] = task
+        candidate = space(trial, **options)
+        return candidate if self.epochs is None else candidate.with_training(epochs=self.epochs)
+
+    def first_trials(self, task: Task) -> tuple[Mapping[str, Any], ...]:
+        """Returns the parameters of the first trials on a task."""
+        return tuple(self.start(task) if callable(self.start) else self.start)
+
+    def later_trials(self, task: Task) -> tuple[Mapping[str, Any], ...]:
+        """Returns the changes to the best candidate that are tried next on a task."""
+        return tuple(self.variations(task) if callable(self.variations) else self.variations)
 
     def make_pruner(self) -> "BasePruner":
         """Returns the pruner, which counts in this study's steps."""

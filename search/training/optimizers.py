@@ -27,14 +27,19 @@ def _make_optimizer(training: TrainingConfig, total_steps: int) -> Any:
     if training.compilation is not None:
         return keras.optimizers.deserialize(copy.deepcopy(training.compilation.optimizer))
     rate = make_schedule(training, total_steps)
+    clip = training.clip_norm
     if training.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
+        return keras.optimizers.Adam(rate, global_clipnorm=clip)
     decay = training.weight_decay or None
     if training.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay or 0.0)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay or 0.0, global_clipnorm=clip)
     else:
         optimizer = keras.optimizers.SGD(
-            rate, momentum=training.momentum, nesterov=True, weight_decay=decay
+            rate,
+            momentum=training.momentum,
+            nesterov=True,
+            weight_decay=decay,
+            global_clipnorm=clip,
         )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
