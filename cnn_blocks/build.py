@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from cnn_blocks.config import Classifier, InputSpec, ModelConfig
 from cnn_blocks.errors import InfeasibleError, UserError
 from cnn_blocks.symbolic import without_values
+from cnn_blocks.work import Work, count, layer_calls
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +26,9 @@ class ModelShape:
     keep; `largest_activation` is what the widest layer puts out (0: unknown).
     `feature_map` is the head's input (height, width, channels), the logits' shape where the
     backbone brings its own head.
+    `work` is what all that trains, and what follows it, computes on one image in a forward pass;
+    `frozen_work` is that of the layers in front, through which no gradient goes.
+    `image_elements` are an image's height x width x channels, as it comes.
     """
 
     parameters: int
@@ -33,6 +37,14 @@ class ModelShape:
     feature_map: tuple[int, ...]
     frozen_activations: int = 0
     largest_activation: int = 0
+    work: Work = field(default_factory=Work)
+    frozen_work: Work = field(default_factory=Work)
+    image_elements: int = 0
+
+    @property
+    def multiply_accumulates(self) -> int:
+        """Those of a forward pass over one image."""
+        return self.work.multiply_accumulates + self.frozen_work.multiply_accumulates
 
 
 def build_model(
@@ -139,35 +151,18 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
     """
     with without_values():
         model, feature_map = _assemble(config, spec)
-    activations = _activations(model)
+    calls = list(layer_calls(model))
     return ModelShape(
-        parameters=sum(_elements(weight.shape) for weight in model.weights),
-        trainable_parameters=sum(_elements(weight.shape) for weight in model.trainable_weights),
-        activations=sum(elements for elements, _ in activations),
-        frozen_activations=sum(elements for elements, trained in activations if not trained),
-        largest_activation=max(elements for elements, _ in activations),
+        parameters=sum(count(weight.shape) for weight in model.weights),
+        trainable_parameters=sum(count(weight.shape) for weight in model.trainable_weights),
+        activations=sum(call.elements for call in calls),
+        frozen_activations=sum(call.elements for call in calls if not call.trained),
+        largest_activation=max(call.elements for call in calls),
         feature_map=feature_map,
+        work=sum((call.work for call in calls if call.trained), Work()),
+        frozen_work=sum((call.work for call in calls if not call.trained), Work()),
+        image_elements=count(spec.image_shape),
     )
-
-
-def _activations(model: "keras.Model") -> list[tuple[int, bool]]:
-    """Returns, by output of a layer, its elements and whether anything up to it trains."""
-    import keras
-
-    trained: dict[int, bool] = {}
-    found = []
-    for operation in model.operations:
-        trains = bool(getattr(operation, "trainable_weights", ()))
-        inputs = keras.tree.flatten(operation.input)
-        trains = trains or any(trained.get(id(tensor), False) for tensor in inputs)
-        nested = hasattr(operation, "operations")
-        if nested:
-            found += _activations(operation)
-        for output in keras.tree.flatten(operation.output):
-            trained[id(output)] = trains
-            if not nested:
-                found.append((_elements(output.shape[1:]), trains))
-    return found
 
 
 @contextmanager
@@ -259,10 +254,3 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
     return lines[0] if lines else type(error).__name__
-
-
-def _elements(shape: tuple[int | None, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size or 1
-    return count

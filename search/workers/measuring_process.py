@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Pipe
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -72,10 +72,17 @@ class MeasuringProcess:
         self._process.wait()
 
 
+class Busy(Protocol):
+    """A process of ours."""
+
+    def busy_seconds(self) -> float:
+        """Returns the processor time that the process has taken."""
+
+
 class BusyTime:
     """Tells how much of the processor's time programs other than ours take from now on."""
 
-    def __init__(self, processes: Sequence[MeasuringProcess]) -> None:
+    def __init__(self, processes: Sequence[Busy]) -> None:
         self._processes = processes
         self._began = self._seconds()
 

@@ -1,0 +1,1 @@
+"""What a training takes of this machine, known before it begins."""

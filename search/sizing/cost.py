@@ -1,0 +1,79 @@
+"""What training a candidate costs in seconds, predicted before a step is trained."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cnn_blocks.build import ModelShape
+from search.sizing.coefficients import Group, compiling_seconds, seconds_by_group
+from search.sizing.machine_speed import MachineSpeed
+from search.sizing.quantities import of_step, of_validation
+from spaces.candidate import TrainingConfig
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What a training costs, in seconds.
+
+    Attributes:
+        step_seconds: One training step, of `step_images` images.
+        validation_seconds: Validating one image.
+        compiling_seconds: Building, tracing and compiling, up to the end of the first step.
+        step_images: The images of one step.
+    """
+
+    step_seconds: float
+    validation_seconds: float
+    compiling_seconds: float
+    step_images: int
+
+    def training_seconds(self, steps: int, *, validated: int = 0) -> float:
+        """Returns what so many steps cost, with so many images validated on the way."""
+        training = steps * self.step_seconds + validated * self.validation_seconds
+        return self.compiling_seconds + training
+
+
+def predict_cost(
+    shape: ModelShape,
+    training: TrainingConfig,
+    speed: MachineSpeed,
+    *,
+    images: int,
+    on_features: bool = False,
+) -> TrainingCost:
+    """Predicts what training a network on `images` training images costs on a machine.
+
+    A step has the batch's images, or all where there are fewer. `on_features` says that the frozen
+    part is evaluated beforehand. Of a training in two phases (`Candidate.phases`) this is the cost
+    of the one whose network and settings are given.
+    """
+    step_images = min(training.batch_size, images)
+    step = of_step(shape, training, step_images, on_features=on_features)
+    validation = of_validation(shape, on_features=on_features)
+    return TrainingCost(
+        step_seconds=_scaled(seconds_by_group(step, speed.table), speed),
+        validation_seconds=_scaled(seconds_by_group(validation, speed.table), speed),
+        compiling_seconds=compiling_seconds(step) * speed.compiling,
+        step_images=step_images,
+    )
+
+
+def corrected(cost: TrainingCost, ratios: Sequence[float]) -> TrainingCost:
+    """Returns a cost scaled by the median of measured / predicted seconds of finished trainings.
+
+    Ratios that are not positive and finite do not count; without any the cost stays as it is.
+    """
+    usable = [ratio for ratio in ratios if 0 < ratio < math.inf]
+    if not usable:
+        return cost
+    factor = statistics.median(usable)
+    return replace(
+        cost,
+        step_seconds=cost.step_seconds * factor,
+        validation_seconds=cost.validation_seconds * factor,
+    )
+
+
+def _scaled(seconds: Mapping[Group, float], speed: MachineSpeed) -> float:
+    return sum(spent * speed.scales[group] for group, spent in seconds.items())

@@ -1,0 +1,198 @@
+"""How fast this machine trains, from a few timed steps of small networks; kept for next time."""
+
+import hashlib
+import importlib.metadata
+import math
+import os
+import statistics
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+
+from cnn_blocks.build import describe_model
+from search import runtime
+from search.data.cache import default_cache_directory
+from search.files import write_text
+from search.sizing.coefficients import GROUPS, PROBES, Group, Precision, seconds_by_group
+from search.sizing.probes import probe
+from search.sizing.quantities import of_step
+from search.sizing.timing import Timed, time_training
+from search.workers.cache import backend_name
+from search.workers.machine import available_cores, visible_gpus
+from search.workers.measuring_process import BusyTime
+
+_FORMAT = 1
+# Of each probe, behind its first step; tracing takes up to a second more.
+_PROBE_SECONDS = 0.7
+# With more of it taken by other programs, what was measured is used, but not kept.
+_MOST_OTHERS_SHARE = 0.2
+_ITERATIONS = 200
+
+
+class MeasuredOn(BaseModel):
+    """All that a machine's speed depends on.
+
+    `device` is "cpu" or a GPU's model name; `compiled` says whether XLA compiles.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: PositiveInt = _FORMAT
+    backend: str
+    policy: str
+    compiled: bool
+    threads: PositiveInt
+    processor: str
+    device: str
+    versions: Mapping[str, str | None] = {}
+
+
+class MachineSpeed(BaseModel):
+    """How much longer than the machine of the shipped coefficients this one takes.
+
+    Attributes:
+        overhead: Scales what steps, layers and variables cost whatever their size.
+        arithmetic: Scales the cost of multiply-accumulates.
+        memory: Scales the cost of all that moves elements.
+        compiling: Scales the seconds up to the end of the first step.
+        others_share: The part of all cores' time that other programs took meanwhile, 0 to 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measured_on: MeasuredOn
+    overhead: PositiveFloat = 1.0
+    arithmetic: PositiveFloat = 1.0
+    memory: PositiveFloat = 1.0
+    compiling: PositiveFloat = 1.0
+    others_share: float = 0.0
+
+    @property
+    def table(self) -> Precision:
+        """The precision whose coefficients are scaled; float16 trains as bfloat16 does."""
+        return "float32" if self.measured_on.policy == "float32" else "bfloat16"
+
+    @property
+    def scales(self) -> Mapping[Group, float]:
+        """The factor of each group of coefficients."""
+        return {
+            "overhead": self.overhead,
+            "arithmetic": self.arithmetic,
+            "memory": self.memory,
+        }
+
+
+def measured_speed(
+    *, precision: runtime.Precision, xla: runtime.Xla, cache_directory: Path | None = None
+) -> MachineSpeed:
+    """Returns how fast this process trains, kept from before or measured in a few seconds.
+
+    Starts Keras. What was measured while other programs were busy is returned, but not kept.
+    `cache_directory` stands for the user's.
+    """
+    runtime.start_keras()
+    key = _measured_on(precision, xla)
+    path = _path((cache_directory or default_cache_directory()) / "speed", key)
+    kept = _read(path, key)
+    if kept is not None:
+        return kept
+    busy = BusyTime([_ThisProcess()])
+    timed = {
+        group: time_training(
+            *probe(group), precision=precision, xla=xla, seconds=_PROBE_SECONDS, validate=False
+        )
+        for group in GROUPS
+    }
+    speed = speed_from(timed, key, others_share=busy.others_share())
+    if speed.others_share <= _MOST_OTHERS_SHARE:
+        # A folder that cannot be written only costs time later.
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, speed.model_dump_json(indent=2) + "\n")
+    return speed
+
+
+def speed_from(
+    timed: Mapping[Group, Timed], measured_on: MeasuredOn, *, others_share: float = 0.0
+) -> MachineSpeed:
+    """Returns the speed that explains what the probes took."""
+    plain = MachineSpeed(measured_on=measured_on, others_share=others_share)
+    reference = PROBES[plain.table]
+    ratios = {group: timed[group].step / reference[group][0] for group in GROUPS}
+    compiling = statistics.median(timed[group].compiling / reference[group][1] for group in GROUPS)
+    scales = {str(group): scale for group, scale in _explain(ratios, plain.table).items()}
+    return plain.model_copy(update=scales | {"compiling": compiling})
+
+
+def _explain(ratios: Mapping[Group, float], table: Precision) -> dict[Group, float]:
+    """Returns the factor of each group, from how much longer each group's probe took.
+
+    No probe has one kind of cost alone. Every factor follows the probes by its share of their
+    time, again and again, and stays between the smallest and the largest ratio: what lies outside
+    is more likely a disturbed measurement.
+    """
+    shares: dict[Group, dict[Group, float]] = {}
+    for group in GROUPS:
+        candidate, spec = probe(group)
+        training = candidate.training
+        quantities = of_step(describe_model(candidate.model, spec), training, training.batch_size)
+        seconds = seconds_by_group(quantities, table)
+        whole = sum(seconds.values())
+        shares[group] = {part: spent / whole for part, spent in seconds.items()}
+    mean = math.exp(statistics.fmean(math.log(ratio) for ratio in ratios.values()))
+    scales = dict.fromkeys(GROUPS, mean)
+    for _ in range(_ITERATIONS):
+        missed = {
+            one: math.log(ratios[one] / sum(shares[one][part] * scales[part] for part in GROUPS))
+            for one in GROUPS
+        }
+        for part in GROUPS:
+            weight = sum(shares[one][part] for one in GROUPS)
+            change = sum(shares[one][part] * missed[one] for one in GROUPS) / weight
+            scaled = scales[part] * math.exp(change)
+            scales[part] = min(max(scaled, min(ratios.values())), max(ratios.values()))
+    return scales
+
+
+def _measured_on(precision: runtime.Precision, xla: runtime.Xla) -> MeasuredOn:
+    backend = backend_name()
+    on_gpu = runtime.device_kind() == "gpu"
+    given = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    cores = available_cores()
+    return MeasuredOn(
+        backend=backend,
+        policy=runtime.dtype_policy(precision),
+        compiled=runtime.jit_compile(xla),
+        threads=min(cores, int(given)) if given.isdecimal() and int(given) else cores,
+        processor=runtime.cpu_name(),
+        device=next(iter(visible_gpus().values()), "gpu") if on_gpu else "cpu",
+        versions={name: _version(name) for name in ("cnn-search", "keras", backend)},
+    )
+
+
+def _path(directory: Path, key: MeasuredOn) -> Path:
+    return directory / f"{hashlib.sha256(key.model_dump_json().encode()).hexdigest()}.json"
+
+
+def _read(path: Path, key: MeasuredOn) -> MachineSpeed | None:
+    """Returns what was kept for a key; None where it is missing, damaged or another key's."""
+    try:
+        kept = MachineSpeed.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return kept if kept.measured_on == key else None
+
+
+def _version(distribution: str) -> str | None:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(distribution)
+    return None
+
+
+class _ThisProcess:
+    def busy_seconds(self) -> float:
+        times = psutil.Process().cpu_times()
+        return float(times.user + times.system)
