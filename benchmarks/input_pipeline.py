@@ -134,7 +134,7 @@ def fits(trainer: Any, share: Share, seconds: float) -> dict[str, Callable[[], M
             trainer.stop_training = last - began > seconds
 
         trainer.fit(
-            make_input(training_batches(share, batch_size=BATCH_SIZE, seed=0, first_epoch=0)),
+            make_input(training_batches(share, batch_size=BATCH_SIZE, seed=0, first_step=0)),
             steps_per_epoch=STEPS_PER_EPOCH,
             epochs=10**6,
             verbose=0,

@@ -23,7 +23,7 @@ from search.outcomes import Outcome, outcome_of
 from search.progress import Progress
 from search.runtime import Precision, Xla
 from search.storage import TrialAttribute
-from search.training import FitResult, fit
+from search.training import fit
 from search.trial_checkpoints import checkpoint_folder, remove_checkpoints
 from search.trial_reporter import StopTrial, TrialReporter
 from spaces.candidate import Candidate
@@ -150,17 +150,10 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         on_warning=reporter.warn,
     )
     with context.clock.measure("storage"):
-        trial.set_user_attr(TrialAttribute.BEST_EPOCH, result.best_epoch)
+        trial.set_user_attr(TrialAttribute.BEST_EPOCH, result.best["epoch"])
         trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, result.epochs_trained)
         trial.set_user_attr(TrialAttribute.IMAGES_PER_SECOND, round(result.images_per_second, 1))
-    return _final_value(result, candidate, context.metric)
-
-
-def _final_value(result: FitResult, candidate: Candidate, metric: str) -> float:
-    row = result.history[-1]
-    if candidate.training.early_stopping is not None:
-        row = next(row for row in result.history if row["epoch"] == result.best_epoch)
-    return float(row[f"val_{metric}"])
+    return float(result.best[f"val_{context.metric}"])
 
 
 def _find_equal(trial: optuna.Trial, candidate: str) -> optuna.trial.FrozenTrial | None:

@@ -38,7 +38,7 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
     if hold_out:
         candidate = configuration.candidate.with_training(epochs=planned)
     else:
-        candidate = configuration.candidate.for_retraining(planned)
+        candidate = configuration.candidate.for_retraining(epochs=planned)
     for change in _changes(configuration.candidate, candidate):
         progress.note(change)
     progress.retraining_started(
@@ -91,7 +91,7 @@ def finish_run(
         evaluation = evaluate(result.model, test, split.dataset.class_names)
     # What stands beside a model describes that model, whatever the configuration left open.
     made = {
-        "epochs": result.best_epoch,
+        "epochs": round(result.best["epoch"]),
         "image_size": split.dataset.image_shape[:2],
         "class_names": split.dataset.class_names,
     }
@@ -199,7 +199,7 @@ def _changes(before: "Candidate", after: "Candidate") -> list[str]:
 def _metrics(retraining: Retraining, result: "FitResult") -> dict[str, Any]:
     configuration = retraining.configuration
     # The weights are those of the best epoch, which is the last one unless training stopped early.
-    best: Mapping[str, Any] = result.history[result.best_epoch - 1]
+    best: Mapping[str, Any] = result.best
     return {
         "format_version": 1,
         "study": configuration.study,
@@ -213,7 +213,7 @@ def _metrics(retraining: Retraining, result: "FitResult") -> dict[str, Any]:
             "seconds": sum(row["seconds"] for row in result.history),
             "images_per_second": result.images_per_second,
             "parameters": result.parameters,
-            "best_epoch": result.best_epoch,
+            "best_epoch": best["epoch"],
             **{name: best[name] for name in best if name.endswith(("loss", "accuracy", "_f1"))},
         },
         "test_openings": list(retraining.split.openings),

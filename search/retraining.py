@@ -158,7 +158,7 @@ def _measure_speed(retraining: Retraining) -> float:
         len(split.development), configuration.candidate.training.batch_size * _STEPS_TO_MEASURE
     )
     result = fit(
-        configuration.candidate.for_retraining(1),
+        configuration.candidate.for_retraining(epochs=1),
         replace(split.development, indices=split.development.indices[:images]),
         spec=split.development_spec,
         validation=None,

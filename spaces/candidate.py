@@ -78,13 +78,15 @@ class TrainingConfig(Configuration):
     fine_tuning: FineTuning | None = None
     compilation: Compilation | None = None
 
-    @property
-    def head_epochs(self) -> int:
-        """The epochs in which the head trains alone; of a single epoch none is left for it."""
+    def head_intervals(self, intervals: int) -> int:
+        """Returns in how many of a training's intervals the head trains alone.
+
+        Intervals are epochs, or equal parts of the steps; of a single one none is left for it.
+        """
         if self.fine_tuning is None:
             return 0
-        wanted = max(1, round(self.fine_tuning.head_share * self.epochs))
-        return min(wanted, self.epochs - 1)
+        wanted = max(1, round(self.fine_tuning.head_share * intervals))
+        return min(wanted, intervals - 1)
 
     @model_validator(mode="after")
     def _decay_needs_a_decoupling_optimizer(self) -> Self:
@@ -113,12 +115,13 @@ class TrainingConfig(Configuration):
 class Phase:
     """A part of a training with a network, an optimizer and a schedule of its own.
 
-    Spans the epochs from `first_epoch` up to and without `last_epoch`, of one count.
+    Spans the intervals from `first` up to and without `last`, of one count; an interval is an
+    epoch, or a part of the training's steps.
     """
 
     candidate: "Candidate"
-    first_epoch: int
-    last_epoch: int
+    first: int
+    last: int
 
 
 class Candidate(Configuration):
@@ -159,35 +162,50 @@ class Candidate(Configuration):
         training = TrainingConfig.model_validate({**dict(self.training), **changes})
         return self.model_copy(update={"training": training})
 
-    def phases(self) -> tuple[Phase, ...]:
+    def phases(self, intervals: int | None = None) -> tuple[Phase, ...]:
         """Returns the phases of this candidate's training: one, or two with fine-tuning.
 
-        In the first of two the backbone is frozen, and early stopping waits for the second.
+        `intervals` is the whole training's length in them, its epochs if not said. In the first of
+        two phases the backbone is frozen, and early stopping waits for the second.
         """
         training = self.training
-        epochs, first = training.epochs, training.head_epochs
+        length = training.epochs if intervals is None else intervals
+        first = training.head_intervals(length)
         if training.fine_tuning is None or not isinstance(self.model.backbone, Pretrained):
-            return (Phase(self, 0, epochs),)
+            return (Phase(self, 0, length),)
         tuned = self.with_training(
-            epochs=epochs - first,
+            **self._part(length - first, length),
             learning_rate=training.fine_tuning.learning_rate,
             fine_tuning=None,
         )
         frozen = self.model.backbone.with_trainable("none")
         head = self.model_copy(update={"model": self.model.model_copy(update={"backbone": frozen})})
-        head = head.with_training(epochs=max(1, first), early_stopping=None, fine_tuning=None)
-        phases = (Phase(head, 0, first), Phase(tuned, first, epochs))
+        head = head.with_training(
+            **self._part(max(1, first), length), early_stopping=None, fine_tuning=None
+        )
+        phases = (Phase(head, 0, first), Phase(tuned, first, length))
         return phases if first else phases[1:]
 
-    def for_retraining(self, epochs: int) -> "Candidate":
-        """Returns this candidate for a fixed number of epochs without any validation images.
+    def _part(self, intervals: int, of: int) -> dict[str, int]:
+        """Returns the length of a part of the training, in the unit that its length is given in."""
+        if self.training.steps is None:
+            return {"epochs": intervals}
+        return {"steps": max(1, round(self.training.steps * intervals / of))}
+
+    def for_retraining(self, **length: int) -> "Candidate":
+        """Returns this candidate for fixed `epochs`, or `steps`, without any validation images.
 
         Early stopping is off, and the "plateau" schedule, which follows the validation loss,
         becomes "cosine".
         """
         schedule = self.training.schedule
-        return self.with_training(
-            epochs=epochs,
+        return self.with_length(**length).with_training(
             early_stopping=None,
             schedule="cosine" if schedule == "plateau" else schedule,
         )
+
+    def with_length(self, *, epochs: int | None = None, steps: int | None = None) -> "Candidate":
+        """Returns this candidate for so many epochs, or else for so many steps."""
+        if epochs is not None:
+            return self.with_training(epochs=epochs, steps=None)
+        return self if steps is None else self.with_training(steps=steps)

@@ -16,9 +16,9 @@ from search.data import Share
 from search.keras_tuner.parameters import HyperParametersTrial
 from search.training.batches import as_input, steps_per_epoch, training_batches
 from search.training.callbacks import SeedEpochs
-from search.training.fit import class_weights
 from search.training.network import TrainingNetwork, set_batch_normalization_momentum
 from search.training.optimizers import make_optimizer
+from search.training.phase import class_weights
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.probe import parameters
 from spaces.suggest import suggest_from
@@ -144,8 +144,9 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         training = candidate.training
         weights = class_weights(candidate, train, self.spec)
         augment = TrainingNetwork(model, training, weights).augment
+        first_step = first_epoch * steps_per_epoch(len(train), training.batch_size)
         for (batch,) in training_batches(
-            train, batch_size=training.batch_size, seed=self.seed, first_epoch=first_epoch
+            train, batch_size=training.batch_size, seed=self.seed, first_step=first_step
         ):
             images, labels = augment(batch["images"], self._one_hot(batch["labels"]))
             images, labels = map(keras.ops.convert_to_numpy, (images, labels))

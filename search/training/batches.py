@@ -1,4 +1,4 @@
-"""The endless stream of training batches, a function of (seed, epoch)."""
+"""The endless stream of training batches, a function of (seed, step)."""
 
 import itertools
 from collections.abc import Iterator
@@ -22,25 +22,25 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 
 def training_batches(
-    share: "Share | FeatureShare", *, batch_size: int, seed: int, first_epoch: int
+    share: "Share | FeatureShare", *, batch_size: int, seed: int, first_step: int
 ) -> Iterator[Batch]:
-    """Yields batches epoch after epoch, each epoch in an order of its own.
+    """Yields batches epoch after epoch, each epoch in an order of its own, from a step on.
 
     Images are (B, H, W, 3) uint8, or features, labels (B,) int64; of an image with several views a
     batch holds any one. The images that do not fill a last batch sit out one epoch: batches of one
     shape compile once, and the order changes who sits out.
     """
     size = min(batch_size, len(share))
-    epoch = first_epoch
+    epoch, skipped = divmod(first_step, steps_per_epoch(len(share), batch_size))
     while True:
         generator = np.random.default_rng([seed, epoch])
         order = generator.permutation(len(share))
         if share.views > 1:
             order += len(share) * generator.integers(share.views, size=len(share))
-        for start in range(0, len(order) - size + 1, size):
+        for start in range(skipped * size, len(order) - size + 1, size):
             images, labels = share.gather(order[start : start + size])
             yield ({"images": images, "labels": labels},)
-        epoch += 1
+        epoch, skipped = epoch + 1, 0
 
 
 def as_input(batches: Iterator[Any]) -> Any:

@@ -14,10 +14,12 @@ from search.errors import NonFiniteLossError
 from search.metrics import classification_metrics
 from search.prediction import predict_in_batches, prediction_batch_of
 from search.training.checkpoint import Checkpoint
+from search.training.length import Length
 from search.training.network import seed_generators
 
 # A trial whose epoch takes longer than this reports at fractions of it, too.
 SLOW_EPOCH_SECONDS = 60.0
+SECONDS_BETWEEN_CHECKPOINTS = 3.0
 
 
 class SeedEpochs(keras.callbacks.Callback):  # type: ignore[misc]
@@ -101,27 +103,29 @@ class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
 
     Stands before the callbacks that read validation values from `logs`. Between epochs it reports
     at `reports_per_epoch` equal fractions when an epoch takes longer than a minute.
+    Keras' epochs are the training's intervals, of `length.steps` steps each. `before_last` is called
+    in front of the last validation.
     """
 
     def __init__(
         self,
         *,
-        validation: Validation | None,
-        steps_per_epoch: int,
+        length: Length,
         reports_per_epoch: int,
         report: Callable[[int, float, dict[str, float]], None],
         progress: Callable[[float, dict[str, float]], None],
         slow_epoch_seconds: float = SLOW_EPOCH_SECONDS,
     ) -> None:
         super().__init__()
-        self.validation = validation
-        self.steps_per_epoch = steps_per_epoch
+        self.validation: Validation | None = None
+        self.before_last: Callable[[], object] = lambda: None
+        self.length = length
         self.report = report
         self.progress = progress
         self.reports_per_epoch = reports_per_epoch
         self.slow_epoch_seconds = slow_epoch_seconds
         self.fractions = {
-            round(steps_per_epoch * part / reports_per_epoch): part
+            round(length.steps * part / reports_per_epoch): part
             for part in range(1, reports_per_epoch)
         }
         self.rows: list[dict[str, float]] = []
@@ -138,11 +142,11 @@ class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Shows progress a few times a second, and reports at fractions of slow epochs."""
         now = time.perf_counter()
-        done = (batch + 1) / self.steps_per_epoch
+        done = (batch + 1) / self.length.steps
         # A whole epoch is shown when it is validated and saved, not before.
         if now - self._shown > 0.2 and done < 1:
             self._shown = now
-            self.progress(self._epoch + done, _floats(logs))
+            self.progress(self._epochs(self._epoch + done), _floats(logs))
         part = self.fractions.get(batch + 1)
         slow = part and (now - self._began) / done > self.slow_epoch_seconds
         if part and slow and self.validation is not None:
@@ -152,12 +156,15 @@ class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds the validation values to `logs` and the epoch to the rows."""
+        if epoch + 1 == self.length.intervals:
+            self.before_last()
         if self.validation is not None:
             logs.update(self.validation())
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.rows.append(
             {
-                "epoch": epoch + 1,
+                "epoch": self._epochs(epoch + 1),
+                "step": (epoch + 1) * self.length.steps,
                 "learning_rate": rate,
                 "seconds": time.perf_counter() - self._began,
                 **_floats(logs),
@@ -171,11 +178,18 @@ class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
             self.report(*report)
 
     def _remember(self, step: int, metrics: dict[str, float]) -> None:
-        self.reports.append((step, step / self.reports_per_epoch, metrics))
+        self.reports.append((step, self._epochs(step / self.reports_per_epoch), metrics))
+
+    def _epochs(self, intervals: float) -> float:
+        each = self.length.epochs_per_interval
+        return intervals if each == 1 else round(intervals * each, 3)
 
 
 class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
     """Restores before the first epoch; after each one writes the checkpoint, then reports.
+
+    An epoch of a fraction of a second is not worth a file: a checkpoint is written a few seconds
+    after the one before at the earliest, and always after the last epoch.
 
     Stands last: the others have reset themselves before it restores them, and have seen the epoch
     before it saves them. Reporting comes after saving because a report may end the training.
@@ -194,9 +208,14 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
         stateful: list[Any],
         clock: Clock,
         phase: int = 0,
+        last_epoch: int,
+        seconds_between: float = SECONDS_BETWEEN_CHECKPOINTS,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__()
+        self.last_epoch = last_epoch
+        self.seconds_between = seconds_between
+        self._written: float | None = None
         self.checkpoint = checkpoint
         self.warn = warn
         self._has_warned = False
@@ -227,11 +246,17 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the checkpoint, then reports the epoch."""
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and self._is_due(epoch):
             with self.clock.measure("checkpoints"):
                 self._write(self.checkpoint)
-        self.record.progress(epoch + 1, _floats(logs))
+            self._written = time.monotonic()
+        self.record.progress(self.record.rows[-1]["epoch"], _floats(logs))
         self.record.send(self.record.reports[-1:])
+
+    def _is_due(self, epoch: int) -> bool:
+        if self._written is None or epoch + 1 == self.last_epoch or self.model.stop_training:
+            return True
+        return time.monotonic() - self._written >= self.seconds_between
 
     def _write(self, checkpoint: Checkpoint) -> None:
         state = {
@@ -256,7 +281,7 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
         except OSError as error:
             if not self._has_warned:
                 self.warn(
-                    f"no checkpoint after epoch {len(self.record.rows)}: {error.strerror or error}"
+                    f"no checkpoint after epoch {self.record.rows[-1]['epoch']:g}: {error.strerror or error}"
                 )
             self._has_warned = True
 

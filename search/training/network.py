@@ -12,6 +12,8 @@ from keras import ops
 from cnn_blocks.augmentation import image_layers, mixing_layers
 from spaces.candidate import TrainingConfig
 
+_WINDOW_STEPS = 10
+
 
 class TrainingNetwork(keras.Model):  # type: ignore[misc]
     """Augments, runs the network up to its logits, and computes the loss on mixed labels.
@@ -131,13 +133,17 @@ def seed_generators(layer: Any) -> list[Any]:
     return list(found.values())
 
 
-def set_batch_normalization_momentum(network: keras.Model, steps_per_epoch: int) -> None:
+def set_batch_normalization_momentum(
+    network: keras.Model, steps_per_epoch: int | None = None
+) -> None:
     """Makes batch normalisation's moving averages follow within a quarter of an epoch.
 
-    Keras' default of 0.99 still carries the initial values after hundreds of steps, so that
-    validation in a short trial reads near chance however well the network trains.
+    Within ten steps where the training is not measured in epochs. Keras' default of 0.99 still
+    carries the initial values after hundreds of steps, so that validation in a short trial reads
+    near chance however well the network trains.
     """
-    momentum = float(np.clip(1 - 4 / steps_per_epoch, 0.5, 0.99))
+    window = _WINDOW_STEPS if steps_per_epoch is None else steps_per_epoch / 4
+    momentum = float(np.clip(1 - 1 / window, 0.5, 0.99))
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = momentum

@@ -10,10 +10,12 @@ from keras import ops
 from spaces.candidate import TrainingConfig
 
 
-def make_optimizer(training: TrainingConfig, total_steps: int, *, scale_loss: bool = False) -> Any:
+def make_optimizer(
+    training: TrainingConfig, total_steps: int = 1, *, scale_loss: bool = False
+) -> Any:
     """Returns the Keras optimizer with its schedule spread over `total_steps`.
 
-    An optimizer that a model came compiled with keeps its own schedule. `scale_loss` is for
+    `set_total_steps` changes them before training begins. An optimizer that a model came compiled with keeps its own schedule. `scale_loss` is for
     float16, in which small gradients would become zero.
     """
     optimizer = _make_optimizer(training, total_steps)
@@ -52,26 +54,43 @@ def make_schedule(training: TrainingConfig, total_steps: int) -> Any:
     return _Schedule(
         shape=training.schedule,
         peak=training.learning_rate,
-        warmup_steps=training.warmup * total_steps,
+        warmup=training.warmup,
         total_steps=total_steps,
     )
 
 
+def set_total_steps(trainer: keras.Model, total_steps: int) -> None:
+    """Spreads the schedule of a compiled model's optimizer over so many steps."""
+    optimizer = trainer.optimizer
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    schedule = optimizer._learning_rate
+    if isinstance(schedule, _Schedule):
+        schedule.total_steps.assign(total_steps)
+        if keras.backend.backend() == "jax" and trainer.train_function is not None:
+            # A compiled step holds the number as a constant.
+            trainer.make_train_function(force=True)
+
+
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    def __init__(self, *, shape: str, peak: float, warmup_steps: float, total_steps: int) -> None:
+    def __init__(self, *, shape: str, peak: float, warmup: float, total_steps: int) -> None:
         self.shape = shape
         self.peak = peak
-        self.warmup_steps = warmup_steps
-        self.total_steps = total_steps
+        self.warmup = warmup
+        # A variable, because a step may be compiled before the length of the training is known.
+        self.total_steps = keras.Variable(
+            float(total_steps), dtype="float32", trainable=False, name="total_steps"
+        )
 
     def __call__(self, step: Any) -> Any:
         # The first step has rate > 0 and the last one is not wasted on a rate of zero.
         position = ops.cast(step, "float32") + 0.5
-        rising = ops.minimum(1.0, position / max(self.warmup_steps, 0.5))
-        remaining = max(self.total_steps - self.warmup_steps, 1.0)
-        progress = ops.clip((position - self.warmup_steps) / remaining, 0.0, 1.0)
+        total = ops.convert_to_tensor(self.total_steps)
+        warmup_steps = self.warmup * total
+        rising = ops.minimum(1.0, position / ops.maximum(warmup_steps, 0.5))
+        remaining = ops.maximum(total - warmup_steps, 1.0)
+        progress = ops.clip((position - warmup_steps) / remaining, 0.0, 1.0)
         if self.shape == "step":
-            whole = position / self.total_steps
+            whole = position / total
             drops = ops.cast(whole >= 0.5, "float32") + ops.cast(whole >= 0.75, "float32")
             return self.peak * rising * 0.1**drops
         if self.shape == "one_cycle":
@@ -83,6 +102,6 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignor
         return {
             "shape": self.shape,
             "peak": self.peak,
-            "warmup_steps": self.warmup_steps,
-            "total_steps": self.total_steps,
+            "warmup": self.warmup,
+            "total_steps": float(ops.convert_to_numpy(self.total_steps)),
         }

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Report:
     """One validated moment of a training.
 
-    `step` counts in units of 1/reports_per_epoch of an epoch; `metrics` holds loss and accuracy
-    on the training images so far in the epoch, and val_* on the validation images.
+    `step` counts intervals of a training measured in steps, else units of 1/reports_per_epoch of an
+    epoch; `epoch` says how often each training image was seen. `metrics` holds loss and accuracy on
+    the training images so far in the interval, and val_* on the validation images.
     """
 
     step: int
@@ -29,8 +30,9 @@ class Report:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A finished training; `history` has one row an epoch.
+    """A finished training; `history` has one row an interval, an epoch where epochs count.
 
+    `best_row` is the row whose weights these are: the last one unless training stopped early.
     `images_per_second` counts training steps only, without validation and compiling. Where the head
     was trained on a frozen backbone's features, `weights` are the head's, and `backbone_seed` is
     what the backbone is built from.
@@ -40,12 +42,21 @@ class FitResult:
     spec: InputSpec
     weights: list[npt.NDArray[Any]]
     history: list[dict[str, float]]
-    best_epoch: int
-    epochs_trained: int
+    best_row: int
     seconds: float
     images_per_second: float
     parameters: int
     backbone_seed: int | None = None
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The record of the moment whose weights these are."""
+        return self.history[self.best_row]
+
+    @property
+    def epochs_trained(self) -> float:
+        """How often each training image was seen; a whole number where epochs count."""
+        return self.history[-1]["epoch"]
 
     @cached_property
     def model(self) -> "keras.Model":

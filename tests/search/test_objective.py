@@ -66,14 +66,14 @@ def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Curve], list[dict[str
                 rows.append({"epoch": epoch, "val_accuracy": value, "val_loss": 1 - value})
                 per_epoch = settings["reports_per_epoch"]
                 settings["on_report"](Report(epoch * per_epoch, float(epoch), rows[-1]))
-            best = max(rows, key=lambda row: row["val_accuracy"])
+            stops_early = candidate.training.early_stopping is not None
+            best = max(rows, key=lambda row: row["val_accuracy"]) if stops_early else rows[-1]
             return FitResult(
                 candidate=candidate,
                 spec=settings["spec"],
                 weights=[],
                 history=rows,
-                best_epoch=int(best["epoch"]),
-                epochs_trained=len(rows),
+                best_row=rows.index(best),
                 seconds=1.0,
                 images_per_second=100.0,
                 parameters=1,

@@ -107,7 +107,7 @@ def test_adam_has_no_decoupled_decay(candidate: Candidate) -> None:
 
 
 def test_retraining_follows_no_validation_loss(candidate: Candidate) -> None:
-    training = candidate.for_retraining(40).training
+    training = candidate.for_retraining(epochs=40).training
 
     assert training == candidate.training.model_copy(
         update={"epochs": 40, "early_stopping": None, "schedule": "cosine"}
@@ -116,7 +116,7 @@ def test_retraining_follows_no_validation_loss(candidate: Candidate) -> None:
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "step"])
 def test_retraining_keeps_any_other_schedule(schedule: str, candidate: Candidate) -> None:
-    retrained = candidate.with_training(schedule=schedule).for_retraining(40)
+    retrained = candidate.with_training(schedule=schedule).for_retraining(epochs=40)
 
     assert retrained.training.schedule == schedule
 
@@ -148,8 +148,8 @@ def fine_tuned() -> Candidate:
 def test_fine_tuning_splits_one_count_of_epochs(fine_tuned: Candidate) -> None:
     head, tuned = fine_tuned.phases()
 
-    assert (head.first_epoch, head.last_epoch) == (0, 3)
-    assert (tuned.first_epoch, tuned.last_epoch) == (3, 10)
+    assert (head.first, head.last) == (0, 3)
+    assert (tuned.first, tuned.last) == (3, 10)
     assert head.candidate.model.backbone.frozen
     assert tuned.candidate.model == fine_tuned.model
     assert (head.candidate.training.epochs, tuned.candidate.training.epochs) == (3, 7)
@@ -162,16 +162,16 @@ def test_fine_tuning_splits_one_count_of_epochs(fine_tuned: Candidate) -> None:
 
 @pytest.mark.parametrize(("epochs", "head"), [(1, 0), (2, 1), (3, 1), (10, 3), (40, 12)])
 def test_retraining_scales_both_phases(epochs: int, head: int, fine_tuned: Candidate) -> None:
-    phases = fine_tuned.for_retraining(epochs).phases()
+    phases = fine_tuned.for_retraining(epochs=epochs).phases()
 
-    assert [phase.last_epoch for phase in phases] == ([head, epochs] if head else [epochs])
+    assert [phase.last for phase in phases] == ([head, epochs] if head else [epochs])
     assert phases[-1].candidate.training.learning_rate == 1e-4
 
 
 def test_other_trainings_have_one_phase(candidate: Candidate) -> None:
     (phase,) = candidate.phases()
 
-    assert (phase.candidate, phase.first_epoch, phase.last_epoch) == (candidate, 0, 5)
+    assert (phase.candidate, phase.first, phase.last) == (candidate, 0, 5)
 
 
 def test_fine_tuning_needs_something_to_tune(candidate: Candidate, fine_tuned: Candidate) -> None:

@@ -28,7 +28,7 @@ def _labels(share: Share, batches: int, **options: Any) -> npt.NDArray[np.int64]
 
 def test_an_epoch_has_full_batches_of_different_members(share: Share) -> None:
     assert steps_per_epoch(len(share), 4) == 2
-    labels = _labels(share, 2, batch_size=4, seed=0, first_epoch=0)
+    labels = _labels(share, 2, batch_size=4, seed=0, first_step=0)
 
     assert labels.shape == (2, 4)
     assert len(set(labels.ravel())) == 8
@@ -36,31 +36,34 @@ def test_an_epoch_has_full_batches_of_different_members(share: Share) -> None:
 
 
 def test_images_and_labels_stay_together(share: Share) -> None:
-    (inputs,) = next(training_batches(share, batch_size=11, seed=0, first_epoch=0))
+    (inputs,) = next(training_batches(share, batch_size=11, seed=0, first_step=0))
 
     assert inputs["images"].dtype == np.uint8
     assert (inputs["images"][:, 0, 0, 0] == inputs["labels"]).all()
 
 
 def test_every_epoch_has_an_order_of_its_own_that_a_later_start_repeats(share: Share) -> None:
-    three = _labels(share, 6, batch_size=4, seed=0, first_epoch=0).reshape(3, 8)
-    third = _labels(share, 2, batch_size=4, seed=0, first_epoch=2).ravel()
-    other = _labels(share, 2, batch_size=4, seed=1, first_epoch=0).ravel()
+    three = _labels(share, 6, batch_size=4, seed=0, first_step=0).reshape(3, 8)
+    third = _labels(share, 2, batch_size=4, seed=0, first_step=4).ravel()
+    other = _labels(share, 2, batch_size=4, seed=1, first_step=0).ravel()
+
+    within = _labels(share, 3, batch_size=4, seed=0, first_step=3)
 
     assert (three[2] == third).all()
+    assert (within.reshape(3, 4) == three.reshape(6, 4)[3:]).all()
     assert not (three[0] == three[1]).all()
     assert not (three[0] == other).all()
 
 
 def test_everybody_takes_part_in_the_long_run(share: Share) -> None:
-    labels = _labels(share, 40, batch_size=4, seed=0, first_epoch=0)
+    labels = _labels(share, 40, batch_size=4, seed=0, first_step=0)
 
     assert set(labels.ravel()) == set(share.indices)
 
 
 def test_a_small_share_is_one_batch(share: Share) -> None:
     assert steps_per_epoch(len(share), 64) == 1
-    assert _labels(share, 2, batch_size=64, seed=0, first_epoch=0).shape == (2, 11)
+    assert _labels(share, 2, batch_size=64, seed=0, first_step=0).shape == (2, 11)
 
 
 def test_an_epoch_has_each_image_once_in_any_of_its_views() -> None:
@@ -69,7 +72,7 @@ def test_an_epoch_has_each_image_once_in_any_of_its_views() -> None:
     share = FeatureShare(arrays, numbers, numbers)
 
     def epoch(number: int) -> npt.NDArray[Any]:
-        (inputs,) = next(training_batches(share, batch_size=40, seed=0, first_epoch=number))
+        (inputs,) = next(training_batches(share, batch_size=40, seed=0, first_step=number))
         np.testing.assert_array_equal(inputs["images"][:, 0], inputs["labels"])
         return inputs["images"][np.argsort(inputs["labels"])]
 
@@ -81,7 +84,7 @@ def test_an_epoch_has_each_image_once_in_any_of_its_views() -> None:
 
 @pytest.mark.skipif(backend_name() != "tensorflow", reason="looks at TensorFlow's data set")
 def test_tensorflows_data_set_has_the_same_batches_and_is_not_tuned(share: Share) -> None:
-    options: dict[str, Any] = {"batch_size": 4, "seed": 0, "first_epoch": 1}
+    options: dict[str, Any] = {"batch_size": 4, "seed": 0, "first_step": 2}
 
     dataset = as_input(training_batches(share, **options))
 

@@ -99,7 +99,7 @@ def test_training_learns_and_returns_the_whole_story(
     ]
     assert reports[-1].metrics["val_accuracy"] == result.history[-1]["val_accuracy"]
     assert progress[-1] == (5, 5)
-    assert (result.epochs_trained, result.best_epoch) == (5, 5)
+    assert (result.epochs_trained, result.best["epoch"]) == (5, 5)
     assert result.parameters == build_model(result.candidate.model, spec).count_params()
     assert result.images_per_second > 0
     assert min(clock.seconds[name] for name in ("training", "validation", "compiling")) > 0
@@ -145,7 +145,7 @@ def test_early_stopping_ends_with_the_best_weights(
     losses = [row["val_loss"] for row in result.history]
     assert losses == sorted(losses)
     assert len(losses) == 3
-    assert result.best_epoch == 1
+    assert result.best["epoch"] == 1
     images, labels = contrary.gather(slice(None))
     found = classification_metrics(result.model.predict(images, verbose=0), labels)
     assert found["loss"] == pytest.approx(losses[0], rel=0.03)

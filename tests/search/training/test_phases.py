@@ -178,8 +178,8 @@ def test_early_stopping_waits_for_the_second_phase_and_restores_from_it(
     result = _train(made, digits[0], spec, validation=contrary)
 
     assert result.history[0]["val_loss"] < result.history[3]["val_loss"]
-    assert result.best_epoch > 4
-    assert result.epochs_trained == result.best_epoch + 1 < 8
+    assert result.best["epoch"] > 4
+    assert result.epochs_trained == result.best["epoch"] + 1 < 8
 
 
 def test_a_single_epoch_tunes_everything(digits: Digits, spec: InputSpec, two_phases: Make) -> None:
