@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnn_blocks.errors import UserError
+from search.time_plan import TimePlan
 from spaces.probe import space_fingerprint
 from studies.study import StudySpec
 
@@ -26,7 +27,7 @@ class StudyIdentity:
     data_fingerprint: str
     image_shape: str
     metric: str
-    epochs: int
+    epochs: int | None
     step_unit: str
     seed: int
     split_fractions: str
@@ -46,25 +47,31 @@ _WORDS = {
 }
 
 
-def identify(spec: StudySpec, split: "Split", *, metric: str, seed: int) -> StudyIdentity:
-    """Returns the identity of a study on a split."""
+def identify(
+    spec: StudySpec, split: "Split", plan: TimePlan, *, metric: str, seed: int
+) -> StudyIdentity:
+    """Returns the identity of a study on a split; `epochs` is None where the plan decides."""
     height, width = split.spec.image_shape[:2]
     return StudyIdentity(
-        space_fingerprint=space_fingerprint(spec.candidate, draws=spec.probes),
+        space_fingerprint=space_fingerprint(
+            lambda trial: spec.candidate(trial, plan.task), draws=spec.probes
+        ),
         data_fingerprint=split.dataset.fingerprint,
         image_shape=f"{height}x{width}",
         metric=metric,
         epochs=spec.epochs,
-        step_unit=step_unit(spec.reports_per_epoch),
+        step_unit=step_unit(spec, plan),
         seed=seed,
         split_fractions=", ".join(f"{name} {part:g}" for name, part in split.fractions.items()),
         split_sha256=split.sha256,
     )
 
 
-def step_unit(reports_per_epoch: int) -> str:
+def step_unit(spec: StudySpec, plan: TimePlan) -> str:
     """Says what one step of an intermediate value is."""
-    return "1 epoch" if reports_per_epoch == 1 else f"1/{reports_per_epoch} epoch"
+    if plan.trial_seconds is not None:
+        return f"1/{plan.intervals} trial of {plan.trial_seconds:.3g} s"
+    return "1 epoch" if spec.reports_per_epoch == 1 else f"1/{spec.reports_per_epoch} epoch"
 
 
 def remember_or_refuse(study: "optuna.Study", identity: StudyIdentity) -> None:

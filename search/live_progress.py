@@ -34,7 +34,7 @@ class _Training:
 
     title: str
     summary: str
-    epochs: int
+    epochs: float
     epoch: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
     started: float = 0.0
@@ -103,7 +103,7 @@ class LiveProgress(Progress):
             clock=self._clock,
         )
 
-    def trial_started(self, *, number: int, summary: str, epochs: int) -> None:
+    def trial_started(self, *, number: int, summary: str, epochs: float) -> None:
         if self._tally is not None:
             self._tally.start(number)
         # A new dictionary each time: the drawing thread may be walking the old one.
@@ -111,7 +111,7 @@ class LiveProgress(Progress):
         self._trials = {**self._trials, number: training}
 
     def trial_progress(
-        self, *, number: int, epoch: float, epochs: int, metrics: Mapping[str, float]
+        self, *, number: int, epoch: float, epochs: float, metrics: Mapping[str, float]
     ) -> None:
         if self._tally is not None:
             self._tally.advance(number, epoch)
@@ -139,13 +139,13 @@ class LiveProgress(Progress):
         if self._tally is not None:
             self._tally.stop()
 
-    def retraining_started(self, *, epochs: int, images: int, summary: str) -> None:
+    def retraining_started(self, *, epochs: float, images: int, summary: str) -> None:
         self._retraining = _Training(
             "retrain", f"{counted(images, 'image')}: {summary}", epochs, started=self._clock()
         )
 
     def retraining_progress(
-        self, *, epoch: float, epochs: int, metrics: Mapping[str, float]
+        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
     ) -> None:
         if self._retraining is not None:
             _advance(self._retraining, epoch, epochs, metrics)
@@ -187,7 +187,9 @@ class LiveProgress(Progress):
         table.add_row("", "")
         table.add_row(training.title, Text(training.summary))
         table.add_row("", _bar(training.epoch, training.epochs))
-        state = f"epoch {training.epoch:.1f} of {training.epochs}"
+        state = f"epoch {training.epoch:.1f} of {training.epochs:.4g}"
+        if not training.epochs:
+            state = "starting"
         metrics = f": {describe_metrics(training.metrics)}" if training.metrics else ""
         table.add_row("", state + metrics)
         if training is self._retraining:
@@ -198,7 +200,9 @@ class LiveProgress(Progress):
             table.add_row("", _times(elapsed, left))
 
 
-def _advance(training: _Training, epoch: float, epochs: int, metrics: Mapping[str, float]) -> None:
+def _advance(
+    training: _Training, epoch: float, epochs: float, metrics: Mapping[str, float]
+) -> None:
     training.epoch, training.epochs = epoch, epochs
     training.metrics = {**training.metrics, **metrics}
 

@@ -1,10 +1,12 @@
 """One trial, from suggestion to value."""
 
 import gc
+import json
+import re
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +21,14 @@ from search.clock import Clock
 from search.errors import OutOfMemoryError, TrialFailure
 from search.interruption import Interruption
 from search.lease import Lease
+from search.mirroring import flips_are_harmless
 from search.outcomes import Outcome, outcome_of
 from search.progress import Progress
 from search.runtime import Precision, Xla
+from search.sizing.cost import TrainingCost, corrected, predict_cost
+from search.sizing.machine_speed import MachineSpeed
 from search.storage import TrialAttribute
+from search.time_plan import TimePlan
 from search.training import fit
 from search.trial_checkpoints import checkpoint_folder, remove_checkpoints
 from search.trial_reporter import StopTrial, TrialReporter
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from search.shared_checkpoints import SharedCheckpoints
 
 _TRACEBACK_CHARACTERS = 2000
+_STEPS = re.compile(r'"steps":(?:\d+|null),')
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class TrialContext:
     `most_trial_seconds` is asked while a trial trains: one that would take longer is infeasible.
     `shared` keeps the checkpoints where other machines find them too.
     `memory_bytes` is this worker's share of the machine's memory; None is all that is free.
+    `plan` divides the time. `speed` is this process's; None predicts nothing. `slowdowns` gathers
+    by how much longer its trials took than predicted.
     """
 
     spec: StudySpec
@@ -72,6 +81,9 @@ class TrialContext:
     memory_bytes: int | None = None
     lease: Lease | None = None
     shared: "SharedCheckpoints | None" = None
+    plan: TimePlan = TimePlan()
+    speed: MachineSpeed | None = None
+    slowdowns: list[float] = field(default_factory=list)
 
 
 def run_trial(trial: optuna.Trial, context: TrialContext) -> TrialResult:
@@ -115,23 +127,29 @@ def run_trial(trial: optuna.Trial, context: TrialContext) -> TrialResult:
 
 
 def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
+    plan, trial_seconds = context.plan, context.plan.trial_seconds
     with context.clock.measure("sampling"):
-        candidate = context.spec.candidate(trial)
-    text = candidate.to_json()
-    with context.clock.measure("storage"):
-        trial.set_user_attr(TrialAttribute.CANDIDATE, text)
-        trial.set_user_attr(TrialAttribute.SUMMARY, candidate.summary())
+        candidate = _continued(trial, context.spec.candidate(trial, plan.task))
+    _remember(trial, candidate, context)
     context.progress.trial_started(
-        number=trial.number, summary=candidate.summary(), epochs=candidate.training.epochs
+        number=trial.number,
+        summary=candidate.summary(),
+        # How long it is shows when its speed is known.
+        epochs=0 if plan.trial_seconds is not None else candidate.training.epochs,
     )
-    earlier = _find_equal(trial, text)
+    earlier = _find_equal(trial, candidate)
     if earlier is not None:
         return _repeat(trial, earlier)
     with context.clock.measure("compiling"):
         shape = describe_model(candidate.model, context.split.spec)
     on_features = context.features is not None and context.features.suits(candidate)
-    _check_memory(trial, shape, candidate, on_features=on_features, share=context.memory_bytes)
+    _check_memory(trial, shape, candidate, on_features=on_features, context=context)
     feasibility.require_parameters(shape.parameters, context.spec.most_parameters)
+    cost = _predict(shape, candidate, context, on_features=on_features)
+    if cost is not None:
+        speed = cost.step_images / cost.step_seconds
+        trial.set_user_attr(TrialAttribute.PREDICTED_IMAGES_PER_SECOND, round(speed, 1))
+        plan.require_affordable(corrected(cost, context.slowdowns), candidate)
     reporter = TrialReporter(trial, candidate, context)
     result = fit(
         candidate,
@@ -141,6 +159,11 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         seed=context.seed,
         on_report=reporter.report,
         reports_per_epoch=context.spec.reports_per_epoch,
+        intervals=plan.intervals,
+        seconds=None if trial_seconds is None else lambda: trial_seconds,
+        most_steps=plan.most_trial_steps(candidate, on_features=on_features),
+        on_steps=lambda steps: _remember(trial, candidate.with_length(steps=steps), context),
+        mirrored=plan.trial_seconds is not None and flips_are_harmless(trial.study) is None,
         checkpoint_directory=checkpoint_folder(trial, context.checkpoints, context.shared),
         precision=context.precision,
         xla=context.xla,
@@ -152,18 +175,53 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
     with context.clock.measure("storage"):
         trial.set_user_attr(TrialAttribute.BEST_EPOCH, result.best["epoch"])
         trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, result.epochs_trained)
+        trial.set_user_attr(TrialAttribute.STEPS, result.history[-1]["step"])
         trial.set_user_attr(TrialAttribute.IMAGES_PER_SECOND, round(result.images_per_second, 1))
+        if result.mirrored is not None:
+            trial.set_user_attr(TrialAttribute.MIRRORED, asdict(result.mirrored))
+    if cost is not None and result.images_per_second > 0:
+        context.slowdowns.append(speed / result.images_per_second)
     return float(result.best[f"val_{context.metric}"])
 
 
-def _find_equal(trial: optuna.Trial, candidate: str) -> optuna.trial.FrozenTrial | None:
+def _continued(trial: optuna.Trial, candidate: Candidate) -> Candidate:
+    """Returns the candidate with the steps that an interrupted attempt has chosen, if it had."""
+    stored = trial.user_attrs.get(TrialAttribute.CANDIDATE)
+    if stored is None or TrialAttribute.CONTINUES not in trial.user_attrs:
+        return candidate
+    return candidate.with_length(steps=json.loads(stored)["training"].get("steps"))
+
+
+def _remember(trial: optuna.Trial, candidate: Candidate, context: TrialContext) -> None:
+    with context.clock.measure("storage"):
+        trial.set_user_attr(TrialAttribute.CANDIDATE, candidate.to_json())
+        trial.set_user_attr(TrialAttribute.SUMMARY, candidate.summary())
+
+
+def _predict(
+    shape: ModelShape, candidate: Candidate, context: TrialContext, *, on_features: bool
+) -> TrainingCost | None:
+    if context.speed is None:
+        return None
+    training = candidate.phases()[-1].candidate.training
+    images = len(context.split.train)
+    return predict_cost(shape, training, context.speed, images=images, on_features=on_features)
+
+
+def _without_steps(text: str) -> str:
+    return _STEPS.sub("", text, count=1)
+
+
+def _find_equal(trial: optuna.Trial, candidate: Candidate) -> optuna.trial.FrozenTrial | None:
     """Returns a complete trial of the same candidate, which would only repeat: seeds are equal.
 
+    How many steps the time allowed does not make another candidate.
     Raises OutOfMemoryError where the same candidate cost a worker its life.
     """
+    wanted = _without_steps(candidate.to_json())
     states = (TrialState.COMPLETE, TrialState.PRUNED)
     for other in trial.study.get_trials(deepcopy=False, states=states):
-        if other.user_attrs.get(TrialAttribute.CANDIDATE) != candidate:
+        if _without_steps(other.user_attrs.get(TrialAttribute.CANDIDATE, "")) != wanted:
             continue
         if outcome_of(other) is Outcome.COMPLETE:
             return other
@@ -181,6 +239,7 @@ def _repeat(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
         TrialAttribute.PARAMETERS,
         TrialAttribute.BEST_EPOCH,
         TrialAttribute.IMAGES_PER_SECOND,
+        TrialAttribute.STEPS,
     ):
         _store(trial, name, earlier.user_attrs.get(name))
     trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, 0)
@@ -195,12 +254,14 @@ def _check_memory(
     candidate: Candidate,
     *,
     on_features: bool,
-    share: int | None,
+    context: TrialContext,
 ) -> None:
-    needed = feasibility.estimate_memory(shape, candidate.training, on_features=on_features)
+    needed = feasibility.estimate_memory(
+        shape, candidate.training, on_features=on_features, images=len(context.split.train)
+    )
     trial.set_user_attr(TrialAttribute.PARAMETERS, shape.parameters)
     trial.set_user_attr(TrialAttribute.MEMORY_MIB, round(needed / feasibility.MEBIBYTE))
-    feasibility.require_memory(needed, share=share)
+    feasibility.require_memory(needed, share=context.memory_bytes)
 
 
 def _constrain(trial: optuna.Trial, error: Exception) -> None:

@@ -1,8 +1,10 @@
 """The whole line, from a study's name to an exported model."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -24,17 +26,27 @@ from search.features import FeatureSource
 from search.interruption import Interruption
 from search.metrics import DIRECTIONS, Metric
 from search.objective import TrialContext
-from search.progress import Progress
+from search.planning import Lengths, plan_run
+from search.progress import Progress, duration
 from search.results import RunOutput, RunResult
 from search.retrain import finish_run
 from search.retraining import Retraining, only_retraining
 from search.runtime import Precision, Xla, start_keras
-from search.searching import search
+from search.searching import UNLIMITED_TRIALS, search
 from search.shared_checkpoints import shared_checkpoints
-from search.storage import DEFAULT_STORAGE, TrialAttribute, open_storage, quiet_optuna
+from search.sizing.machine_speed import measured_speed
+from search.storage import DEFAULT_STORAGE, open_storage, quiet_optuna
 from search.storage.connections import one_line
-from search.stored_study import open_study, opening_recorder
-from search.winner import best_configuration
+from search.stored_study import (
+    as_begun,
+    open_study,
+    opening_recorder,
+    phase_seconds,
+    remember_phase,
+    stored_plan,
+)
+from search.time_plan import TimePlan
+from search.winner import best_configuration, mirrored_winner, search_curve
 from studies.study import LoadedStudy, StudySpec, load_study
 
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
@@ -71,9 +83,11 @@ def run_study(
 ) -> RunResult:
     """Searches, retrains the winner, evaluates it once on the test images and exports it.
 
-    Called again with the same arguments, it resumes where it was interrupted: `trials` and
-    `budget_seconds` bound the study as a whole, over all starts. What is left out comes from the
-    study; files go below `runs_directory`/NAME. `warm_start` "recipes" begins with the published
+    `budget_seconds` is the time of all that; a plan, stored with the study, divides it, and
+    `retrain_budget_seconds` or `retrain_epochs` say otherwise for the retraining. With `trials`
+    alone time is not limited. Called again with the same arguments, it resumes where it was
+    interrupted: `trials` and `budget_seconds` bound the study as a whole, over all starts. What is
+    left out comes from the study; files go below `runs_directory`/NAME. `warm_start` "recipes" begins with the published
     baselines that the study's space can express. The features of frozen backbones take at most
     `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. With `workers` 0
     trials run in this process; else in so many processes, each replaced within its `limits` when it
@@ -94,21 +108,57 @@ def run_study(
     spec, name = loaded.spec, study_name or loaded.spec.name
     metric = metric or spec.metric
     _check(trials=trials, budget_seconds=budget_seconds, metric=metric, study_name=study_name)
-    trials, budget = trials or spec.trials, budget_seconds or spec.budget_seconds
     share = ray_share(
         engine, workers=workers, address=address, cpus_each=cpus_each, gpus_each=gpus_each
     )
     source, directory = require_data(spec, data), Path(runs_directory) / name
     progress, clock, limits = progress or Progress(), Clock(), limits or WorkerLimits()
+    began = time.monotonic()
+    lengths = Lengths(
+        budget_seconds=budget_seconds,
+        trials=trials,
+        retrain=retrain,
+        retraining_seconds=retrain_budget_seconds,
+        retraining_epochs=retrain_epochs,
+    )
     opened = open_storage(storage)
+    plan = stored_plan(opened, name)
+    spec = as_begun(spec, opened, name)
+    loaded = replace(loaded, spec=spec)
     kept = open_artifacts(artifacts or Path(runs_directory) / "artifacts")
     with _resumable(name, progress) as interruption:
         # A cluster that is not there must not wait for the images; the retraining needs none.
         with _worker_search(share, address, logs=directory / "workers") as search_with_workers:
             with clock.measure("data"):
-                split = load_split(
-                    source, seed=seed, image_size=image_size, max_bad_files=max_bad_files
-                )
+
+                def load(size: tuple[int, int] | None) -> Split:
+                    return load_split(
+                        source,
+                        seed=seed,
+                        image_size=image_size or size,
+                        max_bad_files=max_bad_files,
+                    )
+
+                if plan is not None:
+                    split = load(plan.image_size)
+                    _note_other_budget(plan, budget_seconds, name, progress)
+                else:
+                    split, plan = plan_run(
+                        spec,
+                        lengths,
+                        load=load,
+                        sized=image_size is not None,
+                        precision=precision,
+                        xla=xla,
+                        spent_seconds=lambda: time.monotonic() - began,
+                    )
+            if plan.budget_seconds is not None:
+                progress.note(plan.describe())
+            total = trials or plan.trials
+            if total is None:
+                total = spec.trials if plan.search_seconds is None else UNLIMITED_TRIALS
+                if spec.epochs is not None:
+                    total = spec.trials
             context = TrialContext(
                 spec=spec,
                 split=split,
@@ -124,10 +174,15 @@ def run_study(
                     split, limit=cache_limit, progress=progress, check=interruption.check
                 ),
                 shared=shared_checkpoints(artifacts, progress),
+                plan=plan,
             )
             _prepare(context, trains=not workers)
+            if not workers and plan.speed is not None:
+                speed = measured_speed(precision=precision, xla=xla)
+                context = replace(context, speed=speed)
             with clock.measure("storage"):
                 stored = open_study(loaded, context, opened, name=name, warm_start=warm_start)
+            earlier = sum(phase_seconds(stored).values())
             if workers:
                 job = WorkerJob(
                     study_name=name,
@@ -136,26 +191,47 @@ def run_study(
                     source=loaded.source,
                     data=str(source),
                     data_fingerprint=split.dataset.fingerprint,
-                    image_size=image_size,
+                    image_size=image_size or plan.image_size,
                     max_bad_files=max_bad_files,
                     metric=metric,
                     seed=seed,
-                    trials=trials,
+                    trials=total,
+                    plan=plan,
                     checkpoints=context.checkpoints.resolve(),
                     cache_limit=cache_limit,
                     artifacts=artifacts,
                 )
                 search_with_workers(
-                    stored, context, job, workers=workers, budget_seconds=budget, limits=limits
+                    stored,
+                    context,
+                    job,
+                    workers=workers,
+                    budget_seconds=plan.search_seconds,
+                    limits=limits,
                 )
             else:
                 search(
-                    stored, context, trials=trials, budget_seconds=budget, retries=limits.retries
+                    stored,
+                    context,
+                    trials=total,
+                    budget_seconds=plan.search_seconds,
+                    retries=limits.retries,
                 )
         # A signal that came while the last workers ended is not for the retraining.
         interruption.check()
         configuration = best_configuration(stored)
+        if mirrored_winner(stored, stored.best_trial):
+            progress.note(
+                "the final training mirrors images at random: the search found that mirrored "
+                "images are recognised as well"
+            )
         output = None
+        searched = time.monotonic()
+        remember_phase(stored, "search", searched - began)
+
+        def spent() -> float:
+            return earlier + time.monotonic() - began
+
         if retrain:
             output = _retrain_winner(
                 configuration,
@@ -163,9 +239,11 @@ def run_study(
                 context,
                 kept,
                 parent=directory,
-                epochs=retrain_epochs,
-                budget_seconds=retrain_budget_seconds,
+                epochs=lengths.of(spec).retraining_epochs,
+                given_seconds=retrain_budget_seconds,
+                spent_seconds=spent,
             )
+            remember_phase(stored, "retraining", time.monotonic() - searched)
     return RunResult(stored, configuration, split, storage, kept.location, output)
 
 
@@ -205,16 +283,28 @@ def _retrain_winner(
     *,
     parent: Path,
     epochs: int | None,
-    budget_seconds: float | None,
+    given_seconds: float | None,
+    spent_seconds: Callable[[], float],
 ) -> RunOutput | None:
-    """Retrains the winner in a folder below `parent`; None where another process does."""
-    spec, winner = context.spec, study.best_trial
+    """Retrains the winner in a folder below `parent`; None where another process does.
+
+    The retraining takes what the run's budget leaves, unless its own length was given.
+    """
+    spec, winner, plan = context.spec, study.best_trial, context.plan
+    seconds = given_seconds or (plan.retraining_seconds if epochs is None else None)
+
+    def left() -> float:
+        assert seconds is not None
+        if given_seconds is not None or plan.budget_seconds is None:
+            return seconds
+        return plan.budget_seconds - plan.closing_seconds - spent_seconds()
+
     retraining = Retraining(
         configuration=configuration,
         split=context.split,
-        epochs=epochs or (spec.retrain_epochs if budget_seconds is None else None),
-        budget_seconds=budget_seconds,
-        images_per_second=winner.user_attrs.get(TrialAttribute.IMAGES_PER_SECOND),
+        epochs=epochs,
+        budget_seconds=seconds,
+        seconds_left=None if seconds is None else left,
         precision=context.precision,
         xla=context.xla,
         features=context.features,
@@ -229,16 +319,24 @@ def _retrain_winner(
             retraining,
             directory,
             record_opening=opening_recorder(study),
-            search_curve=[
-                (step / spec.reports_per_epoch, value)
-                for step, value in sorted(winner.intermediate_values.items())
-            ],
+            search_curve=search_curve(winner, spec),
         )
     try:
         keep_results(study, directory, artifacts)
     except UserError as error:  # the run itself is whole
         context.progress.warning(str(error))
     return output
+
+
+def _note_other_budget(
+    plan: TimePlan, budget_seconds: float | None, name: str, progress: Progress
+) -> None:
+    if budget_seconds not in (None, plan.budget_seconds):
+        kept = "no limit" if plan.budget_seconds is None else duration(plan.budget_seconds)
+        progress.note(
+            f"the study {name!r} was begun with a budget of {kept}, which counts; for another one "
+            f"start another study with --study-name NEW"
+        )
 
 
 def require_data(spec: StudySpec, data: str | Path | None) -> str | Path:

@@ -21,6 +21,10 @@ STATES: tuple[tuple[TrialState, str], ...] = (
 )
 
 
+# Epochs may take a fraction of a second: a log needs no line for each.
+_SECONDS_BETWEEN_EPOCHS = 3.0
+
+
 class Progress:
     """Receives every event of a search and shows nothing; the library's default.
 
@@ -62,11 +66,11 @@ class Progress:
         `infeasible` and `failed` ones; `trials` is the total to reach, None where only time ends.
         """
 
-    def trial_started(self, *, number: int, summary: str, epochs: int) -> None:
+    def trial_started(self, *, number: int, summary: str, epochs: float) -> None:
         """A trial begins; `summary` is its candidate in one line."""
 
     def trial_progress(
-        self, *, number: int, epoch: float, epochs: int, metrics: Mapping[str, float]
+        self, *, number: int, epoch: float, epochs: float, metrics: Mapping[str, float]
     ) -> None:
         """A running trial got further."""
 
@@ -85,11 +89,11 @@ class Progress:
     def search_finished(self) -> None:
         """No further trial will start."""
 
-    def retraining_started(self, *, epochs: int, images: int, summary: str) -> None:
+    def retraining_started(self, *, epochs: float, images: int, summary: str) -> None:
         """The winner's training on all training and validation images begins."""
 
     def retraining_progress(
-        self, *, epoch: float, epochs: int, metrics: Mapping[str, float]
+        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
     ) -> None:
         """The retraining got further."""
 
@@ -247,13 +251,13 @@ class PlainProgress(Progress):
         before = f"; resumed: {tally.states()}, best {tally.best()}" if tally.ended else ""
         self._line(f"search {study_name}: {', '.join(bounds)}, by {metric_words(metric)}{before}")
 
-    def trial_started(self, *, number: int, summary: str, epochs: int) -> None:
+    def trial_started(self, *, number: int, summary: str, epochs: float) -> None:
         if self._tally is not None:
             self._tally.start(number)
-        self._line(f"trial {number} started: {summary}, {counted(epochs, 'epoch')}")
+        self._line(f"trial {number} started{_epochs(epochs)}: {summary}")
 
     def trial_progress(
-        self, *, number: int, epoch: float, epochs: int, metrics: Mapping[str, float]
+        self, *, number: int, epoch: float, epochs: float, metrics: Mapping[str, float]
     ) -> None:
         if self._tally is not None:
             self._tally.advance(number, epoch)
@@ -288,19 +292,18 @@ class PlainProgress(Progress):
             tally.stop()
             self._line(f"search finished: {tally.states()}; best {tally.best()}")
 
-    def retraining_started(self, *, epochs: int, images: int, summary: str) -> None:
+    def retraining_started(self, *, epochs: float, images: int, summary: str) -> None:
         self._retraining_epoch = 0
-        self._line(
-            f"retraining: {counted(epochs, 'epoch')} on {counted(images, 'image')}: {summary}"
-        )
+        self._line(f"retraining{_epochs(epochs)} on {counted(images, 'image')}: {summary}")
 
     def retraining_progress(
-        self, *, epoch: float, epochs: int, metrics: Mapping[str, float]
+        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
     ) -> None:
-        whole = int(epoch)
-        if whole > self._retraining_epoch or self._clock() - self._last_line >= self._interval:
+        whole, waited = int(epoch), self._clock() - self._last_line
+        is_new = whole > self._retraining_epoch and waited >= _SECONDS_BETWEEN_EPOCHS
+        if is_new or epoch >= epochs or waited >= self._interval:
             self._retraining_epoch = whole
-            done = f"{round(epoch, 2):g}/{epochs}"
+            done = f"{round(epoch, 2):g}/{epochs:.4g}"
             self._line(f"retraining epoch {done}: {describe_metrics(metrics)}")
 
     def retraining_finished(self, *, seconds: float) -> None:
@@ -359,6 +362,11 @@ def describe_metrics(metrics: Mapping[str, float]) -> str:
         if name in metrics
     ]
     return ", ".join(shown) or "training"
+
+
+def _epochs(epochs: float) -> str:
+    """Returns a training's length in words; nothing while it is not known."""
+    return f", {epochs:.4g} epoch{'' if epochs == 1 else 's'}" if epochs else ""
 
 
 def one_line(text: str) -> str:

@@ -12,15 +12,23 @@ from search.results import RunOutput
 from search.retraining import (
     CHECKPOINTS,
     Retraining,
-    planned_epochs,
+    planned_length,
+    remember_length,
     remove_leftovers,
     run_directory,
 )
+from search.time_plan import most_retraining_steps, steps_of
 
 if TYPE_CHECKING:
     from search.runtime import Precision, Xla
     from search.training import FitResult
     from spaces.candidate import Candidate
+
+_SECONDS_EACH = 4.0
+_FEWEST_INTERVALS = 5
+_MOST_INTERVALS = 100
+# Of a training whose time is not known.
+_USUAL_SECONDS = 120.0
 
 
 def retrain(retraining: Retraining, directory: Path) -> "FitResult":
@@ -31,18 +39,19 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
     with an equal retraining.
     """
     from search.training import fit
+    from search.training.length import training_length
 
     configuration, split = retraining.configuration, retraining.split
     progress, hold_out = retraining.progress, retraining.hold_out
-    planned = planned_epochs(directory, retraining)
-    if hold_out:
-        candidate = configuration.candidate.with_training(epochs=planned)
-    else:
-        candidate = configuration.candidate.for_retraining(epochs=planned)
+    candidate, seconds = _with_length(retraining, directory)
+    if not hold_out:
+        candidate = candidate.for_retraining()
     for change in _changes(configuration.candidate, candidate):
         progress.note(change)
+    images = len(retraining.images)
+    length = None if seconds else training_length(candidate.training, images)
     progress.retraining_started(
-        epochs=planned, images=len(retraining.images), summary=candidate.summary()
+        epochs=0 if length is None else length.epochs, images=images, summary=candidate.summary()
     )
     started = time.monotonic()
     result = fit(
@@ -51,6 +60,10 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
         spec=split.spec if hold_out else split.development_spec,
         validation=split.validation if hold_out else None,
         seed=configuration.seed,
+        intervals=_intervals(retraining),
+        seconds=seconds,
+        most_steps=_most_steps(retraining),
+        on_steps=lambda steps: remember_length(directory, retraining, steps=steps),
         checkpoint_directory=directory / CHECKPOINTS,
         precision=retraining.precision,
         xla=retraining.xla,
@@ -62,7 +75,47 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
         on_warning=progress.warning,
     )
     progress.retraining_finished(seconds=time.monotonic() - started)
+    if seconds and result.candidate.training.steps == _most_steps(retraining):
+        progress.note(
+            f"the final training ended after {result.epochs_trained:.3g} passes over its images: "
+            f"more would not have helped, and the rest of the time is given back"
+        )
     return result
+
+
+def _with_length(
+    retraining: Retraining, directory: Path
+) -> tuple["Candidate", Callable[[], float] | None]:
+    """Returns the candidate with its length, or without and how many seconds it may take."""
+    configuration = retraining.configuration
+    candidate = configuration.candidate
+    if length := planned_length(directory, retraining):
+        return candidate.with_length(**length), None
+    if retraining.budget_seconds is not None:
+        return candidate.with_training(steps=None), retraining.remaining_seconds
+    epochs = retraining.epochs or configuration.epochs
+    if epochs is None and candidate.training.steps is None:
+        epochs = candidate.training.epochs
+    candidate = candidate.with_length(epochs=epochs)
+    training = candidate.training
+    if training.steps is None:
+        remember_length(directory, retraining, epochs=training.epochs)
+    else:
+        remember_length(directory, retraining, steps=training.steps)
+    return candidate, None
+
+
+def _intervals(retraining: Retraining) -> int:
+    """Returns in how many parts a training measured in steps is saved, shown and recorded."""
+    seconds = retraining.budget_seconds or _USUAL_SECONDS
+    return max(_FEWEST_INTERVALS, min(_MOST_INTERVALS, round(seconds / _SECONDS_EACH)))
+
+
+def _most_steps(retraining: Retraining) -> int:
+    candidate, images = retraining.configuration.candidate, len(retraining.images)
+    if retraining.epochs is not None:
+        return steps_of(retraining.epochs, candidate, images)
+    return most_retraining_steps(candidate, images, on_features=retraining.on_features)
 
 
 def finish_run(
@@ -91,7 +144,8 @@ def finish_run(
         evaluation = evaluate(result.model, test, split.dataset.class_names)
     # What stands beside a model describes that model, whatever the configuration left open.
     made = {
-        "epochs": round(result.best["epoch"]),
+        "epochs": None if result.candidate.training.steps else round(result.best["epoch"]),
+        "candidate": _as_trained(retraining.configuration.candidate, result.candidate),
         "image_size": split.dataset.image_shape[:2],
         "class_names": split.dataset.class_names,
     }
@@ -182,6 +236,11 @@ def retrain_from_configuration(
         parent = Path(runs_directory) / (configuration.study or Path(path).stem)
         directory = run_directory(parent, retraining)
     return finish_run(retraining, Path(directory))
+
+
+def _as_trained(candidate: "Candidate", trained: "Candidate") -> "Candidate":
+    """Returns the configuration's candidate with the length that it was trained for."""
+    return candidate.with_length(steps=trained.training.steps)
 
 
 def _changes(before: "Candidate", after: "Candidate") -> list[str]:

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 _PLAN = "retraining.json"
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.json"
-# A budget also pays for compiling the first step, the evaluation and the files.
-_SPARE_SECONDS = 15.0
+# A budget also pays for the evaluation and the files.
+_SPARE_SECONDS = 5.0
 _SPARE_SHARE = 0.05
-_STEPS_TO_MEASURE = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,17 +34,17 @@ class Retraining:
     """Everything that a configuration's full training needs.
 
     It takes all training and validation images; with `hold_out` the validation images are held out
-    for early stopping and plateaus, as in a trial. `budget_seconds` bounds the epochs by the
-    expected speed: `images_per_second`, or a short measurement; without `epochs` the budget is
-    filled. Without either the configuration's own epochs count. Behind a frozen backbone the head
-    trains on `features`, where they are given.
+    for early stopping and plateaus, as in a trial. `budget_seconds` bounds its length by the speed
+    of its first steps; `seconds_left` is asked what is left of them then. Without `epochs` the
+    budget is used as far as more training is of use. Without either the configuration's own length
+    counts. Behind a frozen backbone the head trains on `features`, where they are given.
     """
 
     configuration: BestConfiguration
     split: "Split"
     epochs: int | None = None
     budget_seconds: float | None = None
-    images_per_second: float | None = None
+    seconds_left: Callable[[], float] | None = None
     hold_out: bool = False
     precision: "Precision" = "auto"
     xla: "Xla" = "auto"
@@ -57,6 +56,18 @@ class Retraining:
     def images(self) -> "Share":
         """The images that it trains on."""
         return self.split.train if self.hold_out else self.split.development
+
+    @property
+    def on_features(self) -> bool:
+        """Whether its head is trained on a frozen backbone's features."""
+        return self.features is not None and self.features.suits(self.configuration.candidate)
+
+    def remaining_seconds(self) -> float:
+        """Returns what is left of the budget for training."""
+        assert self.budget_seconds is not None
+        if self.seconds_left is not None:
+            return max(1.0, self.seconds_left())
+        return max(1.0, self.budget_seconds * (1 - _SPARE_SHARE) - _SPARE_SECONDS)
 
     @property
     def identity(self) -> str:
@@ -105,25 +116,28 @@ def run_directory(parent: Path, retraining: Retraining) -> Path:
     )
 
 
-def planned_epochs(directory: Path, retraining: Retraining) -> int:
-    """Returns the epochs of the plan that stands in a directory, or makes that plan.
+def planned_length(directory: Path, retraining: Retraining) -> dict[str, int]:
+    """Returns the length that was chosen in a directory, {} where none was, as `epochs` or `steps`.
 
-    An interrupted retraining must keep its epochs, even if the speed is measured anew.
+    An interrupted retraining must keep its length, even if the speed would be another now.
     """
+    path = directory / _PLAN
+    if not path.exists():
+        return {}
+    plan = _read_plan(path)
+    if plan.get("identity") != retraining.identity:
+        raise UserError(
+            f"A folder holds one retraining; {directory} has another one. Choose another folder, "
+            f"or delete that one."
+        )
+    return {name: int(plan[name]) for name in ("epochs", "steps") if name in plan}
+
+
+def remember_length(directory: Path, retraining: Retraining, **length: int) -> None:
+    """Keeps the length of a retraining for the start that continues it."""
     from search.export import write_json
 
-    path = directory / _PLAN
-    if path.exists():
-        plan = _read_plan(path)
-        if plan.get("identity") != retraining.identity:
-            raise UserError(
-                f"A folder holds one retraining; {directory} has another one. Choose another "
-                f"folder, or delete that one."
-            )
-        return int(plan["epochs"])
-    epochs = _choose_epochs(retraining)
-    write_json(path, {"identity": retraining.identity, "epochs": epochs})
-    return epochs
+    write_json(directory / _PLAN, {"identity": retraining.identity, **length})
 
 
 def remove_leftovers(directory: Path) -> None:
@@ -133,41 +147,6 @@ def remove_leftovers(directory: Path) -> None:
     # Halves of files, from attempts that were killed while they wrote them (`whole_file`).
     for half in directory.glob(".*.[0-9]*.*"):
         half.unlink(missing_ok=True)
-
-
-def epochs_within(budget_seconds: float, images: int, images_per_second: float) -> int:
-    """Returns how many epochs over `images` fit into a budget at a speed, at least one."""
-    usable = budget_seconds * (1 - _SPARE_SHARE) - _SPARE_SECONDS
-    return max(1, int(usable * images_per_second / images))
-
-
-def _choose_epochs(retraining: Retraining) -> int:
-    configuration = retraining.configuration
-    if retraining.budget_seconds is None:
-        return retraining.epochs or configuration.epochs or configuration.candidate.training.epochs
-    speed = retraining.images_per_second or _measure_speed(retraining)
-    fitting = epochs_within(retraining.budget_seconds, len(retraining.images), speed)
-    return fitting if retraining.epochs is None else min(fitting, retraining.epochs)
-
-
-def _measure_speed(retraining: Retraining) -> float:
-    from search.training import fit
-
-    configuration, split = retraining.configuration, retraining.split
-    images = min(
-        len(split.development), configuration.candidate.training.batch_size * _STEPS_TO_MEASURE
-    )
-    result = fit(
-        configuration.candidate.for_retraining(epochs=1),
-        replace(split.development, indices=split.development.indices[:images]),
-        spec=split.development_spec,
-        validation=None,
-        seed=configuration.seed,
-        precision=retraining.precision,
-        xla=retraining.xla,
-        features=retraining.features,
-    )
-    return result.images_per_second
 
 
 def _read_plan(path: Path) -> dict[str, Any]:

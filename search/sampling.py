@@ -10,6 +10,21 @@ from optuna.samplers import BaseSampler
 from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.trial import FrozenTrial, TrialState
 
+from search.variations import VariationSampler
+from spaces.task import Task
+from studies.study import StudySpec
+
+
+def make_sampler(spec: StudySpec, task: Task, *, seed: int) -> BaseSampler:
+    """Returns a study's sampler, which tries the study's variations on the best candidate first."""
+    first = spec.first_trials(task)
+    sampler = VariationSampler(
+        spec.sampler(seed),
+        default=first[0] if first else {},
+        variations=spec.later_trials(task),
+    )
+    return ReseedingSampler(sampler, seed=seed)
+
 
 class ReseedingSampler(BaseSampler):
     """Reseeds a sampler before every trial from (study seed, trial number).

@@ -28,6 +28,8 @@ from search.trial_reporter import share_checkpoint
 from search.winner import best_trial
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+# A total that no search reaches: only time ends it.
+UNLIMITED_TRIALS = 10**9
 
 
 def search(
@@ -226,7 +228,7 @@ def _announce(study: optuna.Study, context: TrialContext, trials: int, budget: B
     best = best_trial(study)
     context.progress.search_started(
         study_name=study.study_name,
-        trials=trials,
+        trials=None if trials >= UNLIMITED_TRIALS else trials,
         finished=counts[Outcome.COMPLETE],
         pruned=counts[Outcome.PRUNED],
         infeasible=counts[Outcome.INFEASIBLE],

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # After so long, start-up no longer distorts how fast a training seems to be.
 _PACE_SECONDS = 10.0
 _SECONDS_BETWEEN_SHARED = 60.0
+# A trial that has trained so much of its length is worth more finished than ended.
+_NEARLY_DONE = 0.9
 
 
 class StopTrial(Exception):
@@ -42,23 +44,28 @@ class TrialReporter:
     def __init__(self, trial: optuna.Trial, candidate: Candidate, context: "TrialContext") -> None:
         self._trial = trial
         self._context = context
-        self._last_step = candidate.training.epochs * context.spec.reports_per_epoch
-        self._head_steps = candidate.training.head_epochs * context.spec.reports_per_epoch
+        training, plan = candidate.training, context.plan
+        timed = plan.trial_seconds is not None
+        intervals = plan.intervals if timed else training.epochs
+        each = 1 if timed else context.spec.reports_per_epoch
+        self._last_step = intervals * each
+        self._head_steps = training.head_intervals(intervals) * each
         self._paced_from: tuple[float, float] | None = None
         self._pace_is_known = False
         self._shared_at = time.monotonic()
         self._reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
 
-    def progress(self, epoch: float, epochs: int, metrics: dict[str, float]) -> None:
+    def progress(self, epoch: float, epochs: float, metrics: dict[str, float]) -> None:
         self._context.interruption.check()
         if self._context.lease is not None and self._context.lease.lost:
             raise UpdateFinishedTrialError(f"Another process ended trial {self._trial.number}.")
         self._check_pace(epoch, epochs)
+        self._check_time(epoch, epochs)
         self._context.progress.trial_progress(
             number=self._trial.number, epoch=epoch, epochs=epochs, metrics=metrics
         )
 
-    def _check_pace(self, epoch: float, epochs: int) -> None:
+    def _check_pace(self, epoch: float, epochs: float) -> None:
         now = time.monotonic()
         if self._pace_is_known:
             return
@@ -76,6 +83,13 @@ class TrialReporter:
                 f"need about {needed:.0f} s.",
                 constraint="seconds",
             )
+
+    def _check_time(self, epoch: float, epochs: float) -> None:
+        """Ends a trial whose search is over, unless it is about to end by itself."""
+        if epoch / epochs < _NEARLY_DONE:
+            reason = self._context.stop_reason()
+            if reason is not None:
+                raise StopTrial(f"{reason}, at epoch {epoch:g}")
 
     def report(self, report: Report) -> None:
         step = report.step

@@ -1,5 +1,8 @@
 """The best trial of a study, as a configuration that stands alone."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import optuna
 from optuna.trial import FrozenTrial
 from pydantic import ValidationError
@@ -7,6 +10,7 @@ from pydantic import ValidationError
 from cnn_blocks import registry
 from cnn_blocks.errors import UserError
 from search.configuration_file import BestConfiguration
+from search.mirroring import FLIP, flips_are_harmless
 from search.storage import (
     StudyAttribute,
     TrialAttribute,
@@ -14,7 +18,9 @@ from search.storage import (
     quiet_optuna,
     without_password,
 )
+from search.time_plan import TimePlan
 from spaces.candidate import Candidate
+from studies.study import StudySpec
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -45,6 +51,7 @@ def best_configuration(study: optuna.Study) -> BestConfiguration:
     candidate = _candidate(
         trial.user_attrs[TrialAttribute.CANDIDATE], stored.get(StudyAttribute.SOURCE)
     )
+    candidate = _lengthened(_mirrored(candidate, trial, study), trial, stored)
     height, width = (int(size) for size in stored["image_shape"].split("x"))
     return BestConfiguration(
         study=study.study_name,
@@ -52,12 +59,50 @@ def best_configuration(study: optuna.Study) -> BestConfiguration:
         metric=stored["metric"],
         value=trial.value,
         seed=stored["seed"],
-        epochs=stored[StudyAttribute.RETRAIN_EPOCHS],
+        epochs=stored.get(StudyAttribute.RETRAIN_EPOCHS),
         image_size=(height, width),
         class_names=tuple(stored[StudyAttribute.CLASS_NAMES]),
         components=candidate.model.sources(),
         candidate=candidate,
     )
+
+
+def search_curve(trial: FrozenTrial, spec: StudySpec) -> list[tuple[float, float]]:
+    """Returns what a trial reported as (epochs, value), however its steps are counted."""
+    values = sorted(trial.intermediate_values.items())
+    if spec.epochs is not None or not values:
+        return [(step / spec.reports_per_epoch, value) for step, value in values]
+    epochs = float(trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED, 0))
+    return [(epochs * step / values[-1][0], value) for step, value in values]
+
+
+def mirrored_winner(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Returns whether the winner is trained on mirrored images though its trial was not.
+
+    That is so where the space leaves flips open and the search found them harmless: what a trial is
+    too short to gain from them, the final training is not.
+    """
+    return trial.params.get(FLIP) is False and flips_are_harmless(study) is True
+
+
+def _mirrored(candidate: Candidate, trial: FrozenTrial, study: optuna.Study) -> Candidate:
+    if not mirrored_winner(study, trial):
+        return candidate
+    augmentation = candidate.training.augmentation.model_copy(update={"horizontal_flip": True})
+    return candidate.with_training(augmentation=augmentation)
+
+
+def _lengthened(candidate: Candidate, trial: FrozenTrial, stored: Mapping[str, Any]) -> Candidate:
+    """Returns a candidate whose steps fill the time of the final training, as its trial was fast.
+
+    One that is measured in epochs stays as it is.
+    """
+    plan = TimePlan.model_validate_json(stored.get(StudyAttribute.TIME_PLAN, "{}"))
+    speed = trial.user_attrs.get(TrialAttribute.IMAGES_PER_SECOND)
+    if plan.retraining_seconds is None or candidate.training.steps is None or not speed:
+        return candidate
+    steps = round(plan.retraining_seconds * speed / candidate.training.batch_size)
+    return candidate.with_length(steps=max(candidate.training.steps, steps))
 
 
 def _candidate(text: str, source: str | None) -> Candidate:

@@ -109,10 +109,15 @@ class StudySpec(Configuration):
         """Maps a trial to the candidate that this study trains on a task."""
         space: Callable[..., Candidate] = self.space
         options: dict[str, Any] = {"backbones": self.backbones} if self.backbones else {}
-        if task is not None and "task" in inspect.signature(space).parameters:
+        if task is not None and self.adapts:
             options["task"] = task
         candidate = space(trial, **options)
         return candidate if self.epochs is None else candidate.with_training(epochs=self.epochs)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the space is told the task, and adapts its networks to it."""
+        return "task" in inspect.signature(self.space).parameters
 
     def first_trials(self, task: Task) -> tuple[Mapping[str, Any], ...]:
         """Returns the parameters of the first trials on a task."""

@@ -83,13 +83,13 @@ class ChannelProgress(Progress):
             self._last_progress = time.monotonic()
             self.send("sign_of_life")
 
-    def trial_started(self, *, number: int, summary: str, epochs: int) -> None:
+    def trial_started(self, *, number: int, summary: str, epochs: float) -> None:
         if self._log is not None:
             self.send("log", size=os.fstat(self._log).st_size)
         self.send("trial_started", number=number, summary=summary, epochs=epochs)
 
     def trial_progress(
-        self, *, number: int, epoch: float, epochs: int, metrics: Mapping[str, float]
+        self, *, number: int, epoch: float, epochs: float, metrics: Mapping[str, float]
     ) -> None:
         if time.monotonic() - self._last_progress >= _PROGRESS_SECONDS:
             self._last_progress = time.monotonic()

@@ -12,6 +12,7 @@ from cnn_blocks.errors import UserError
 from search.attempts import DEFAULT_RETRIES
 from search.lease import LEASE_SECONDS
 from search.runtime import Precision, Xla
+from search.time_plan import TimePlan
 from studies.study import LoadedStudy, StudySpec
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class WorkerJob:
 
     Of `budget_seconds` `budget_spent` are over when the worker starts; `spec` is the pickled study,
     which `source` must be imported for: `source_text` is what that file says, for a machine that
-    may not have it. `memory_bytes` is the worker's share of the machine's memory. Checkpoints are
+    may not have it. `plan` divides the time. `memory_bytes` is the worker's share of the machine's memory. Checkpoints are
     also kept in `artifacts`, where that is said.
     """
 
@@ -48,6 +49,7 @@ class WorkerJob:
     xla: Xla = "auto"
     cache_limit: int | None = None
     memory_bytes: int | None = None
+    plan: TimePlan = TimePlan()
     lease_seconds: float = LEASE_SECONDS
     artifacts: str | None = None
     source_text: str | None = None

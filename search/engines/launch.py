@@ -6,7 +6,6 @@ from typing import Literal
 
 import optuna
 
-from cnn_blocks.errors import InfeasibleError, UserError
 from search import feasibility
 from search.attempts import recover_abandoned
 from search.budget import Budget
@@ -18,16 +17,13 @@ from search.engines.ray_share import Share
 from search.lease import LeaseWatch
 from search.objective import TrialContext
 from search.searching import search, search_session, work_left
+from search.time_plan import default_candidate
 from search.workers.plan import WorkerPlan, plan_workers
-from spaces.candidate import Candidate
-from spaces.probe import ProbeTrial
-from studies.study import StudySpec
 
 # Measuring takes about half a minute; a search of minutes has a better use for it. So many images
 # are trained on in some minutes.
 _LEAST_SECONDS_TO_MEASURE = 300.0
 _LEAST_IMAGES_TO_MEASURE = 1_000_000
-_DRAWS = 20
 
 
 def search_with_workers(
@@ -122,7 +118,7 @@ def _plan(
             workers=workers,
             precision=context.precision,
             xla=context.xla,
-            candidate=_typical_candidate(context.spec),
+            candidate=default_candidate(context.spec, context.plan.task),
             spec=context.split.spec,
             progress=context.progress,
             check=context.interruption.check,
@@ -132,21 +128,8 @@ def _plan(
 
 
 def _is_short(context: TrialContext, trials: int, budget_seconds: float | None) -> bool:
-    images = len(context.split.train) * context.spec.epochs * trials
-    return images < _LEAST_IMAGES_TO_MEASURE or (
-        budget_seconds is not None and budget_seconds < _LEAST_SECONDS_TO_MEASURE
-    )
-
-
-def _typical_candidate(spec: StudySpec) -> Candidate:
-    """Returns the study's first trial, or one drawn at random where it names none."""
-    wanted = spec.start[0] if spec.start else None
-    for seed in range(_DRAWS):
-        try:
-            return spec.candidate(ProbeTrial(seed=seed, wanted=wanted))
-        except InfeasibleError:
-            continue
-    raise UserError(
-        f"A space must hold candidates that can be built; {_DRAWS} drawn at random from "
-        f"{spec.name!r} were all infeasible. Look at it with --dry-run."
-    )
+    if budget_seconds is not None and budget_seconds < _LEAST_SECONDS_TO_MEASURE:
+        return True
+    epochs = context.spec.epochs
+    images = None if epochs is None else len(context.split.train) * epochs * trials
+    return images is not None and images < _LEAST_IMAGES_TO_MEASURE

@@ -121,11 +121,13 @@ def run_worker(
     from search.features import FeatureSource
     from search.objective import TrialContext
     from search.runtime import start_keras
-    from search.sampling import ReseedingSampler
+    from search.sampling import make_sampler
     from search.searching import run_trials
     from search.shared_checkpoints import shared_checkpoints
+    from search.sizing.machine_speed import measured_speed
     from search.storage import open_storage, quiet_optuna
     from search.storage.retrying import PATIENCE_SECONDS
+    from search.time_plan import make_pruner
 
     progress, clock = progress or Progress(), clock or Clock()
     interruption = interruption or Interruption()
@@ -149,12 +151,17 @@ def run_worker(
             f"{error}. Install the module where workers run, put its folder on PYTHONPATH, or use "
             f"--workers 0."
         ) from error
+    speed = None
+    if job.plan.speed is not None:
+        # This worker's own threads and device count, and on a cluster its own machine.
+        with clock.measure("compiling"), _repeated(sign_of_life):
+            speed = measured_speed(precision=job.precision, xla=job.xla)
     with quiet_optuna():
         study = optuna.load_study(
             study_name=job.study_name,
             storage=open_storage(job.storage, patience_seconds=PATIENCE_SECONDS),
-            sampler=ReseedingSampler(spec.sampler(job.seed), seed=job.seed),
-            pruner=spec.make_pruner(),
+            sampler=make_sampler(spec, job.plan.task, seed=job.seed),
+            pruner=make_pruner(spec, job.plan),
         )
         context = TrialContext(
             spec=spec,
@@ -170,6 +177,8 @@ def run_worker(
             features=FeatureSource(split, limit=job.cache_limit, progress=progress, check=check),
             memory_bytes=job.memory_bytes,
             shared=shared_checkpoints(job.artifacts, progress),
+            plan=job.plan,
+            speed=speed,
         )
         # Of a large study the first look takes seconds, a later one reads what is new.
         study.get_trials(deepcopy=False)

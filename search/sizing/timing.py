@@ -80,7 +80,7 @@ def time_training(
 
     size = settings.batch_size
     trainer.fit(
-        as_input(training_batches(images, batch_size=size, seed=0, first_epoch=0)),
+        as_input(training_batches(images, batch_size=size, seed=0, first_step=0)),
         steps_per_epoch=10**9,
         verbose=0,
         shuffle=False,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from search.clock import Clock
 from search.errors import NonFiniteLossError
 from search.metrics import classification_metrics
+from search.mirroring import MirroredAccuracy, compare
 from search.prediction import predict_in_batches, prediction_batch_of
 from search.training.checkpoint import Checkpoint
 from search.training.length import Length
@@ -87,15 +88,25 @@ class Validation:
         self.images = images
         self.labels = labels
         self.clock = clock
+        self.predictions: npt.NDArray[np.int64] = np.zeros_like(labels)
 
     def __call__(self) -> dict[str, float]:
         """Returns val_loss, val_accuracy, val_balanced_accuracy and val_macro_f1."""
         with self.clock.measure("validation"):
             logits = predict_in_batches(self.to_logits, self.images, batch_size=self.batch_size)
+            self.predictions = logits.argmax(axis=1)
             shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
             metrics = classification_metrics(probabilities, self.labels)
         return {f"val_{name}": value for name, value in metrics.items()}
+
+    def mirrored(self, classes: int) -> MirroredAccuracy:
+        """Compares the last predictions with those on the mirror images."""
+        with self.clock.measure("validation"):
+            images = self.images[:, :, ::-1]
+            logits = predict_in_batches(self.to_logits, images, batch_size=self.batch_size)
+            mirrored = logits.argmax(axis=1)
+            return compare(self.predictions, mirrored, self.labels, classes=classes)
 
 
 class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
@@ -103,8 +114,8 @@ class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
 
     Stands before the callbacks that read validation values from `logs`. Between epochs it reports
     at `reports_per_epoch` equal fractions when an epoch takes longer than a minute.
-    Keras' epochs are the training's intervals, of `length.steps` steps each. `before_last` is called
-    in front of the last validation.
+    Keras' epochs are the training's intervals, of `length.steps` steps each. `before_last` is
+    called in front of the last validation.
     """
 
     def __init__(
@@ -280,9 +291,8 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
             checkpoint.write(state, arrays)
         except OSError as error:
             if not self._has_warned:
-                self.warn(
-                    f"no checkpoint after epoch {self.record.rows[-1]['epoch']:g}: {error.strerror or error}"
-                )
+                epoch = self.record.rows[-1]["epoch"]
+                self.warn(f"no checkpoint after epoch {epoch:g}: {error.strerror or error}")
             self._has_warned = True
 
 

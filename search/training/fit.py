@@ -30,7 +30,7 @@ def fit(
     seed: int,
     reports_per_epoch: int = 1,
     intervals: int | None = None,
-    seconds: float | None = None,
+    seconds: Callable[[], float] | None = None,
     most_steps: int | None = None,
     on_steps: Callable[[int], None] = lambda steps: None,
     on_report: Callable[[Report], None] | None = None,
@@ -40,22 +40,26 @@ def fit(
     xla: runtime.Xla = "auto",
     clock: Clock | None = None,
     features: "FeatureSource | None" = None,
+    mirrored: bool = False,
     on_warning: Callable[[str], None] = lambda text: None,
 ) -> FitResult:
     """Trains a candidate for its number of epochs, or steps, and returns the trained network.
 
     A training measured in steps is validated, saved and reported in so many `intervals`, 10 if not
     said; one measured in epochs after every epoch. With `seconds`, a candidate whose steps are not
-    given gets as many as take so long here, found by timing a few of them, at most `most_steps`;
-    `on_steps` is told how many before training begins. Weights, shuffling, dropout and augmentation are
-    functions of the seed and the interval. With a checkpoint folder the state is saved every few
-    seconds, and a call with the same arguments goes on from there, repeating the reports made so
-    far. `on_report` may raise to end the training; `on_progress` gets (epochs done, epochs, running
-    metrics) a few times a second; `on_warning` is told when no checkpoint could be written, which
-    does not end the training. Batch normalisation ends with the statistics of clean training images.
-    Early stopping ends with the best epoch's weights. Fine-tuning trains in two phases, the second
-    with a new optimizer and the weights of the first; epochs and reports count through both.
-    A phase in which the backbone is frozen trains the head on what `features` finds for it.
+    given gets as many as take so long here, found by timing a few of them, at most `most_steps`
+    (`seconds` is asked when they are timed: what is compiled by then does not count);
+    `on_steps` is told how many before training begins. Weights, shuffling, dropout and augmentation
+    are functions of the seed and the interval. With a checkpoint folder the state is saved every
+    few seconds, and a call with the same arguments goes on from there, repeating the reports made
+    so far. `on_report` may raise to end the training; `on_progress` gets (epochs done, epochs,
+    running metrics) a few times a second; `on_warning` is told when no checkpoint could be written,
+    which does not end the training. Batch normalisation ends with the statistics of clean training
+    images. Early stopping ends with the best epoch's weights. Fine-tuning trains in two phases, the
+    second with a new optimizer and the weights of the first; epochs and reports count through both.
+    A phase in which the backbone is frozen trains the head on what `features` finds for it. With
+    `mirrored` the result says how the network does on mirrored validation images, where it was
+    trained without flips.
 
     Raises NonFiniteLossError, OutOfMemoryError, or InfeasibleError for a network that cannot be
     built.
@@ -151,6 +155,11 @@ def fit(
         if record.validation is not None:
             # These weights were validated with other statistics of batch normalisation.
             rows[best] |= record.validation()
+    comparison = None
+    augmentation = candidate.training.augmentation
+    if mirrored and record.validation and not augmentation.horizontal_flip and head is None:
+        comparison = record.validation.mirrored(spec.classes)
+    batch_size = min(candidate.training.batch_size, len(train))
     return FitResult(
         candidate=candidate,
         spec=spec,
@@ -158,16 +167,15 @@ def fit(
         history=rows,
         best_row=best,
         seconds=time.perf_counter() - began,
-        images_per_second=steps_timed
-        * min(candidate.training.batch_size, len(train))
-        / max(spent, 1e-9),
+        images_per_second=steps_timed * batch_size / max(spent, 1e-9),
         parameters=network.count_params() + (head.parameters if head else 0),
         backbone_seed=seed if head else None,
+        mirrored=comparison,
     )
 
 
 def _within(
-    seconds: float,
+    seconds: Callable[[], float],
     setting: Setting,
     candidate: Candidate,
     found: "HeadData | None",
@@ -185,7 +193,8 @@ def _within(
     share = 1.0
     if candidate.training.fine_tuning is not None and len(phases) > 1:
         share = 1.0 - candidate.training.fine_tuning.head_share
-    steps = max(least, round(seconds / seconds_per_step(prepared) / share))
+    each = seconds_per_step(prepared)
+    steps = max(least, round(seconds() / each / share))
     timed = candidate.with_training(steps=steps if most is None else max(1, min(steps, most)))
     return timed, prepared if len(phases) == 1 else None
 

@@ -15,8 +15,9 @@ def make_optimizer(
 ) -> Any:
     """Returns the Keras optimizer with its schedule spread over `total_steps`.
 
-    `set_total_steps` changes them before training begins. An optimizer that a model came compiled with keeps its own schedule. `scale_loss` is for
-    float16, in which small gradients would become zero.
+    `set_total_steps` changes them before training begins. An optimizer that a model came compiled
+    with keeps its own schedule. `scale_loss` is for float16, in which small gradients would become
+    zero.
     """
     optimizer = _make_optimizer(training, total_steps)
     # Keras itself wraps the optimizer only of a model whose own policy is mixed_float16.

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from cnn_blocks.build import assign_head_weights, assign_weights, build_model
 from cnn_blocks.config import InputSpec
+from search.mirroring import MirroredAccuracy
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class FitResult:
     `best_row` is the row whose weights these are: the last one unless training stopped early.
     `images_per_second` counts training steps only, without validation and compiling. Where the head
     was trained on a frozen backbone's features, `weights` are the head's, and `backbone_seed` is
-    what the backbone is built from.
+    what the backbone is built from. `mirrored` says how mirrored validation images fare, where that
+    was asked for.
     """
 
     candidate: Candidate
@@ -47,6 +49,7 @@ class FitResult:
     images_per_second: float
     parameters: int
     backbone_seed: int | None = None
+    mirrored: MirroredAccuracy | None = None
 
     @property
     def best(self) -> dict[str, float]:

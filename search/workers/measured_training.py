@@ -168,7 +168,7 @@ class _Stopwatch:
         self._began: tuple[float, float] | None = None
         self.told = False
 
-    def __call__(self, epoch: float, epochs: int, metrics: dict[str, float]) -> None:
+    def __call__(self, epoch: float, epochs: float, metrics: dict[str, float]) -> None:
         """Stands at the end of a step, a few times a second."""
         now = time.perf_counter()
         if self._first is None:

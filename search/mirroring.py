@@ -1,0 +1,80 @@
+"""Whether mirrored images may be trained on, from how a network recognises them.
+
+A network that was trained without mirrored images recognises those of cats as well as the
+originals, but not those of digits. To see that takes one pass over the validation images; two
+trials, one with flips and one without, have to be long to differ by more than noise.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+from optuna.trial import TrialState
+
+from search.storage import TrialAttribute
+
+FLIP = "horizontal_flip"
+# Mirrored images must keep this part of what accuracy stands above chance.
+_LEAST_KEPT = 0.9
+# No class of enough images may lose more of its accuracy than this.
+_MOST_CLASS_LOSS = 0.25
+_LEAST_CLASS_IMAGES = 10
+# A network near chance knows nothing about the images, mirrored or not.
+_LEAST_ABOVE_CHANCE = 0.15
+
+
+@dataclass(frozen=True)
+class MirroredAccuracy:
+    """Accuracy on the validation images and on their mirror images, in 0..1.
+
+    `harmless` says whether flips may be trained on; None where the network knows too little.
+    `worst_class` is the class that loses most.
+    """
+
+    plain: float
+    mirrored: float
+    worst_class: int
+    worst_loss: float
+    harmless: bool | None
+
+
+def compare(
+    plain: npt.NDArray[np.int64],
+    mirrored: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    *,
+    classes: int,
+) -> MirroredAccuracy:
+    """Compares predictions (N,) on images with those on their mirror images."""
+    before, after = plain == labels, mirrored == labels
+    losses = np.zeros(classes)
+    for number in range(classes):
+        rows = labels == number
+        if rows.sum() >= _LEAST_CLASS_IMAGES:
+            losses[number] = before[rows].mean() - after[rows].mean()
+    worst = int(losses.argmax())
+    chance = np.bincount(labels, minlength=classes).max() / len(labels)
+    known = before.mean() - chance
+    harmless: bool | None = None
+    if known >= _LEAST_ABOVE_CHANCE:
+        kept = (after.mean() - chance) / known
+        harmless = bool(kept >= _LEAST_KEPT and losses[worst] <= _MOST_CLASS_LOSS)
+    return MirroredAccuracy(
+        plain=float(before.mean()),
+        mirrored=float(after.mean()),
+        worst_class=worst,
+        worst_loss=float(losses[worst]),
+        harmless=harmless,
+    )
+
+
+def flips_are_harmless(study: optuna.Study) -> bool | None:
+    """Returns what the first trial that knew enough found; None while none has."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+    for trial in study.get_trials(deepcopy=False, states=states):
+        found: dict[str, Any] | None = trial.user_attrs.get(TrialAttribute.MIRRORED)
+        if found is not None and found["harmless"] is not None:
+            return bool(found["harmless"])
+    return None

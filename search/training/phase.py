@@ -1,0 +1,276 @@
+"""One phase of a training: a network, built, compiled and trained over some intervals."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnn_blocks.augmentation import Augmentation
+from cnn_blocks.build import assign_weights, build_head, build_model
+from cnn_blocks.config import InputSpec
+from search import runtime
+from search.clock import Clock
+from search.errors import OutOfMemoryError
+from search.training.batches import as_input, steps_per_epoch, training_batches
+from search.training.checkpoint import Arrays, Checkpoint
+from search.training.length import Length
+from search.training.statistics import recompute_statistics
+from spaces.candidate import Candidate, Phase, TrainingConfig
+
+if TYPE_CHECKING:
+    import keras
+
+    from search.data import Share
+    from search.features import FeatureShare, HeadData
+    from search.training.callbacks import EpochRecord
+    from search.training.network import TrainingNetwork
+
+# Compiling and warming up come first; then so many steps, or seconds, are timed.
+_UNTIMED_STEPS = 3
+_TIMED_STEPS = 24
+_TIMED_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the phases of one training share; `timed` says that its speed decides its steps."""
+
+    train: "Share"
+    validation: "Share | None"
+    spec: InputSpec
+    seed: int
+    policy: str
+    xla: runtime.Xla
+    clock: Clock
+    timed: bool = False
+
+
+@dataclass(frozen=True)
+class PreparedPhase:
+    """A compiled network, or a head alone, with what it is trained on."""
+
+    setting: Setting
+    settings: TrainingConfig
+    network: "keras.Model"
+    trainer: "TrainingNetwork"
+    train: "Share | FeatureShare"
+    validation: "Share | FeatureShare | None"
+
+
+def prepare(
+    setting: Setting, candidate: Candidate, head: "HeadData | None", weights: Arrays
+) -> PreparedPhase:
+    """Builds and compiles a phase's network, or the head that is trained on features.
+
+    `weights` are what the phase before ended with; without any the network begins with its own.
+    """
+    from search.training.network import TrainingNetwork
+    from search.training.optimizers import make_optimizer
+
+    settings = candidate.training
+    train: Share | FeatureShare = setting.train
+    validation: Share | FeatureShare | None = setting.validation
+    if head is not None:
+        train, validation = head.train, head.validation
+        # Augmented images are among the features already.
+        settings = settings.model_copy(update={"augmentation": Augmentation()})
+    with setting.clock.measure("compiling"):
+        network = _build(setting, candidate, head, weights)
+        balance = class_weights(candidate, setting.train, setting.spec)
+        trainer = TrainingNetwork(network, settings, balance)
+        trainer.compile(
+            optimizer=make_optimizer(settings, scale_loss=setting.policy == "mixed_float16"),
+            # Keras would fall back as well, but warn: whoever asked for XLA should hear it.
+            jit_compile=runtime.jit_compile(setting.xla)
+            and (setting.xla == "on" or trainer.supports_xla),
+        )
+        trainer.optimizer.build(trainer.trainable_variables)
+    return PreparedPhase(setting, settings, network, trainer, train, validation)
+
+
+def seconds_per_step(prepared: PreparedPhase) -> float:
+    """Measures the seconds of a training step, and leaves the network as it was.
+
+    What is compiled for it serves the training that follows.
+    """
+    import keras
+
+    trainer, setting = prepared.trainer, prepared.setting
+    variables = [*trainer.variables, *trainer.optimizer.variables]
+    before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    batches = training_batches(
+        prepared.train, batch_size=prepared.settings.batch_size, seed=setting.seed, first_step=0
+    )
+    stopwatch = _stopwatch()
+    with setting.clock.measure("compiling"), _memory_errors(prepared.settings.batch_size):
+        trainer.fit(
+            as_input(batches),
+            steps_per_epoch=_UNTIMED_STEPS + _TIMED_STEPS,
+            epochs=1,
+            verbose=0,
+            shuffle=False,
+            callbacks=[stopwatch],
+        )
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    ends: list[float] = stopwatch.ends[_UNTIMED_STEPS - 1 :]
+    return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def train_phase(
+    prepared: PreparedPhase,
+    phase: Phase,
+    *,
+    length: Length,
+    number: int,
+    first: int,
+    record: "EpochRecord",
+    checkpoint: Checkpoint | None,
+    warn: Callable[[str], None],
+) -> None:
+    """Trains a prepared phase from interval `first` to its end."""
+    from search.training import callbacks as callback
+    from search.training.optimizers import set_total_steps
+
+    trainer, settings, setting = prepared.trainer, prepared.settings, prepared.setting
+    train, validation, clock = prepared.train, prepared.validation, setting.clock
+    set_total_steps(trainer, length.steps * (phase.last - phase.first))
+    stateful: list[Any] = []
+    if validation is not None:
+        images, labels = validation.gather(np.arange(len(validation)))
+        record.validation = callback.Validation(trainer.to_logits, images, labels, clock)
+        stateful = _validation_driven(settings)
+    compiling = callback.MeasureCompiling(clock)
+    callbacks = [
+        callback.SeedEpochs(setting.seed),
+        compiling,
+        callback.StopOnNonFiniteLoss(),
+        record,
+        *stateful,
+        callback.CheckpointAndReport(
+            checkpoint=checkpoint,
+            record=record,
+            stateful=stateful,
+            clock=clock,
+            phase=number,
+            last_epoch=phase.last,
+            warn=warn,
+        ),
+    ]
+    size = settings.batch_size
+    batches = training_batches(
+        train, batch_size=size, seed=setting.seed, first_step=first * length.steps
+    )
+
+    def clean_statistics() -> None:
+        with clock.measure("validation"):
+            recompute_statistics(prepared.network, train, batch_size=size, seed=setting.seed)
+
+    record.before_last = clean_statistics
+    try:
+        with clock.measure("training"), _memory_errors(size):
+            trainer.fit(
+                as_input(batches),
+                steps_per_epoch=length.steps,
+                initial_epoch=first,
+                epochs=phase.last,
+                verbose=0,
+                shuffle=False,
+                callbacks=callbacks,
+            )
+    finally:
+        compiling.stop()
+    if phase.last == length.intervals and settings.early_stopping is not None:
+        # The restored weights are those of another epoch than the last one.
+        clean_statistics()
+
+
+def _stopwatch() -> Any:
+    import keras
+
+    class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.ends: list[float] = []
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            float(logs["loss"])  # a device may still be computing when a step returns
+            self.ends.append(time.perf_counter())
+            first = self.ends[min(len(self.ends), _UNTIMED_STEPS) - 1]
+            if batch > _UNTIMED_STEPS and self.ends[-1] - first > _TIMED_SECONDS:
+                self.model.stop_training = True
+
+    return Stopwatch()
+
+
+def _build(
+    setting: Setting, candidate: Candidate, head: "HeadData | None", weights: Arrays
+) -> "keras.Model":
+    """Builds a phase's network, or the part of it that is trained on features."""
+    from search.training.network import set_batch_normalization_momentum
+
+    model, spec, training = candidate.model, setting.spec, candidate.training
+    options: dict[str, Any] = {"seed": setting.seed, "dtype_policy": setting.policy}
+    if head is not None:
+        network = build_head(model, spec, head.shape, **options)
+    else:
+        network = build_model(model, spec, pretrained=not weights, **options)
+    if weights:
+        assign_weights(network, weights)
+    in_epochs = training.steps is None and not setting.timed
+    steps = steps_per_epoch(len(setting.train), training.batch_size) if in_epochs else None
+    set_batch_normalization_momentum(network, steps)
+    return network
+
+
+def _validation_driven(settings: TrainingConfig) -> list[Any]:
+    import keras
+
+    chosen: list[Any] = []
+    if settings.schedule == "plateau":
+        chosen.append(
+            keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=3, mode="min")
+        )
+    if settings.early_stopping is not None:
+        chosen.append(
+            keras.callbacks.EarlyStopping(
+                "val_loss",
+                patience=settings.early_stopping,
+                mode="min",
+                restore_best_weights=True,
+            )
+        )
+    return chosen
+
+
+def class_weights(
+    candidate: Candidate, train: "Share", spec: InputSpec
+) -> npt.NDArray[np.float32] | None:
+    """Returns the weight of each class (C,), as a candidate asks for; None for equal ones."""
+    if candidate.training.class_weights == "none":
+        return None
+    counts = np.maximum(train.class_counts(spec.classes), 1)
+    return (len(train) / (spec.classes * counts)).astype(np.float32)
+
+
+@contextmanager
+def _memory_errors(batch_size: int) -> Iterator[None]:
+    """Turns what a backend raises where memory runs out into OutOfMemoryError."""
+    try:
+        yield
+    except Exception as error:
+        if _ran_out_of_memory(error):
+            name = type(error).__name__
+            raise OutOfMemoryError(f"{name} with batches of {batch_size} images") from error
+        raise
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        sign in f"{type(error).__name__} {error}"
+        for sign in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OutOfMemory", "out of memory")
+    )
