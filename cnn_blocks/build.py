@@ -26,9 +26,9 @@ class ModelShape:
     keep; `largest_activation` is what the widest layer puts out (0: unknown).
     `feature_map` is the head's input (height, width, channels), the logits' shape where the
     backbone brings its own head.
-    `work` is what all that trains, and what follows it, computes on one image in a forward pass;
-    `frozen_work` is that of the layers in front, through which no gradient goes.
-    `image_elements` are an image's height x width x channels, as it comes.
+    `work` is what the network computes on one image in a forward pass, without the layers in front
+    of everything that trains; theirs is `frozen_work`.
+    `image_elements` is height x width x channels of the image before any resizing.
     """
 
     parameters: int
@@ -43,7 +43,7 @@ class ModelShape:
 
     @property
     def multiply_accumulates(self) -> int:
-        """Those of a forward pass over one image."""
+        """The multiply-accumulates of a forward pass over one image."""
         return self.work.multiply_accumulates + self.frozen_work.multiply_accumulates
 
 

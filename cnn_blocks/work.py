@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]
 
-# What takes an exponential or an error function costs several times what a comparison costs.
+# All others need an exponential or an error function, which costs several times as much.
 _SIMPLE_ACTIVATIONS = {"relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_silu", "hard_swish"}
 _SIMPLE_LAYERS = {"PReLU", "LayerScale"}
 _SMOOTH_LAYERS = {"ELU", "Softmax"}
@@ -21,26 +21,27 @@ _FREE = {"InputLayer", "Flatten", "Reshape", "Identity"}
 class Work:
     """What layers compute in a forward pass over one image.
 
-    Multiply-accumulates are exact for convolutions and dense layers; what else there is counts in
-    elements, because moving them takes longer than computing them.
+    Multiply-accumulates of convolutions and dense layers are exact. Everything else is counted in
+    elements, because it takes longer to move them than to compute them.
 
     Attributes:
-        layers: Layers and operations, each of which costs something whatever its size.
-        variables: Variables that an optimizer updates.
-        multiplies: Multiply-accumulates of convolutions, grouped ones included, and dense layers.
-        gathered: The inputs of those, an element counted each time that a kernel's position reads
-            it: multiply-accumulates by filters. Large where filters are few.
-        scattered: The same for their outputs: multiply-accumulates by input channels.
+        layers: Layers and operations: each has a fixed cost.
+        variables: Variables that the optimizer updates.
+        multiplies: Multiply-accumulates of dense layers and of convolutions, also grouped ones.
+        gathered: Multiply-accumulates divided by the filters: the input elements that kernels
+            read. Large where there are few filters.
+        scattered: Multiply-accumulates divided by the input channels.
         depthwise: Multiply-accumulates of depthwise convolutions.
-        convolved: Elements that convolutions of both kinds put out.
-        simple: Elements of ReLU and its kin, additions, concatenations and all that is not named.
+        convolved: Output elements of convolutions and dense layers.
+        simple: Elements of ReLU and similar activations, of additions, concatenations and every
+            other layer.
         smooth: Elements of activations with an exponential or an error function.
         batch_normalized: Elements of batch normalisation.
-        normalized: Elements of the other normalisations, which compute in several passes.
-        dropped: Elements for which dropout draws a random number.
-        maximized: Elements that maximum pooling reads.
-        averaged: Elements that average pooling reads; a global one counts as `simple`.
-        resized: Elements that resizing puts out.
+        normalized: Elements of other normalisations, which take several passes.
+        dropped: Random numbers that dropout draws.
+        maximized: Input elements of maximum pooling.
+        averaged: Input elements of average pooling; global pooling counts as `simple`.
+        resized: Output elements of resizing.
     """
 
     layers: int = 0
@@ -61,7 +62,7 @@ class Work:
 
     @property
     def multiply_accumulates(self) -> int:
-        """Those of all convolutions and dense layers."""
+        """The multiply-accumulates of all convolutions and dense layers."""
         return self.multiplies + self.depthwise
 
     def __add__(self, other: "Work") -> "Work":
@@ -75,10 +76,10 @@ class Work:
 
 @dataclass(frozen=True)
 class LayerCall:
-    """A layer at one place of a network; shapes are (batch, ...).
+    """One call of a layer in a network; shapes are (batch, ...).
 
-    `trained` says whether it, or anything in front of it, has weights that train: only then does
-    training need its results again.
+    `trained` says whether the layer, or any layer before it, has trainable weights. Only then
+    does a gradient pass through it.
     """
 
     layer: Any
@@ -88,19 +89,19 @@ class LayerCall:
 
     @property
     def elements(self) -> int:
-        """The elements that it puts out for one image."""
+        """The output elements for one image."""
         return sum(count(shape[1:]) for shape in self.outputs)
 
     @property
     def work(self) -> Work:
-        """What it computes."""
+        """What the call computes."""
         return _work(self.layer, self.inputs, self.elements, self.outputs[0])
 
 
 def layer_calls(model: "keras.Model", *, trained: bool = False) -> Iterator[LayerCall]:
-    """Yields every layer of a model at every place, those of nested models in their stead.
+    """Yields every call of a layer in a model, including the layers of nested models.
 
-    `trained` says whether anything in front of the model trains.
+    `trained` says whether any layer before the model has trainable weights.
     """
     found: dict[int, bool] = {}
     for depth in sorted(model._nodes_by_depth, reverse=True):
@@ -157,14 +158,14 @@ def _work(layer: Any, inputs: tuple[Shape, ...], elements: int, output: Shape) -
         return basis + _activation(layer, elements)
     if kind in _SIMPLE_LAYERS:
         return basis + Work(simple=elements)
-    # Of a layer of somebody's own, each matrix meets every position.
+    # A custom layer most likely applies each of its matrices at every position.
     matrices = [weight for weight in getattr(layer, "weights", ()) if len(weight.shape) > 1]
     used = sum(count(weight.shape) for weight in matrices) * count(output[1:-1])
     return basis + Work(multiplies=used, simple=elements)
 
 
 def _convolution(layer: Any, positions: int, elements: int) -> Work:
-    """Returns what the kernels of a convolution or a dense layer compute at so many positions."""
+    """Returns the work of the kernels of a convolution or dense layer at `positions` positions."""
     work = Work(convolved=elements)
     kernel = getattr(layer, "kernel", None)
     depthwise = type(layer).__name__.startswith("Depthwise")
@@ -191,7 +192,7 @@ def _activation(layer: Any, elements: int) -> Work:
 
 
 def _drawn(layer: Any, kind: str, output: Shape, elements: int) -> int:
-    """Returns the random numbers that dropout draws for one image."""
+    """Returns how many random numbers dropout draws for one image."""
     if kind.startswith("Spatial"):
         return output[-1] or 1
     noise = getattr(layer, "noise_shape", None)

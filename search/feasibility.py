@@ -37,11 +37,17 @@ _USABLE_SHARE = 0.9
 
 
 def estimate_memory(
-    shape: ModelShape, training: TrainingConfig, *, on_features: bool = False
+    shape: ModelShape,
+    training: TrainingConfig,
+    *,
+    on_features: bool = False,
+    images: int | None = None,
 ) -> int:
     """Returns the bytes that a training adds to this process at most.
 
     `on_features` says that the frozen part is evaluated beforehand, in batches of its own.
+    `images` is the number of training images, or of validation images where those are more: no
+    batch holds more. None stands for any number.
     Counts float32 throughout, although bfloat16 needs less, and no reuse of buffers: measured
     peaks lie between 35% and 90% of it.
     """
@@ -50,13 +56,17 @@ def estimate_memory(
     frozen = shape.parameters - shape.trainable_parameters
     kept = shape.activations - shape.frozen_activations
     passed = 0.0 if on_features else _live(shape.frozen_activations, shape)
-    training_elements = training.batch_size * (_COPIES_OF_ACTIVATIONS * kept + passed)
-    validation_elements = prediction_batch(shape.largest_activation) * _live(
-        shape.activations, shape
-    )
+    batch = _batch(training.batch_size, images)
+    validation_batch = _batch(prediction_batch(shape.largest_activation), images)
+    training_elements = batch * (_COPIES_OF_ACTIVATIONS * kept + passed)
+    validation_elements = validation_batch * _live(shape.activations, shape)
     weights = shape.trainable_parameters * copies + frozen * _COPIES_OF_FROZEN_WEIGHTS
     elements = weights + int(max(training_elements, validation_elements))
     return elements * _ELEMENT_BYTES + _CONSTANT_BYTES
+
+
+def _batch(size: int, images: int | None) -> int:
+    return size if images is None else max(1, min(size, images))
 
 
 def _live(activations: int, shape: ModelShape) -> float:

@@ -1,1 +1,1 @@
-"""What a training takes of this machine, known before it begins."""
+"""What a training takes of this machine, predicted before it starts."""

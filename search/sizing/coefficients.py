@@ -1,7 +1,7 @@
-"""What each quantity of a training costs on the machine where it was measured, in nanoseconds.
+"""The cost of each quantity in nanoseconds, on the machine where the coefficients were fitted.
 
-`python benchmarks/cost_prediction.py --fit` measures and prints these tables. On another machine
-`MachineSpeed` scales each group of them.
+`python -m benchmarks.cost_prediction --fit` prints these tables. `MachineSpeed` scales each group
+of coefficients for the machine at hand.
 """
 
 from collections.abc import Mapping
@@ -56,11 +56,10 @@ COEFFICIENTS: dict[Precision, Coefficients] = {
 }
 COEFFICIENTS = {**COEFFICIENTS, "float32": {**COEFFICIENTS["bfloat16"], "multiplies": 0.016}}
 
-# Seconds up to the end of the first step: of any network, and of each layer with and without a
-# gradient.
+# Seconds until the end of the first step: a constant, and for each layer with and without gradient.
 COMPILING_SECONDS = {"steps": 0.8, "layers": 0.05, "forward_layers": 0.01}
 
-# What the probes of `machine_speed` took on the same machine: seconds of a step, and of compiling.
+# Seconds that the probes of `machine_speed` took on the same machine: one step, and compiling.
 PROBES: Mapping[Precision, Mapping[str, tuple[float, float]]] = {
     "bfloat16": {"overhead": (0.0032, 0.91), "arithmetic": (0.025, 0.43), "memory": (0.024, 0.43)},
     "float32": {"overhead": (0.0040, 0.94), "arithmetic": (0.04, 0.47), "memory": (0.018, 0.41)},
@@ -68,7 +67,7 @@ PROBES: Mapping[Precision, Mapping[str, tuple[float, float]]] = {
 
 
 def group_of(quantity: str) -> Group:
-    """Returns by which of a machine's speeds a quantity's cost is scaled."""
+    """Returns the group that a quantity belongs to."""
     name = quantity.removeprefix("forward_")
     if name in _OVERHEAD:
         return "overhead"
@@ -76,7 +75,7 @@ def group_of(quantity: str) -> Group:
 
 
 def seconds_by_group(quantities: Mapping[str, float], precision: Precision) -> dict[Group, float]:
-    """Returns what quantities cost on the machine of these tables, in seconds."""
+    """Returns the seconds that quantities cost on the machine of these tables, by group."""
     coefficients = COEFFICIENTS[precision]
     seconds = dict.fromkeys(GROUPS, 0.0)
     for name, amount in quantities.items():
@@ -85,5 +84,5 @@ def seconds_by_group(quantities: Mapping[str, float], precision: Precision) -> d
 
 
 def compiling_seconds(step: Mapping[str, float]) -> float:
-    """Returns what building, tracing and compiling a step costs on the machine of these tables."""
+    """Returns the seconds to build, trace and compile a step on the machine of these tables."""
     return sum(seconds * step.get(name, 0.0) for name, seconds in COMPILING_SECONDS.items())

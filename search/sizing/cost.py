@@ -1,4 +1,4 @@
-"""What training a candidate costs in seconds, predicted before a step is trained."""
+"""Predicts the seconds that training a candidate takes, before a step is trained."""
 
 import math
 import statistics
@@ -14,13 +14,13 @@ from spaces.candidate import TrainingConfig
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What a training costs, in seconds.
+    """The predicted cost of a training, in seconds.
 
     Attributes:
-        step_seconds: One training step, of `step_images` images.
+        step_seconds: One training step of `step_images` images.
         validation_seconds: Validating one image.
-        compiling_seconds: Building, tracing and compiling, up to the end of the first step.
-        step_images: The images of one step.
+        compiling_seconds: Building, tracing and compiling, until the end of the first step.
+        step_images: Images in one step.
     """
 
     step_seconds: float
@@ -29,7 +29,7 @@ class TrainingCost:
     step_images: int
 
     def training_seconds(self, steps: int, *, validated: int = 0) -> float:
-        """Returns what so many steps cost, with so many images validated on the way."""
+        """Returns the seconds of `steps` steps, compiling, and validating `validated` images."""
         training = steps * self.step_seconds + validated * self.validation_seconds
         return self.compiling_seconds + training
 
@@ -42,11 +42,10 @@ def predict_cost(
     images: int,
     on_features: bool = False,
 ) -> TrainingCost:
-    """Predicts what training a network on `images` training images costs on a machine.
+    """Predicts the cost of training a network on `images` training images.
 
-    A step has the batch's images, or all where there are fewer. `on_features` says that the frozen
-    part is evaluated beforehand. Of a training in two phases (`Candidate.phases`) this is the cost
-    of the one whose network and settings are given.
+    A step has min(batch, images) images. `on_features` says that the frozen part is evaluated
+    beforehand. A training in two phases (`Candidate.phases`) needs one prediction for each phase.
     """
     step_images = min(training.batch_size, images)
     step = of_step(shape, training, step_images, on_features=on_features)
@@ -60,9 +59,10 @@ def predict_cost(
 
 
 def corrected(cost: TrainingCost, ratios: Sequence[float]) -> TrainingCost:
-    """Returns a cost scaled by the median of measured / predicted seconds of finished trainings.
+    """Returns a cost scaled by the median of `ratios`: measured / predicted, of finished trials.
 
-    Ratios that are not positive and finite do not count; without any the cost stays as it is.
+    Ratios that are not positive and finite are ignored. Without any, the cost is unchanged.
+    Compiling is not scaled.
     """
     usable = [ratio for ratio in ratios if 0 < ratio < math.inf]
     if not usable:

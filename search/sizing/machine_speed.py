@@ -1,4 +1,4 @@
-"""How fast this machine trains, from a few timed steps of small networks; kept for next time."""
+"""How fast this machine trains: measured with a few steps of small networks, then cached."""
 
 import hashlib
 import importlib.metadata
@@ -25,15 +25,15 @@ from search.workers.machine import available_cores, visible_gpus
 from search.workers.measuring_process import BusyTime
 
 _FORMAT = 1
-# Of each probe, behind its first step; tracing takes up to a second more.
+# Of each probe after its first step; tracing takes up to a second more.
 _PROBE_SECONDS = 0.7
-# With more of it taken by other programs, what was measured is used, but not kept.
+# A measurement is not cached if other programs took more than this of the processor.
 _MOST_OTHERS_SHARE = 0.2
 _ITERATIONS = 200
 
 
 class MeasuredOn(BaseModel):
-    """All that a machine's speed depends on.
+    """Everything that a machine's speed depends on: the key of the cache.
 
     `device` is "cpu" or a GPU's model name; `compiled` says whether XLA compiles.
     """
@@ -51,14 +51,14 @@ class MeasuredOn(BaseModel):
 
 
 class MachineSpeed(BaseModel):
-    """How much longer than the machine of the shipped coefficients this one takes.
+    """Factors on the shipped coefficients: 2 means twice as slow.
 
     Attributes:
-        overhead: Scales what steps, layers and variables cost whatever their size.
+        overhead: Scales the fixed costs of steps, layers and variables.
         arithmetic: Scales the cost of multiply-accumulates.
-        memory: Scales the cost of all that moves elements.
-        compiling: Scales the seconds up to the end of the first step.
-        others_share: The part of all cores' time that other programs took meanwhile, 0 to 1.
+        memory: Scales the cost of moving elements.
+        compiling: Scales the seconds until the end of the first step.
+        others_share: The share of the processor that other programs took during the measurement.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,7 +72,7 @@ class MachineSpeed(BaseModel):
 
     @property
     def table(self) -> Precision:
-        """The precision whose coefficients are scaled; float16 trains as bfloat16 does."""
+        """The precision whose coefficients apply; float16 uses those of bfloat16."""
         return "float32" if self.measured_on.policy == "float32" else "bfloat16"
 
     @property
@@ -88,18 +88,18 @@ class MachineSpeed(BaseModel):
 def measured_speed(
     *, precision: runtime.Precision, xla: runtime.Xla, cache_directory: Path | None = None
 ) -> MachineSpeed:
-    """Returns how fast this process trains, kept from before or measured in a few seconds.
+    """Returns the speed of this process: cached, or measured in about four seconds.
 
-    Starts Keras. What was measured while other programs were busy is returned, but not kept.
-    `cache_directory` stands for the user's.
+    Starts Keras. A measurement on a busy machine is returned but not cached. `cache_directory`
+    replaces the user's.
     """
     runtime.start_keras()
-    key = _measured_on(precision, xla)
+    key = measured_on(precision, xla)
     path = _path((cache_directory or default_cache_directory()) / "speed", key)
     kept = _read(path, key)
     if kept is not None:
         return kept
-    busy = BusyTime([_ThisProcess()])
+    busy = BusyTime([ThisProcess()])
     timed = {
         group: time_training(
             *probe(group), precision=precision, xla=xla, seconds=_PROBE_SECONDS, validate=False
@@ -118,7 +118,7 @@ def measured_speed(
 def speed_from(
     timed: Mapping[Group, Timed], measured_on: MeasuredOn, *, others_share: float = 0.0
 ) -> MachineSpeed:
-    """Returns the speed that explains what the probes took."""
+    """Returns the speed that explains the probes' times."""
     plain = MachineSpeed(measured_on=measured_on, others_share=others_share)
     reference = PROBES[plain.table]
     ratios = {group: timed[group].step / reference[group][0] for group in GROUPS}
@@ -128,11 +128,11 @@ def speed_from(
 
 
 def _explain(ratios: Mapping[Group, float], table: Precision) -> dict[Group, float]:
-    """Returns the factor of each group, from how much longer each group's probe took.
+    """Returns the factor of each group; `ratios` are measured / reference times of the probes.
 
-    No probe has one kind of cost alone. Every factor follows the probes by its share of their
-    time, again and again, and stays between the smallest and the largest ratio: what lies outside
-    is more likely a disturbed measurement.
+    Every probe has costs of all groups. Each iteration multiplies a group's factor by what the
+    probes still miss, weighted by the group's share of their time. Factors stay between the
+    smallest and the largest ratio: beyond lies noise rather than a property of the machine.
     """
     shares: dict[Group, dict[Group, float]] = {}
     for group in GROUPS:
@@ -157,7 +157,8 @@ def _explain(ratios: Mapping[Group, float], table: Precision) -> dict[Group, flo
     return scales
 
 
-def _measured_on(precision: runtime.Precision, xla: runtime.Xla) -> MeasuredOn:
+def measured_on(precision: runtime.Precision, xla: runtime.Xla) -> MeasuredOn:
+    """Returns the key of a measurement in this process; Keras must have started."""
     backend = backend_name()
     on_gpu = runtime.device_kind() == "gpu"
     given = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
@@ -178,7 +179,7 @@ def _path(directory: Path, key: MeasuredOn) -> Path:
 
 
 def _read(path: Path, key: MeasuredOn) -> MachineSpeed | None:
-    """Returns what was kept for a key; None where it is missing, damaged or another key's."""
+    """Returns the cached speed; None if it is missing, damaged or of another key."""
     try:
         kept = MachineSpeed.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
@@ -192,7 +193,10 @@ def _version(distribution: str) -> str | None:
     return None
 
 
-class _ThisProcess:
+class ThisProcess:
+    """This process, for `BusyTime`."""
+
     def busy_seconds(self) -> float:
+        """Returns the processor time that this process has taken."""
         times = psutil.Process().cpu_times()
         return float(times.user + times.system)

@@ -1,4 +1,4 @@
-"""What a training step and a validation consist of, in the units that coefficients price."""
+"""The quantities that the cost of a training step and of validation is computed from."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,7 +13,7 @@ Quantities = Mapping[str, float]
 
 # Copies of a weight that an optimizer reads and writes: the weight and its moments.
 _COPIES = {"sgd": 2, "adam": 3, "adamw": 3}
-# What each change of images costs, beside an affine one.
+# The cost of each augmentation relative to an affine one.
 _AUGMENTATION = {
     "horizontal_flip": 0.7,
     "crop_padding": 1.0,
@@ -28,17 +28,17 @@ _AUGMENTATION = {
     "mixup": 0.5,
     "cutmix": 0.5,
 }
-# These cost the same however many images a step has.
+# These do not grow with the batch.
 _PER_STEP = {"layers", "variables"}
 
 
 def of_step(
     shape: ModelShape, training: TrainingConfig, images: int, *, on_features: bool = False
 ) -> Quantities:
-    """Returns what one training step over so many images consists of.
+    """Returns the quantities of one training step with `images` images.
 
-    Names with "forward_" are of layers without a gradient. `on_features` says that a frozen part
-    is evaluated beforehand and costs a step nothing.
+    The prefix "forward_" marks layers without a gradient. `on_features` leaves them out, because
+    the frozen part is evaluated beforehand.
     """
     copies = _COPIES[training.optimizer]
     step = {"steps": 1.0, "parameters": float(shape.trainable_parameters * copies)}
@@ -52,7 +52,7 @@ def of_step(
 
 
 def of_validation(shape: ModelShape, *, on_features: bool = False) -> Quantities:
-    """Returns what validating one image consists of, with its share of what a batch costs."""
+    """Returns the quantities of validating one image, with its share of a batch's fixed costs."""
     work = shape.work if on_features else shape.work + shape.frozen_work
     images = prediction_batch(shape.largest_activation)
     batch = {"forward_steps": 1.0, **_forward(work, images)}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cnn_blocks.config import InputSpec
     from spaces.candidate import Candidate
 
-# More images than these take the same time.
+# More different images would take the same time.
 _DIFFERENT_IMAGES = 512
 _FEWEST_STEPS = 3
 # The first steps allocate memory and fill the input pipeline.
@@ -27,9 +27,9 @@ _WINDOWS = 3
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of one training step, of validating one image, and up to the end of the first step.
+    """Seconds of one training step, until the end of the first one, and of validating one image.
 
-    `validation` is None where it was not timed.
+    `validation` is None if it was not timed.
     """
 
     step: float
@@ -46,10 +46,10 @@ def time_training(
     seconds: float,
     validate: bool = True,
 ) -> Timed:
-    """Trains a candidate on random images for about `seconds` behind its first step.
+    """Trains a candidate on random images for about `seconds` after its first step.
 
-    What is timed is what trials do: the training network, the input pipeline and the check of the
-    loss after each step. Weights are random ones, pretrained or not. Keras must have started.
+    Steps are those of a trial: training network, input pipeline, and a check of the loss after
+    each step. Weights are random even for pretrained networks. Keras must have started.
     """
     import keras
 
@@ -60,7 +60,7 @@ def time_training(
 
     policy = runtime.dtype_policy(precision)
     images = _random_images(spec, candidate.training.batch_size)
-    # Takes as long as any other, and lets no training diverge on labels that mean nothing.
+    # The rate does not change the time, and a low one keeps random labels from diverging.
     settings = candidate.with_training(learning_rate=1e-6, compilation=None).training
     began = time.perf_counter()
     network = build_model(candidate.model, spec, seed=0, dtype_policy=policy, pretrained=False)
@@ -97,7 +97,7 @@ def time_training(
 
 
 def fastest_window(durations: Sequence[float]) -> float:
-    """Returns the median step of the fastest window: what disturbs a step only slows it."""
+    """Returns the median step of the fastest window, because disturbances only slow a step down."""
     warm = max(_WARM_UP_STEPS, int(len(durations) * _WARM_UP_SHARE))
     steps = list(durations[warm:]) or list(durations)
     length = max(1, len(steps) // _WINDOWS)
@@ -116,7 +116,7 @@ def _random_images(spec: "InputSpec", batch_size: int) -> Any:
 
 
 def _time_validation(to_logits: Any, images: Any) -> float:
-    """Returns seconds an image, of the faster of two passes over one batch."""
+    """Returns seconds per image of the faster of two passes over one batch."""
     batch = images[: min(len(images), prediction_batch_of(to_logits))]
     spent = []
     for _ in range(3):

@@ -56,6 +56,42 @@ def test_a_frozen_part_evaluated_beforehand_costs_no_training_memory() -> None:
     assert estimate_memory(frozen, training, on_features=True) < 2 * 10**9
 
 
+def test_memory_is_judged_by_the_batches_that_there_are() -> None:
+    photos = ModelShape(
+        parameters=10**6,
+        trainable_parameters=10**6,
+        activations=5 * 10**7,
+        feature_map=(4, 4, 8),
+        largest_activation=10**7,
+    )
+    training = TrainingConfig(batch_size=256)
+
+    unbounded = estimate_memory(photos, training)
+    of_63 = estimate_memory(photos, training, images=63)
+
+    assert unbounded > 50 * 10**9
+    assert of_63 == pytest.approx(unbounded * 63 / 256, rel=0.02)
+    assert of_63 == estimate_memory(photos, TrainingConfig(batch_size=63))
+    assert estimate_memory(photos, training, images=256) == unbounded
+    assert estimate_memory(photos, training, images=10**6) == unbounded
+
+
+def test_validation_has_no_more_images_than_there_are() -> None:
+    wide = ModelShape(
+        parameters=10**4,
+        trainable_parameters=10**4,
+        activations=10**6,
+        feature_map=(4, 4, 8),
+        frozen_activations=10**6 - 100,
+        largest_activation=10**5,
+    )
+    training = TrainingConfig(batch_size=1)
+
+    few, many = (estimate_memory(wide, training, images=images) for images in (16, 10**6))
+
+    assert few < many == estimate_memory(wide, training)
+
+
 def test_more_than_what_is_free_is_infeasible() -> None:
     require_memory(100 * MEBIBYTE, available=1000 * MEBIBYTE)
 
