@@ -6,6 +6,7 @@
 #   make bench DATA=path/to/cifar10           search and retraining, about an hour
 #   make bench-workers DATA=path/to/cifar10   one worker process against several
 #   make bench-scale                          storages with many trials and workers
+#   make bench-end-to-end DATA=path/to/cifar10 SIGNS=path/to/sign-digits   ours against peers, hours
 #   make lock       choose new versions for requirements*.lock
 #   make clean      remove the environment and the tools' caches (never runs/)
 
@@ -18,7 +19,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-all test-faults bench bench-workers bench-scale lock clean
+.PHONY: help setup run test lint test-all test-faults bench bench-workers bench-scale bench-end-to-end lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,6 +61,10 @@ bench-workers: $(STAMP)
 
 bench-scale: $(STAMP)
 	$(BIN)/python -m benchmarks.scale $(ARGS)
+
+bench-end-to-end: $(STAMP)
+	$(BIN)/python -m benchmarks.end_to_end $(if $(DATA),--data-cifar10 $(DATA)) \
+		$(if $(SIGNS),--data-signs $(SIGNS)) $(ARGS)
 
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 

@@ -1,0 +1,40 @@
+"""The images that peers get: our split of the same files, resized as most people would."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from search.data import Share, Split, load_data, split_data
+from search.data.dataset import Images, Indices
+
+MOST_PIXELS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Images (N, height, width, 3) uint8 RGB of at most 64 pixels, and labels (N,) from 0 on."""
+
+    images: Images
+    labels: Indices
+
+
+def load_split(source: str, seed: int) -> Split:
+    """Returns the split that `python -m search.run --data SOURCE --seed SEED` makes."""
+    return split_data(load_data(source), seed=seed)
+
+
+def labelled(share: Share) -> Labelled:
+    """Returns a share's images, shrunk so that their longer side has at most 64 pixels."""
+    images, labels = share.gather(slice(None))
+    height, width = images.shape[1:3]
+    scale = MOST_PIXELS / max(height, width)
+    if scale < 1:
+        size = round(width * scale), round(height * scale)
+        images = np.stack(
+            [
+                np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BOX))
+                for each in images
+            ]
+        )
+    return Labelled(images, labels)

@@ -1,0 +1,77 @@
+"""A command with a time limit, which takes its child processes with it when it ends."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended; `exit_code` is None where the limit stopped it.
+
+    `began` is the time of its start in seconds since 1970, `seconds` how long it ran.
+    """
+
+    began: float
+    seconds: float
+    exit_code: int | None
+
+
+def run_limited(
+    command: Sequence[str],
+    *,
+    seconds: float,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    look: Callable[[], None] = lambda: None,
+    look_every: float = 1.0,
+) -> Ended:
+    """Runs a command in the repository's root for at most so many seconds.
+
+    Its output goes to the file `log`; `look` is called now and then while it runs. A command that
+    reaches its limit is killed, with everything that it started.
+    """
+    with log.open("wb") as output:
+        began, started = time.time(), time.monotonic()
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # A group of its own, so that workers can be killed with it.
+            start_new_session=True,
+        )
+        exit_code = None
+        try:
+            while (left := started + seconds - time.monotonic()) > 0:
+                try:
+                    exit_code = process.wait(timeout=min(left, look_every))
+                    break
+                except subprocess.TimeoutExpired:
+                    look()
+        finally:
+            ended = time.monotonic()
+            _kill_group(process)
+    return Ended(began=began, seconds=ended - started, exit_code=exit_code)
+
+
+def last_lines(log: Path, count: int = 5) -> str:
+    """Returns the end of a log, for an error message."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return "\n".join(text.strip().splitlines()[-count:])
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # Where nothing of it is left; macOS answers with a PermissionError.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
