@@ -1,8 +1,7 @@
 """What a study would do and cost, without doing it."""
 
-import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,86 +16,90 @@ from optuna.distributions import (
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
 from search import feasibility
-from search.clock import Clock
-from search.errors import TrialFailure
+from search.planning import Lengths, plan_run
 from search.progress import Progress, duration
 from search.runtime import Precision, Xla, start_keras
+from search.sizing.cost import TrainingCost, predict_cost
+from search.sizing.machine_speed import MachineSpeed, measured_speed
+from search.time_plan import TimePlan, default_candidate
 from spaces.candidate import Candidate
 from spaces.probe import explore, parameters
 from studies.study import LoadedStudy, StudySpec, load_study
 
 if TYPE_CHECKING:
     from search.data import Split
+    from search.features import FeatureSource
 
-# Enough steps to time, few enough for the largest candidate of a space.
-_TIMED_STEPS = 6
-_ON_FEATURES = (
-    "The frozen backbone runs once, not in every epoch as these times have it: expect a fraction."
-)
+_PREDICTED = "Times are predicted from the speed of small networks here; nothing was trained."
+_ON_FEATURES = "The frozen backbone runs once over all images, before the first trial."
 
 
 @dataclass(frozen=True)
 class Sizing:
-    """A candidate's size and speed; `problem` says why it cannot be trained here."""
+    """A candidate's size and predicted speed; `problem` says why it cannot be trained here."""
 
     summary: str
     parameters: int
+    multiply_accumulates: int
     memory_bytes: int
-    seconds_per_epoch: float | None
+    images_per_second: float
     problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """A study's space, the extremes found in it, and the time that it would take at most.
+    """A study's space, its default candidate, the extremes found in it, and the time plan.
 
-    `on_features` says that the backbone runs once instead of in every epoch, which is not counted
-    in the times. `notes` says which recipes would come first.
+    `trials` is None where only time ends the search; `epochs` and `retrain_epochs` are None where
+    the plan decides. `seconds_per_epoch` is that of the default candidate. `on_features` says that
+    the backbone runs once. `notes` says which recipes would come first.
     """
 
     name: str
     description: str
     images: int
+    image_shape: tuple[int, int, int]
     parameters: Mapping[str, BaseDistribution]
+    default: Sizing
     smallest: Sizing
     largest: Sizing
-    trials: int
-    epochs: int
-    retrain_epochs: int
-    budget_seconds: float | None
+    plan: TimePlan
+    trials: int | None
+    epochs: int | None
+    retrain_epochs: int | None
+    seconds_per_epoch: float
     development_share: float
     on_features: bool = False
     notes: tuple[str, ...] = ()
 
     @property
-    def seconds_per_epoch(self) -> float | None:
-        """The expected seconds an epoch: the geometric mean of the extremes."""
-        known = [
-            sizing.seconds_per_epoch
-            for sizing in (self.smallest, self.largest)
-            if sizing.seconds_per_epoch is not None
-        ]
-        return statistics.geometric_mean(known) if known else None
-
-    @property
     def search_seconds(self) -> float | None:
-        """The search's expected seconds without pruning, or its budget where that is less."""
-        if self.seconds_per_epoch is None:
-            return self.budget_seconds
-        seconds = self.trials * self.epochs * self.seconds_per_epoch
-        return min(seconds, self.budget_seconds or seconds)
+        """The search's seconds by the plan, or without pruning; None where nothing bounds them."""
+        expected = None
+        if self.trials is not None and self.epochs is not None:
+            expected = self.trials * self.epochs * self.seconds_per_epoch
+        elif self.trials is not None and self.plan.trial_seconds is not None:
+            expected = self.trials * self.plan.trial_seconds
+        bounds = [value for value in (expected, self.plan.search_seconds) if value is not None]
+        return min(bounds, default=None)
 
     @property
     def retrain_seconds(self) -> float | None:
-        """The retraining's expected seconds, for a winner of middling size."""
-        if self.seconds_per_epoch is None:
-            return None
+        """The final training's seconds, for the default candidate where epochs count."""
+        if self.retrain_epochs is None:
+            return self.plan.retraining_seconds
         return self.retrain_epochs * self.seconds_per_epoch * self.development_share
 
     def __str__(self) -> str:
         width = max(map(len, self.parameters), default=0)
-        total = (self.search_seconds or 0.0) + (self.retrain_seconds or 0.0)
-        bound = "" if self.budget_seconds is None else f", at most {duration(self.budget_seconds)}"
+        height, across, _ = self.image_shape
+        trials = "as many trials as fit" if self.trials is None else f"{self.trials} trials"
+        length = (
+            f"of {self.epochs} epochs"
+            if self.plan.trial_seconds is None
+            else f"of {duration(self.plan.trial_seconds)} of training"
+        )
+        retraining = "" if self.retrain_epochs is None else f"{self.retrain_epochs} epochs: "
         return "\n".join(
             [
                 f"{self.name}: {self.description}",
@@ -109,13 +112,15 @@ class DryRun:
                 "",
                 *self.notes,
                 *([""] if self.notes else []),
+                f"default candidate:        {_describe(self.default)}",
                 f"smallest candidate found: {_describe(self.smallest)}",
                 f"largest candidate found:  {_describe(self.largest)}",
                 "",
-                f"search: {self.trials} trials of {self.epochs} epochs on {self.images:,} images"
-                f"{bound}: about {_time(self.search_seconds)} without pruning",
-                f"retraining: {self.retrain_epochs} epochs: about {_time(self.retrain_seconds)}",
-                f"together: about {_time(total or None)}",
+                f"search: {trials} {length} on {self.images:,} images of {height}x{across} pixels: "
+                f"about {_time(self.search_seconds)} without pruning",
+                f"final training: {retraining}about {_time(self.retrain_seconds)}",
+                f"time plan: {self.plan.describe()}",
+                _PREDICTED,
                 *([_ON_FEATURES] if self.on_features else []),
             ]
         )
@@ -127,7 +132,9 @@ def dry_run(
     data: str | Path | None = None,
     trials: int | None = None,
     budget_seconds: float | None = None,
+    retrain: bool = True,
     retrain_epochs: int | None = None,
+    retrain_budget_seconds: float | None = None,
     image_size: int | tuple[int, int] | None = None,
     max_bad_files: float = 0.01,
     seed: int = 0,
@@ -136,37 +143,59 @@ def dry_run(
     warm_start: Literal["recipes"] | None = None,
     cache_limit: int | None = None,
 ) -> DryRun:
-    """Describes a study on some data: its space, its extremes, and how long they train.
+    """Describes a study on some data: its space, its extremes, their cost, and the time plan.
 
-    Trains the smallest and the largest candidate that a look around the space finds for a few
-    steps; stores nothing. Raises UserError for bad input.
+    Costs are predicted from shapes and the measured speed of this machine; no candidate is trained
+    and nothing is stored. Raises UserError for bad input.
     """
     from search.features import FeatureSource
     from search.pipeline import load_split, require_data
     from search.warm_start import enqueue_recipes
 
     spec = load_study(study).spec
-    split = load_split(
-        require_data(spec, data), seed=seed, image_size=image_size, max_bad_files=max_bad_files
-    )
+    source = require_data(spec, data)
     feasibility.gpu_memory()
     start_keras()
-    smallest, largest = _extremes(spec, split)
+    lengths = Lengths(
+        budget_seconds=budget_seconds,
+        trials=trials,
+        retrain=retrain,
+        retraining_seconds=retrain_budget_seconds,
+        retraining_epochs=retrain_epochs,
+    )
+    split, plan = plan_run(
+        spec,
+        lengths,
+        load=lambda size: load_split(
+            source, seed=seed, image_size=image_size or size, max_bad_files=max_bad_files
+        ),
+        sized=image_size is not None,
+        precision=precision,
+        xla=xla,
+        spent_seconds=lambda: 0.0,
+    )
+    speed = measured_speed(precision=precision, xla=xla)
     features = FeatureSource(split, limit=cache_limit)
+    default = default_candidate(spec, plan.task)
+    smallest, largest = _extremes(spec, split, plan)
     notes = _Notes()
     if warm_start == "recipes":
         enqueue_recipes(optuna.create_study(), spec, notes)
+    cost = _cost(default, split, speed, features)
     return DryRun(
         name=spec.name,
         description=spec.description,
         images=len(split.train),
-        parameters=parameters(spec.candidate, draws=spec.probes),
-        smallest=_size(smallest, split, seed, precision, xla),
-        largest=_size(largest, split, seed, precision, xla),
-        trials=trials or spec.trials,
+        image_shape=split.spec.image_shape,
+        parameters=parameters(lambda trial: spec.candidate(trial, plan.task), draws=spec.probes),
+        default=_size(default, split, speed, features),
+        smallest=_size(smallest, split, speed, features),
+        largest=_size(largest, split, speed, features),
+        plan=plan,
+        trials=trials or plan.trials or (spec.trials if plan.search_seconds is None else None),
         epochs=spec.epochs,
-        retrain_epochs=retrain_epochs or spec.retrain_epochs,
-        budget_seconds=budget_seconds or spec.budget_seconds,
+        retrain_epochs=lengths.of(spec).retraining_epochs,
+        seconds_per_epoch=cost.step_seconds * len(split.train) / cost.step_images,
         development_share=len(split.development) / len(split.train),
         on_features=features.suits(smallest) and features.suits(largest),
         notes=tuple(notes.texts),
@@ -196,10 +225,11 @@ def describe_distribution(distribution: BaseDistribution) -> str:
     return text
 
 
-def _extremes(spec: StudySpec, split: "Split") -> tuple[Candidate, Candidate]:
+def _extremes(spec: StudySpec, split: "Split", plan: TimePlan) -> tuple[Candidate, Candidate]:
     sized: list[tuple[int, Candidate]] = []
     problem: InfeasibleError | None = None
-    for _, candidate in explore(spec.candidate, draws=min(8, spec.probes)):
+    draws = min(4, spec.probes)
+    for _, candidate in explore(lambda trial: spec.candidate(trial, plan.task), draws=draws):
         try:
             shape = describe_model(candidate.model, split.spec)
             feasibility.require_parameters(shape.parameters, spec.most_parameters)
@@ -214,44 +244,50 @@ def _extremes(spec: StudySpec, split: "Split") -> tuple[Candidate, Candidate]:
     return sized[0][1], sized[-1][1]
 
 
-def _size(
-    candidate: Candidate, split: "Split", seed: int, precision: Precision, xla: Xla
-) -> Sizing:
-    from search.training import fit
+def _cost(
+    candidate: Candidate, split: "Split", speed: MachineSpeed, features: "FeatureSource"
+) -> TrainingCost:
+    last = candidate.phases()[-1].candidate
+    shape = describe_model(last.model, split.spec)
+    return predict_cost(
+        shape,
+        last.training,
+        speed,
+        images=len(split.train),
+        on_features=features.suits(candidate),
+    )
 
+
+def _size(
+    candidate: Candidate, split: "Split", speed: MachineSpeed, features: "FeatureSource"
+) -> Sizing:
     shape = describe_model(candidate.model, split.spec)
-    memory = feasibility.estimate_memory(shape, candidate.training)
-    sizing = Sizing(candidate.summary(), shape.parameters, memory, None)
-    batch = min(candidate.training.batch_size, len(split.train))
-    some = replace(split.train, indices=split.train.indices[: batch * _TIMED_STEPS])
-    steps = len(some) // batch
-    clock = Clock()
+    cost = _cost(candidate, split, speed, features)
+    memory = feasibility.estimate_memory(shape, candidate.training, images=len(split.train))
+    problem = None
     try:
         feasibility.require_memory(memory)
-        fit(
-            candidate.with_training(epochs=1, early_stopping=None),
-            some,
-            spec=split.spec,
-            seed=seed,
-            precision=precision,
-            xla=xla,
-            clock=clock,
-        )
-    except (InfeasibleError, TrialFailure, MemoryError) as error:
-        return replace(sizing, problem=str(error))
-    # The first step compiles and is not counted as training.
-    step_seconds = clock.seconds["training"] / max(1, steps - 1)
-    return replace(sizing, seconds_per_epoch=step_seconds * len(split.train) / batch)
+    except InfeasibleError as error:
+        problem = str(error)
+    return Sizing(
+        summary=candidate.summary(),
+        parameters=shape.parameters,
+        multiply_accumulates=shape.multiply_accumulates,
+        memory_bytes=memory,
+        images_per_second=cost.step_images / cost.step_seconds,
+        problem=problem,
+    )
 
 
 def _describe(sizing: Sizing) -> str:
     text = (
-        f"{sizing.parameters:,} parameters, about "
-        f"{sizing.memory_bytes / feasibility.MEBIBYTE:,.0f} MiB of memory, "
+        f"{sizing.parameters:,} parameters, {sizing.multiply_accumulates / 1e6:,.1f} million "
+        f"multiply-accumulates, about {sizing.memory_bytes / feasibility.MEBIBYTE:,.0f} MiB of "
+        f"memory, "
     )
     if sizing.problem is not None:
         return f"{text}infeasible here: {sizing.problem} [{sizing.summary}]"
-    return f"{text}{_time(sizing.seconds_per_epoch)} an epoch [{sizing.summary}]"
+    return f"{text}about {sizing.images_per_second:,.0f} images/s [{sizing.summary}]"
 
 
 def _time(seconds: float | None) -> str:

@@ -81,7 +81,7 @@ class TrialContext:
     memory_bytes: int | None = None
     lease: Lease | None = None
     shared: "SharedCheckpoints | None" = None
-    plan: TimePlan = TimePlan()
+    plan: TimePlan = field(default_factory=TimePlan)
     speed: MachineSpeed | None = None
     slowdowns: list[float] = field(default_factory=list)
 

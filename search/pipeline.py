@@ -87,8 +87,8 @@ def run_study(
     `retrain_budget_seconds` or `retrain_epochs` say otherwise for the retraining. With `trials`
     alone time is not limited. Called again with the same arguments, it resumes where it was
     interrupted: `trials` and `budget_seconds` bound the study as a whole, over all starts. What is
-    left out comes from the study; files go below `runs_directory`/NAME. `warm_start` "recipes" begins with the published
-    baselines that the study's space can express. The features of frozen backbones take at most
+    left out comes from the study; files go below `runs_directory`/NAME. `warm_start` "recipes"
+    begins with the published baselines that the study's space can express. The features of frozen backbones take at most
     `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. With `workers` 0
     trials run in this process; else in so many processes, each replaced within its `limits` when it
     dies, or in as many as a measurement finds best ("auto"). With the `engine` "ray" the workers

@@ -33,7 +33,8 @@ def open_study(
 ) -> optuna.Study:
     """Creates or loads the stored study; a stored one with another identity is refused.
 
-    The plan of the first start is stored with it. Which images have which role is written into a file beside the checkpoints.
+    The plan of the first start is stored with it. Which images have which role is written into a
+    file beside the checkpoints.
     """
     spec, split, metric, seed = context.spec, context.split, context.metric, context.seed
     plan = context.plan

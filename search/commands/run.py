@@ -104,7 +104,8 @@ def run(
         str | None,
         typer.Option(
             metavar="<duration>",
-            help="Time for the search, such as 40m or 1h30m.  [default: the study's]",
+            help="Time for everything, search and final training, such as 40m or 1h30m.  "
+            "[default: the study's, else 30m; none with --trials]",
         ),
     ] = None,
     storage: StorageOption = None,
@@ -122,12 +123,15 @@ def run(
         typer.Option(
             min=1,
             metavar="<number>",
-            help="Epochs of the winner's training.  [default: the study's]",
+            help="Epochs of the winner's training.  [default: by the time plan]",
         ),
     ] = None,
     retrain_budget: Annotated[
         str | None,
-        typer.Option(metavar="<duration>", help="Time for the winner's training."),
+        typer.Option(
+            metavar="<duration>",
+            help="Time for the winner's training, out of the budget.  [default: by the time plan]",
+        ),
     ] = None,
     image_size: ImageSizeOption = None,
     max_bad_files: MaxBadFilesOption = "1%",
@@ -264,7 +268,9 @@ def run(
                 data=data,
                 trials=trials,
                 budget_seconds=budget_seconds,
+                retrain=retrain,
                 retrain_epochs=retrain_epochs,
+                retrain_budget_seconds=retrain_budget_seconds,
                 image_size=size,
                 max_bad_files=bad_files,
                 seed=seed,

@@ -1,7 +1,7 @@
 """What a worker needs to know, as data that can be sent to another process or machine."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,8 @@ class WorkerJob:
 
     Of `budget_seconds` `budget_spent` are over when the worker starts; `spec` is the pickled study,
     which `source` must be imported for: `source_text` is what that file says, for a machine that
-    may not have it. `plan` divides the time. `memory_bytes` is the worker's share of the machine's memory. Checkpoints are
-    also kept in `artifacts`, where that is said.
+    may not have it. `plan` divides the time. `memory_bytes` is the worker's share of the machine's
+    memory. Checkpoints are also kept in `artifacts`, where that is said.
     """
 
     study_name: str
@@ -49,7 +49,7 @@ class WorkerJob:
     xla: Xla = "auto"
     cache_limit: int | None = None
     memory_bytes: int | None = None
-    plan: TimePlan = TimePlan()
+    plan: TimePlan = field(default_factory=TimePlan)
     lease_seconds: float = LEASE_SECONDS
     artifacts: str | None = None
     source_text: str | None = None
