@@ -88,18 +88,18 @@ def run_study(
     alone time is not limited. Called again with the same arguments, it resumes where it was
     interrupted: `trials` and `budget_seconds` bound the study as a whole, over all starts. What is
     left out comes from the study; files go below `runs_directory`/NAME. `warm_start` "recipes"
-    begins with the published baselines that the study's space can express. The features of frozen backbones take at most
-    `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. With `workers` 0
-    trials run in this process; else in so many processes, each replaced within its `limits` when it
-    dies, or in as many as a measurement finds best ("auto"). With the `engine` "ray" the workers
-    run on the Ray cluster at `address` (else the one that RAY_ADDRESS names, or that runs on this
-    machine); each takes `cpus_each` CPUs, 1 if not said, and `gpus_each` GPUs, none if not said,
-    fractions too, and "auto" is as many as find room there. Several runs of one study at a time
-    share its trials; of those that share a runs directory one retrains a winner. Without
-    `retrain` the run ends with the search. Results are kept as artifacts of the study as well, and
-    checkpoints with them if `artifacts` names a folder or s3://BUCKET/PREFIX that all machines
-    share; without it, results go to the folder `artifacts` of the runs directory. Shows nothing
-    unless given a `progress`.
+    begins with the published baselines that the study's space can express. The features of
+    frozen backbones take at most `cache_limit` bytes of the cache, 20 GiB if not said; with 0
+    none are kept. With `workers` 0 trials run in this process; else in so many processes, each
+    replaced within its `limits` when it dies, or in as many as a measurement finds best
+    ("auto"). With the `engine` "ray" the workers run on the Ray cluster at `address` (else the
+    one that RAY_ADDRESS names, or that runs on this machine); each takes `cpus_each` CPUs, 1 if
+    not said, and `gpus_each` GPUs, none if not said, fractions too, and "auto" is as many as
+    find room there. Several runs of one study at a time share its trials; of those that share a
+    runs directory one retrains a winner. Without `retrain` the run ends with the search.
+    Results are kept as artifacts of the study as well, and checkpoints with them if `artifacts`
+    names a folder or s3://BUCKET/PREFIX that all machines share; without it, results go to the
+    folder `artifacts` of the runs directory. Shows nothing unless given a `progress`.
 
     Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
