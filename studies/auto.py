@@ -66,7 +66,6 @@ def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict
     if backbones:
         return transfer
     return [
-        {"horizontal_flip": True},
         {"family": "residual"},
         {"filters": 40},
         {"pooling": "average"},

@@ -51,7 +51,6 @@ study = StudySpec(
     budget_seconds=2400,
     start=start,
     variations=(
-        {"horizontal_flip": True},
         {"filters": 40},
         {"stem_filters": 0},
         {"dropout": 0.1},
