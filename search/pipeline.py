@@ -27,6 +27,7 @@ from search.interruption import Interruption
 from search.metrics import DIRECTIONS, Metric
 from search.objective import TrialContext
 from search.planning import Lengths, plan_run
+from search.pretrained import backbones_at_hand
 from search.progress import Progress, duration
 from search.results import RunOutput, RunResult
 from search.retrain import finish_run
@@ -124,6 +125,10 @@ def run_study(
     opened = open_storage(storage)
     plan = stored_plan(opened, name)
     spec = as_begun(spec, opened, name)
+    if plan is None and spec.takes_backbones and not spec.backbones:
+        backbones, reason = backbones_at_hand()
+        spec = spec.model_copy(update={"backbones": backbones})
+        progress.note(reason)
     loaded = replace(loaded, spec=spec)
     kept = open_artifacts(artifacts or Path(runs_directory) / "artifacts")
     with _resumable(name, progress) as interruption:
@@ -270,6 +275,8 @@ def _prepare(context: TrialContext, *, trains: bool) -> None:
     if trains:
         with context.clock.measure("compiling"):
             start_keras()
+    if context.spec.backbones:
+        start_keras()
     with context.clock.measure("data"):
         for backbone in context.spec.backbones:
             backbone.source()  # what cannot be had now would fail every trial

@@ -155,10 +155,15 @@ class LoadedStudy:
     def with_backbones(self, names: Sequence[str]) -> "LoadedStudy":
         """Returns this study with other backbones, named as a person does; none changes nothing.
 
+        "none" alone keeps a study that can do without from using any.
+
         Raises UserError for a study that takes none, and for an unknown network or file.
         """
         if not names:
             return self
+        if list(names) == ["none"] and not self.spec.backbones:
+            alone = {"backbones": (), "takes_backbones": False}
+            return replace(self, spec=self.spec.model_copy(update=alone))
         if not (self.spec.backbones or self.spec.takes_backbones):
             takers = [
                 spec.name for spec in list_studies() if spec.backbones or spec.takes_backbones
