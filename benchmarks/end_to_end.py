@@ -33,7 +33,7 @@ from benchmarks.comparison.works import METHODS, WORKS, Job, planned, planned_qu
 
 RESULTS = Path(__file__).parent / "results"
 _WORKS_HELP = f"Of {', '.join(work.name for work in WORKS)}; separated by commas."
-_METHODS_HELP = f"Of {', '.join(METHODS)}; separated by commas.  [default: each work's own]"
+_METHODS_HELP = f"Of {', '.join(METHODS)}; separated by commas. Default: each work's own."
 
 
 def main(
@@ -49,14 +49,14 @@ def main(
     works: Annotated[str | None, typer.Option(help=_WORKS_HELP)] = None,
     methods: Annotated[str | None, typer.Option(help=_METHODS_HELP)] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Such as 0,1,2.  [default: each work's own]")
+        str | None, typer.Option(help="Such as 0,1,2. Default: each work's own.")
     ] = None,
     scale_seconds: Annotated[
         float, typer.Option(min=0.01, help="Multiplies all times, for a slower machine.")
     ] = 1.0,
     work_folder: Annotated[
         Path | None,
-        typer.Option("--work", help="Where runs write.  [default: in the user's cache folder]"),
+        typer.Option("--work", help="Where runs write. Default: in the user's cache folder."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the files of finished rows.")] = False,
     again: Annotated[
