@@ -415,6 +415,7 @@ def _small_networks() -> dict[str, ModelConfig]:
         for component in (*BLOCKS.values(), *HEADS.values())
         for number, drawn in enumerate(_draws(component, "lowest"))
     }
+    networks["mirrored"] = _network(Plain(filters=8)).model_copy(update={"mirror": True})
     for name, space in SPACES.items():
         networks[f"space {name}"] = space(ProbeTrial("lowest")).model
     for spec in list_studies():
