@@ -47,7 +47,7 @@ from search.stored_study import (
     stored_plan,
 )
 from search.time_plan import TimePlan
-from search.winner import best_configuration, mirrored_winner, search_curve
+from search.winner import best_configuration, mirrors, search_curve
 from studies.study import LoadedStudy, StudySpec, load_study
 
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
@@ -225,10 +225,10 @@ def run_study(
         # A signal that came while the last workers ended is not for the retraining.
         interruption.check()
         configuration = best_configuration(stored)
-        if mirrored_winner(stored, stored.best_trial):
+        if mirrors(stored, stored.best_trial):
             progress.note(
-                "the final training mirrors images at random: the search found that mirrored "
-                "images are recognised as well"
+                "the final training mirrors images at random, and the model averages an image and "
+                "its mirror image: the search found that mirrored images are recognised as well"
             )
         output = None
         searched = time.monotonic()

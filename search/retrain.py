@@ -98,7 +98,10 @@ def _with_length(
     if length := planned_length(directory, retraining):
         return candidate.with_length(**length), None
     if retraining.budget_seconds is not None:
-        return candidate.with_training(steps=None), retraining.remaining_seconds
+        began = time.monotonic()
+        return candidate.with_training(steps=None), lambda: retraining.remaining_seconds(
+            time.monotonic() - began
+        )
     epochs = retraining.epochs or configuration.epochs
     if epochs is None and candidate.training.steps is None:
         epochs = candidate.training.epochs
