@@ -57,6 +57,7 @@ class _Request:
     inputs: InputSpec
     images: int
     validation_images: int
+    test_images: int
     sized: bool
     precision: Precision
     xla: Xla
@@ -89,6 +90,7 @@ def plan_run(
         inputs=split.spec,
         images=len(split.train),
         validation_images=len(split.validation),
+        test_images=split.test_images,
         sized=sized,
         precision=precision,
         xla=xla,
@@ -157,6 +159,7 @@ def _plan(request: _Request, spent_seconds: float) -> TimePlan:
         inputs,
         images=request.images,
         validation_images=request.validation_images,
+        test_images=request.test_images,
         speed=speed,
         budget_seconds=lengths.budget_seconds,
         spent_seconds=math.ceil(spent_seconds),

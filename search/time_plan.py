@@ -9,6 +9,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from cnn_blocks.build import describe_model
 from cnn_blocks.config import Configuration, InputSpec
 from cnn_blocks.errors import InfeasibleError, UserError
+from cnn_blocks.pretrained import Pretrained
 from search.progress import counted, duration
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed
@@ -19,12 +20,15 @@ from studies.study import StudySpec
 
 # What a run takes where neither the command nor the study says.
 DEFAULT_BUDGET_SECONDS = 1800.0
-# Test images, figures and files, and one more start of a training.
+# Figures and files; and the test images, which the model predicts in float32, each with its mirror
+# image at worst.
 _CLOSING_SECONDS = 5.0
-_CLOSING_PART = 0.02
+_CLOSING_PART = 0.01
+_TEST_FACTOR = 3.0
 # A trial sees every image so often, or so many images where there are many, before its value says
 # more than chance. Where that leaves no time for a second trial, the default alone is trained.
 _LEAST_PASSES = 4.0
+_LEAST_FINE_TUNING_PASSES = 1.5
 _LEAST_IMAGES = 40_000
 # More passes add nothing that a search could tell, or a final training needs.
 _MOST_TRIAL_PASSES = 60.0
@@ -160,6 +164,7 @@ def make_plan(
     *,
     images: int,
     validation_images: int,
+    test_images: int = 0,
     speed: MachineSpeed,
     budget_seconds: float | None,
     spent_seconds: float = 0.0,
@@ -175,15 +180,18 @@ def make_plan(
     is not limited.
     """
     whole = budget_seconds or DEFAULT_BUDGET_SECONDS
-    closing = (_CLOSING_SECONDS + _CLOSING_PART * min(whole, 600.0)) if retrain else 1.0
-    usable = max(1.0, whole - spent_seconds - closing)
     development = images + validation_images
     task = Task(image_shape=inputs.image_shape, classes=inputs.classes, images=images)
-    cost = _cost(spec, task, inputs, speed)
+    longest, cost = _longest_trial(spec, task, inputs, speed)
+    closing = 1.0
+    if retrain:
+        test = _TEST_FACTOR * test_images * cost.validation_seconds
+        closing = min(_CLOSING_SECONDS + _CLOSING_PART * whole, 30.0) + test
+    usable = max(1.0, whole - spent_seconds - closing)
     task = task.model_copy(
-        update={"multiply_accumulates": _affordable(spec, task, inputs, cost, usable, development)}
+        update={"multiply_accumulates": _affordable(longest, inputs, cost, usable, development)}
     )
-    cost = _cost(spec, task, inputs, speed)
+    longest, cost = _longest_trial(spec, task, inputs, speed)
 
     if not retrain:
         retraining: float | None = None
@@ -211,7 +219,9 @@ def make_plan(
         )
         if retraining > most:
             retraining, search = most, usable - most
-    trials, trial_seconds = _trials(cost, search, images)
+    tuned = longest.training.fine_tuning is not None
+    least = min((_LEAST_FINE_TUNING_PASSES if tuned else _LEAST_PASSES) * images, _LEAST_IMAGES)
+    trials, trial_seconds = _trials(cost, search, images=images, least_images=least)
     validation = validation_images * cost.validation_seconds
     intervals = int(_VALIDATION_PART * trial_seconds / max(validation, 1e-6))
     intervals = max(1, min(intervals, _MOST_INTERVALS))
@@ -245,10 +255,12 @@ def _search_part(passes: float) -> float:
     return min(0.5, max(0.12, 0.12 + 0.16 * math.log10(max(passes, 1.0) / 10)))
 
 
-def _trials(cost: TrainingCost, search: float, images: int) -> tuple[int | None, float]:
+def _trials(
+    cost: TrainingCost, search: float, *, images: int, least_images: float
+) -> tuple[int | None, float]:
     """Returns how many trials fit, None for many, and the seconds of training of each."""
     each = cost.step_seconds / cost.step_images
-    least = min(_LEAST_PASSES * images, _LEAST_IMAGES) * each
+    least = least_images * each
     wanted = max(3.0, 6.0 * (search / 150.0) ** 0.3)
     seconds = max(least, search / wanted - cost.compiling_seconds)
     seconds = min(seconds, _MOST_TRIAL_PASSES * images * each)
@@ -258,22 +270,37 @@ def _trials(cost: TrainingCost, search: float, images: int) -> tuple[int | None,
     return None, max(1.0, seconds)
 
 
-def _cost(spec: StudySpec, task: Task, inputs: InputSpec, speed: MachineSpeed) -> TrainingCost:
-    candidate = default_candidate(spec, task)
-    shape = describe_model(candidate.model, inputs)
-    frozen = candidate.model.backbone.frozen
-    return predict_cost(shape, candidate.training, speed, images=task.images, on_features=frozen)
+def _longest_trial(
+    spec: StudySpec, task: Task, inputs: InputSpec, speed: MachineSpeed
+) -> tuple[Candidate, TrainingCost]:
+    """Returns the default candidate, or the pretrained one among the first that costs the most.
+
+    Heads on features cost next to nothing: a trial must be long enough for fine-tuning as well.
+    """
+    candidates = [default_candidate(spec, task)]
+    if spec.backbones:
+        candidates += [
+            spec.candidate(ProbeTrial(wanted=wanted), task) for wanted in spec.first_trials(task)
+        ]
+    costs = [
+        (candidate, _cost(candidate, task, inputs, speed))
+        for candidate in candidates
+        if candidate is candidates[0] or isinstance(candidate.model.backbone, Pretrained)
+    ]
+    return max(costs, key=lambda pair: pair[1].step_seconds / pair[1].step_images)
+
+
+def _cost(candidate: Candidate, task: Task, inputs: InputSpec, speed: MachineSpeed) -> TrainingCost:
+    last = candidate.phases()[-1].candidate
+    shape = describe_model(last.model, inputs)
+    frozen = last.model.backbone.frozen
+    return predict_cost(shape, last.training, speed, images=task.images, on_features=frozen)
 
 
 def _affordable(
-    spec: StudySpec,
-    task: Task,
-    inputs: InputSpec,
-    cost: TrainingCost,
-    usable: float,
-    development: int,
+    candidate: Candidate, inputs: InputSpec, cost: TrainingCost, usable: float, development: int
 ) -> float:
     """Returns the multiply-accumulates that the final training can spend on each image."""
-    shape = describe_model(default_candidate(spec, task).model, inputs)
     passes = cost_passes(cost, usable, development)
-    return max(1.0, passes * (1 - _search_part(passes)) * shape.multiply_accumulates)
+    training = passes * (1 - _search_part(passes))
+    return max(1.0, training * describe_model(candidate.model, inputs).multiply_accumulates)

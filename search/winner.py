@@ -80,10 +80,13 @@ def mirrors(study: optuna.Study, trial: FrozenTrial) -> bool:
     """Returns whether the winner sees mirrored images in its final training and in use.
 
     That is so where the space leaves flips open and the search found them harmless: what a trial is
-    too short to gain from them, the final training is not. In use the network then averages an
-    image and its mirror image.
+    too short to gain from them, the final training is not. Where nothing is known, it is as the
+    winner's trial was. In use the network then averages an image and its mirror image.
     """
-    return FLIP in trial.params and flips_are_harmless(study) is True
+    if FLIP not in trial.params:
+        return False
+    harmless = flips_are_harmless(study)
+    return bool(trial.params[FLIP]) if harmless is None else harmless
 
 
 def _mirrored(candidate: Candidate, trial: FrozenTrial, study: optuna.Study) -> Candidate:

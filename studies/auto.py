@@ -8,6 +8,7 @@ or, beside networks from scratch, with pretrained ones: `--backbone MobileNetV3S
 Expect: The best network that your images and the time given allow.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from spaces.auto import auto
 from spaces.reference import reference_batch_size, reference_learning_rate
 from spaces.task import Task
 from studies.study import StudySpec
+
+# Multiply-accumulates on each image from which networks from scratch may come near pretrained ones.
+_FROM_SCRATCH_BESIDE_PRETRAINED = 1e10
 
 
 def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str, Any]]:
@@ -50,7 +54,10 @@ def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str,
         "head_share": 0.2,
         "fine_tuning_learning_rate": 5e-4,
     }
-    return [features, fine_tuning, from_scratch]
+    first = [features, fine_tuning]
+    if (task.multiply_accumulates or math.inf) >= _FROM_SCRATCH_BESIDE_PRETRAINED:
+        first.append(from_scratch)
+    return first
 
 
 def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str, Any]]:

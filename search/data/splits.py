@@ -60,6 +60,11 @@ class Split:
         """What train and validation together decide about a network."""
         return _spec(self.dataset, self.development)
 
+    @property
+    def test_images(self) -> int:
+        """The number of test images; that they are there is no secret."""
+        return len(self._test)
+
     def open_test(self, purpose: str, record: Callable[[dict[str, Any]], None]) -> Share:
         """Returns the test share, after `record` has stored when, why and how many images."""
         opening = {
