@@ -14,7 +14,8 @@ from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
 from search.runtime import Precision, Xla
 from search.sizing.machine_speed import measured_speed
-from search.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan, make_plan
+from search.time_division import make_plan
+from search.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
 from search.workers.machine import visible_gpus
 from search.working_size import working_size
 from spaces.task import Task
