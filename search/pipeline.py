@@ -183,7 +183,7 @@ def run_study(
             )
             _prepare(context, trains=not workers)
             if not workers and plan.speed is not None:
-                speed = measured_speed(precision=precision, xla=xla)
+                speed = measured_speed(precision=precision, xla=xla, known=plan.speed)
                 context = replace(context, speed=speed)
             with clock.measure("storage"):
                 stored = open_study(loaded, context, opened, name=name, warm_start=warm_start)
