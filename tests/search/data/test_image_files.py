@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from cnn_blocks.errors import UserError
-from search.data import folder, load_data, split_data
+from search.data import inspection, load_data, split_data
+from search.data.tree import Tree
 from tests.search.data.conftest import MakeFolder
 
 TWO = {"train/cat": 6, "train/dog": 7, "test/cat": 3, "test/dog": 2}
@@ -87,6 +88,7 @@ def test_other_files_are_ignored_with_a_note(make_folder: MakeFolder) -> None:
     assert dataset.notes == (
         "Folders beside train/ were ignored: extra/.",
         "1 files that are no PNG, JPEG, BMP, WebP or GIF were ignored (.txt).",
+        "1 hidden files and leftovers of systems were ignored (.DS_Store).",
     )
 
 
@@ -137,13 +139,13 @@ def test_a_later_start_reads_only_what_changed(
     root = make_folder(TWO)
     first = load_data(root)
     read: list[str] = []
-    inspect = folder._inspect_file
+    inspect = inspection._inspect_file
 
-    def spy(path: Path) -> tuple[bytes, int, int]:
-        read.append(path.name)
-        return inspect(path)
+    def spy(tree: Tree, path: str) -> tuple[bytes, int, int]:
+        read.append(path.rpartition("/")[2])
+        return inspect(tree, path)
 
-    monkeypatch.setattr(folder, "_inspect_file", spy)
+    monkeypatch.setattr(inspection, "_inspect_file", spy)
     assert load_data(root).fingerprint == first.fingerprint
     assert read == []
 

@@ -1,0 +1,49 @@
+"""Decides where the labels of image files come from: the folders or a table."""
+
+from __future__ import annotations
+
+from cnn_blocks.errors import UserError
+from search.data.class_folders import list_class_folders
+from search.data.labelled_files import find_labelled_files, list_labelled_files
+from search.data.listing import ROLE_NAMES, Listing
+from search.data.tree import Tree
+
+
+def list_images(tree: Tree, table: str | None = None) -> Listing:
+    """Lists the image files of a tree with their labels; opens no image.
+
+    `table` is the path of the table to use. Without it, folders count where they follow the
+    pattern train/<class>; elsewhere a table counts where it says something else than the folders,
+    as beside images/ and masks/. Raises UserError where neither gives labels.
+    """
+    if table is not None:
+        labelled = find_labelled_files(tree, table)
+        assert labelled is not None
+        return list_labelled_files(labelled)
+    folders = _try_folders(tree)
+    if isinstance(folders, Listing) and _has_train_folder(tree):
+        return folders
+    try:
+        labelled = find_labelled_files(tree)
+    except UserError as error:
+        if isinstance(folders, Listing):
+            return folders
+        raise error from folders
+    if isinstance(folders, UserError):
+        if labelled is None or (labelled.is_a_guess and not labelled.found):
+            raise folders
+        return list_labelled_files(labelled)
+    if labelled is None or not labelled.found or labelled.follows_folders:
+        return folders
+    return list_labelled_files(labelled)
+
+
+def _try_folders(tree: Tree) -> Listing | UserError:
+    try:
+        return list_class_folders(tree)
+    except UserError as error:
+        return error
+
+
+def _has_train_folder(tree: Tree) -> bool:
+    return any(ROLE_NAMES.get(name.lower()) == "train" for name in tree.folders())
