@@ -12,13 +12,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from search.data.dataset import Images
+from search.data.formats import PILLOW_FORMATS
 
 # Part of every cache key: raise it when the same file would give other pixels.
 DECODING_VERSION = 1
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif"})
 LONGEST_DEFAULT_SIDE = 224
 
-_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF")
 _ORIENTATION_HOLDERS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _ORIENTATION_TAG = 0x0112
 _WHITE = (255, 255, 255, 255)
@@ -41,7 +40,7 @@ def stored_size(content: bytes) -> tuple[int, int]:
 
     Raises whatever Pillow raises where the content is no image of a supported format.
     """
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
         width, height = image.size
         return (width, height) if _orientation(image) >= 5 else (height, width)
 
@@ -53,7 +52,7 @@ def decode(content: bytes, size: tuple[int, int]) -> Images:
     keeps its upper eight bits; another size is stretched to `size`, antialiased.
     Raises whatever Pillow raises where the content is damaged, truncated or a decompression bomb.
     """
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
         # JPEG photos decode several times faster at a reduced scale; never below the target size.
         image.draft("", (max(size), max(size)))
         image.load()

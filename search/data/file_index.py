@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from pathlib import PurePosixPath
 
-from search.data.decoding import SUFFIXES
+from search.data.formats import is_image
 from search.data.label_table import is_table
-from search.data.listing import ROLE_NAMES
+from search.data.roles import plain_role
 from search.data.tree import Node, Tree
 
 
@@ -21,11 +20,10 @@ class FileIndex:
         for path, node in tree.walk():
             if is_table(path):
                 continue
-            suffix = PurePosixPath(node.name).suffix
             self._by_name[_folded(node.name)].append(path)
-            if suffix.lower() in SUFFIXES:
+            if is_image(node.name):
                 self.images[path] = node
-                self._by_name[_folded(node.name.removesuffix(suffix))].append(path)
+                self._by_name[_folded(node.name.rpartition(".")[0])].append(path)
 
     def find(self, name: str, role: str) -> list[str]:
         """Returns the paths that a name may mean: none, one, or several equally good ones.
@@ -54,7 +52,7 @@ class FileIndex:
 def folder_role(path: str) -> str | None:
     """Returns the role that a file's topmost folder names, if any."""
     top, separator, _ = path.partition("/")
-    return ROLE_NAMES.get(top.lower()) if separator else None
+    return plain_role(top) if separator else None
 
 
 def _fits(path: str, wanted: list[str]) -> bool:

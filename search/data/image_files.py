@@ -11,10 +11,11 @@ from cnn_blocks.errors import UserError
 from search.data import decoding
 from search.data.cache import Cache, Content, Entry, PixelWriter
 from search.data.dataset import Images
+from search.data.formats import READABLE
 from search.data.inspection import Inspection, inspect
 from search.data.layout import list_images
 from search.data.listing import Listing
-from search.data.names import enumerate_names
+from search.data.names import enumerate_names, shown
 from search.data.threads import in_threads
 from search.data.tree import Tree
 
@@ -50,7 +51,7 @@ def load_image_files(
             lambda development, test: _decode_all(tree, listing, size, development, test),
         )
     files = len(listing.paths)
-    bad = [f"{listing.paths[row]} ({reason})" for row, reason in entry.content.bad_files]
+    bad = [f"{shown(listing.paths[row])} ({reason})" for row, reason in entry.content.bad_files]
     _check_bad_files(bad, files, max_bad_files)
     notes = [*listing.notes, *tree.notes(), *size_notes, *_class_notes(entry, listing)]
     if bad:
@@ -94,7 +95,7 @@ def _choose_size(
 def _unreadable(listing: Listing) -> UserError:
     return UserError(
         f"A data set needs readable training images; none can be read, for example "
-        f"{listing.paths[0]}. Check that they are PNG, JPEG, BMP, WebP or GIF images."
+        f"{shown(listing.paths[0])}. Check that they are {READABLE} images."
     )
 
 
@@ -155,7 +156,7 @@ def _check_bad_files(bad: list[str], files: int, max_bad_files: float) -> None:
         raise UserError(
             f"At most {max_bad_files:.3g} of the image files may be unreadable (--max-bad-files); "
             f"{len(bad)} of {files} are: {enumerate_names(bad, limit=20)}. "
-            "Mend or remove them, or raise the limit."
+            "Repair or remove them, or raise the limit."
         )
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from cnn_blocks.errors import UserError
-from search.data.listing import ROLE_NAMES
 from search.data.names import enumerate_names
+from search.data.roles import ROLE_WORDS
 
 # Spellings without case and punctuation; of several columns, the earliest here counts.
 _FILE_COLUMNS = (
@@ -113,7 +113,7 @@ def read_table(content: bytes, place: str, is_file: Callable[[str], bool]) -> La
         if not cells[file]:
             continue
         if cells[label]:
-            role = None if split is None else ROLE_NAMES[cells[split].lower()]
+            role = None if split is None else ROLE_WORDS[cells[split].lower()]
             rows.append(Row(f"{name}:{line}", cells[file], cells[label], role))
         else:
             unlabelled += 1
@@ -177,7 +177,7 @@ def _split_column(
     if column is None:
         return None, []
     values = Counter(cells[column].lower() if column < len(cells) else "" for _, cells in lines)
-    unknown = [f"'{value}'" for value in values if value not in ROLE_NAMES]
+    unknown = [f"'{value}'" for value in values if value not in ROLE_WORDS]
     if not unknown:
         return column, []
     if len(unknown) == len(values):

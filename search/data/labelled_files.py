@@ -10,8 +10,9 @@ from pathlib import PurePosixPath
 from cnn_blocks.errors import UserError
 from search.data.file_index import FileIndex, folder_role
 from search.data.label_table import LabelTable, Row, is_table, read_table, sorted_classes
-from search.data.listing import ROLE_NAMES, ROLES, Listing
+from search.data.listing import Listing
 from search.data.names import enumerate_names
+from search.data.roles import ROLES, plain_role, split_role
 from search.data.tree import Node, Tree, join
 
 _MISSING = Node("", is_folder=False, size=-1, modified=-1)
@@ -99,7 +100,7 @@ def list_labelled_files(labelled: LabelledFiles) -> Listing:
 
 
 def _tables(tree: Tree) -> list[str]:
-    places = ["", *(name for name in tree.folders() if ROLE_NAMES.get(name.lower()) == "train")]
+    places = ["", *(name for name in tree.folders() if plain_role(name) == "train")]
     return [
         join(folder, node.name)
         for folder in places
@@ -117,9 +118,9 @@ def _rank(path: str) -> tuple[bool, bool, str]:
 
 
 def _table_role(path: str) -> str | None:
-    """Returns the role that a table's name begins with: that of train_labels.csv is train."""
-    stem = PurePosixPath(path).stem.lower()
-    return ROLE_NAMES.get(stem.replace("-", "_").split("_")[0])
+    """Returns the role that a table's name spells: that of train_labels.csv is train."""
+    found = split_role(PurePosixPath(path).stem)
+    return found[0] if found else None
 
 
 def _resolve(tree: Tree, path: str, index: FileIndex, role: str | None = None) -> LabelledFiles:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cnn_blocks.errors import UserError
 from search.data.class_folders import list_class_folders
 from search.data.labelled_files import find_labelled_files, list_labelled_files
-from search.data.listing import ROLE_NAMES, Listing
+from search.data.listing import Listing
+from search.data.role_folders import find_role_folders
 from search.data.tree import Tree
 
 
@@ -21,7 +22,7 @@ def list_images(tree: Tree, table: str | None = None) -> Listing:
         assert labelled is not None
         return list_labelled_files(labelled)
     folders = _try_folders(tree)
-    if isinstance(folders, Listing) and _has_train_folder(tree):
+    if isinstance(folders, Listing) and _roles_have_classes(tree, folders):
         return folders
     try:
         labelled = find_labelled_files(tree)
@@ -45,5 +46,6 @@ def _try_folders(tree: Tree) -> Listing | UserError:
         return error
 
 
-def _has_train_folder(tree: Tree) -> bool:
-    return any(ROLE_NAMES.get(name.lower()) == "train" for name in tree.folders())
+def _roles_have_classes(tree: Tree, listing: Listing) -> bool:
+    roles = find_role_folders(tree).roles
+    return roles["train"] != "" and roles.keys() == listing.counts.keys()

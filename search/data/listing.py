@@ -6,17 +6,6 @@ from dataclasses import dataclass, field
 
 from search.data.tree import Node
 
-ROLES = ("train", "validation", "test")
-ROLE_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
-
 
 @dataclass
 class Listing:

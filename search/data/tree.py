@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from search.data.leftovers import is_leftover
-from search.data.names import enumerate_names
+from search.data.names import enumerate_names, shown
 
 
 class Node(NamedTuple):
@@ -81,7 +81,7 @@ class Tree(ABC):
 
     def place(self, path: str) -> str:
         """Returns a path as messages show it."""
-        return f"{self.title}/{path}" if path else self.title
+        return shown(f"{self.title}/{path}" if path else self.title)
 
     def _walk(self, folder: str, above: frozenset[Hashable]) -> Iterator[tuple[str, Node]]:
         key = self._folder_key(folder)

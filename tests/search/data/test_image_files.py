@@ -1,4 +1,4 @@
-"""Image folders: layouts, mixed content, bad files, changes between starts."""
+"""Image files: mixed content, bad files, changes between starts."""
 
 from __future__ import annotations
 
@@ -188,40 +188,6 @@ def test_leaked_images_are_counted_and_reported(make_folder: MakeFolder) -> None
     assert "1 of 6 test images also stand, pixel for pixel" in dataset.notes[0]
     assert "1 of 5 validation images also stand, pixel for pixel" in dataset.notes[1]
     assert dataset.notes[2] == "1 images repeat another image's pixels under another class."
-
-
-@pytest.mark.parametrize(
-    ("classes", "message"),
-    [
-        ({"cat": 3}, r"at least two classes; .*photos holds only 'cat'"),
-        ({"photos/cat": 3, "photos/dog": 3}, r"Did you mean .*photos/photos\?"),
-        ({"cat": 3, "dog": 0}, r"Every class needs images; .*dog holds no PNG"),
-        ({"test/cat": 3, "test/dog": 3}, r"that has test/ needs train/ too"),
-        (
-            {"train/cat": 3, "train/dog": 3, "test/cat": 3},
-            r"test must have the same class folders as train; it lacks 'dog'",
-        ),
-        (
-            {"train/cat": 3, "train/dog": 3, "test/cat": 3, "test/dogs": 3},
-            r"it lacks 'dog' and has 'dogs', which train does not",
-        ),
-        (
-            {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "valid/a": 1},
-            r"has val/ and valid/ for validation",
-        ),
-    ],
-)
-def test_what_is_no_image_folder(
-    make_folder: MakeFolder, classes: dict[str, int], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        load_data(make_folder(classes))
-
-
-def test_images_without_class_folders(make_folder: MakeFolder) -> None:
-    root = make_folder({".": 3})
-    with pytest.raises(UserError, match=r"holds no folder\. Expected train/<class>"):
-        load_data(root)
 
 
 def test_a_class_whose_files_are_all_bad(make_folder: MakeFolder) -> None:

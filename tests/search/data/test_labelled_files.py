@@ -224,5 +224,5 @@ def test_a_table_in_another_encoding(tmp_path: Path, encoding: str) -> None:
 def test_a_table_that_is_none_does_not_hide_the_reason(tmp_path: Path) -> None:
     draw(tmp_path, ["cat/0.png"])
     (tmp_path / "sizes.csv").write_text("city,size\nRome,9\n")
-    with pytest.raises(UserError, match="holds only 'cat'"):
+    with pytest.raises(UserError, match="holds images of 'cat' only"):
         load_data(tmp_path)
