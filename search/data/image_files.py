@@ -14,8 +14,10 @@ from search.data.dataset import Images
 from search.data.formats import READABLE
 from search.data.inspection import Inspection, inspect
 from search.data.layout import list_images
+from search.data.levels import SIXTEEN_BITS
 from search.data.listing import Listing
 from search.data.names import enumerate_names, shown
+from search.data.target import Target, choose_target
 from search.data.threads import in_threads
 from search.data.tree import Tree
 
@@ -45,15 +47,18 @@ def load_image_files(
         ) from error
     with decoding.strict_decoding():
         inspection = inspect(tree, listing, cache)
-        size, size_notes = _choose_size(listing, inspection, image_size)
+        in_development = len(listing.paths) - listing.counts.get("test", 0)
+        if not inspection.heights[:in_development].any():
+            raise _unreadable(tree, listing)
+        target = choose_target(inspection, in_development, image_size)
         entry = cache.fetch(
-            _key(listing, inspection, size),
-            lambda development, test: _decode_all(tree, listing, size, development, test),
+            _key(listing, inspection, target),
+            lambda development, test: _decode_all(tree, listing, target, development, test),
         )
     files = len(listing.paths)
     bad = [f"{shown(listing.paths[row])} ({reason})" for row, reason in entry.content.bad_files]
     _check_bad_files(bad, files, max_bad_files)
-    notes = [*listing.notes, *tree.notes(), *size_notes, *_class_notes(entry, listing)]
+    notes = [*listing.notes, *tree.notes(), *target.notes, *_class_notes(entry, listing)]
     if bad:
         notes.append(
             f"{len(bad)} of {files} image files could not be read and were skipped: "
@@ -62,70 +67,44 @@ def load_image_files(
     return entry, tuple(notes)
 
 
-def _choose_size(
-    listing: Listing, inspection: Inspection, image_size: tuple[int, int] | None
-) -> tuple[tuple[int, int], list[str]]:
-    pairs = np.stack([inspection.heights, inspection.widths], axis=1)
-    readable = pairs[pairs[:, 0] > 0]
-    development = pairs[: len(pairs) - listing.counts.get("test", 0)]
-    development = development[development[:, 0] > 0]
-    if not len(development):
-        raise _unreadable(listing)
-    sizes, counts = np.unique(development, axis=0, return_counts=True)
-    if image_size is not None:
-        size, origin = image_size, "as asked"
-    else:
-        # Of equally common sizes, the middle one by area.
-        commonest = sizes[counts == counts.max()]
-        order = np.argsort(commonest.prod(axis=1), kind="stable")
-        height, width = (int(side) for side in commonest[order[len(order) // 2]])
-        size = decoding.default_size(height, width)
-        origin = "the commonest size"
-        if size != (height, width):
-            origin = f"the commonest size, {height}x{width}, shrunk to {max(size)} pixels"
-    different = int((readable != size).any(axis=1).sum())
-    if not different:
-        return size, []
-    return size, [
-        f"{different} of {len(readable)} images were resized to {size[0]}x{size[1]} pixels "
-        f"(height x width): {origin}. --image-size chooses another size."
-    ]
-
-
-def _unreadable(listing: Listing) -> UserError:
+def _unreadable(tree: Tree, listing: Listing) -> UserError:
+    example = _decoded(tree, listing, 0, Target((1, 1), SIXTEEN_BITS))
+    reason = f" ({example})" if isinstance(example, str) else ""
     return UserError(
         f"A data set needs readable training images; none can be read, for example "
-        f"{shown(listing.paths[0])}. Check that they are {READABLE} images."
+        f"{shown(listing.paths[0])}{reason}. Check that they are {READABLE} images."
     )
 
 
-def _key(listing: Listing, inspection: Inspection, size: tuple[int, int]) -> str:
-    head = [decoding.DECODING_VERSION, listing.class_names, listing.counts, size]
+def _key(listing: Listing, inspection: Inspection, target: Target) -> str:
+    levels = target.levels
+    head = [
+        *(decoding.DECODING_VERSION, listing.class_names, listing.counts, target.size),
+        *(levels.low, levels.high),
+    ]
     digest = hashlib.sha256(json.dumps(head).encode())
     digest.update(np.array(listing.labels, dtype="<i8").tobytes())
     digest.update(inspection.hashes.tobytes())
+    # A file becomes readable without a change when what reads its format is installed.
+    digest.update((inspection.heights > 0).tobytes())
     return digest.hexdigest()
 
 
 def _decode_all(
     tree: Tree,
     listing: Listing,
-    size: tuple[int, int],
+    target: Target,
     development: PixelWriter,
     test: PixelWriter,
 ) -> Content:
-    def decode_file(row: int) -> Images | str:
-        if listing.sizes[row] < 0:
-            return _MISSING
-        try:
-            return decoding.decode(tree.read(listing.paths[row]), size)
-        except Exception as error:  # Pillow's readers raise nearly anything on damaged content
-            return _reason(error)
-
     in_development = len(listing.paths) - listing.counts.get("test", 0)
     bad: list[tuple[int, str]] = []
+
+    def decode_row(row: int) -> Images | str:
+        return _decoded(tree, listing, row, target)
+
     own_validation = 0
-    for row, image in enumerate(in_threads(decode_file, range(len(listing.paths)))):
+    for row, image in enumerate(in_threads(decode_row, range(len(listing.paths)))):
         if isinstance(image, str):
             bad.append((row, image))
         elif row < in_development:
@@ -134,13 +113,24 @@ def _decode_all(
         else:
             test.append(image, listing.labels[row])
     if not development.labels:
-        raise _unreadable(listing)
+        raise _unreadable(tree, listing)
     return Content(
         class_names=listing.class_names,
-        image_shape=(*size, 3),
+        image_shape=(*target.size, 3),
         own_validation=own_validation,
         bad_files=tuple(bad),
     )
+
+
+def _decoded(tree: Tree, listing: Listing, row: int, target: Target) -> Images | str:
+    """Returns a file's image, or why there is none."""
+    if listing.sizes[row] < 0:
+        return _MISSING
+    try:
+        content = tree.read(listing.paths[row])
+        return decoding.decode(content, target.size, target.levels)
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged content
+        return _reason(error)
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,21 @@ from search.data.listing import Listing
 from search.data.threads import in_threads
 from search.data.tree import Tree
 
+_UNREADABLE = decoding.Header(0, 0)
+
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of every listed file without decoding it; unreadable ones have height 0."""
+    """What is known of every listed file; unreadable ones have height 0.
+
+    `lows` and `highs` are the extremes of grey with more than 8 bits, NaN for other images.
+    """
 
     hashes: NDArray[np.uint8]
     heights: Indices
     widths: Indices
+    lows: NDArray[np.float64]
+    highs: NDArray[np.float64]
 
 
 def inspect(tree: Tree, listing: Listing, cache: Cache) -> Inspection:
@@ -33,20 +41,24 @@ def inspect(tree: Tree, listing: Listing, cache: Cache) -> Inspection:
     sizes = np.array(listing.sizes, dtype=np.int64)
     modified = np.array(listing.modified, dtype=np.int64)
     count = len(listing.paths)
-    hashes = np.zeros((count, 32), dtype=np.uint8)
-    heights = np.zeros(count, dtype=np.int64)
-    widths = np.zeros(count, dtype=np.int64)
+    known: dict[str, NDArray[Any]] = {
+        "hashes": np.zeros((count, 32), dtype=np.uint8),
+        "heights": np.zeros(count, dtype=np.int64),
+        "widths": np.zeros(count, dtype=np.int64),
+        "lows": np.full(count, np.nan),
+        "highs": np.full(count, np.nan),
+    }
     pending = np.ones(count, dtype=np.bool_)
     stored = cache.read_index(identity)
     if stored is not None:
         if np.array_equal(stored["paths"], joined):
             old_rows = new_rows = np.arange(count)
         else:
-            known = {
+            before = {
                 path: row
                 for row, path in enumerate(os.fsdecode(stored["paths"].tobytes()).split("\0"))
             }
-            pairs = [(known[p], row) for row, p in enumerate(listing.paths) if p in known]
+            pairs = [(before[p], row) for row, p in enumerate(listing.paths) if p in before]
             old_rows, new_rows = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         # A file that could not be read (height 0) may have become readable with its time unchanged.
         same = (
@@ -55,39 +67,29 @@ def inspect(tree: Tree, listing: Listing, cache: Cache) -> Inspection:
             & (stored["heights"][old_rows] > 0)
         )
         old_rows, new_rows = old_rows[same], new_rows[same]
-        hashes[new_rows] = stored["hashes"][old_rows]
-        heights[new_rows] = stored["heights"][old_rows]
-        widths[new_rows] = stored["widths"][old_rows]
+        for name, values in known.items():
+            values[new_rows] = stored[name][old_rows]
         pending[new_rows] = False
         if not pending.any() and len(stored["sizes"]) == count:
-            return Inspection(hashes, heights, widths)
+            return Inspection(**known)
     rows = np.flatnonzero(pending & (sizes >= 0)).tolist()
     paths = [listing.paths[row] for row in rows]
     found = in_threads(lambda path: _inspect_file(tree, path), paths)
-    for row, (digest, height, width) in zip(rows, found, strict=True):
-        hashes[row] = np.frombuffer(digest, dtype=np.uint8)
-        heights[row], widths[row] = height, width
-    cache.write_index(
-        identity,
-        {
-            "paths": joined,
-            "sizes": sizes,
-            "modified": modified,
-            "hashes": hashes,
-            "heights": heights,
-            "widths": widths,
-        },
-    )
-    return Inspection(hashes, heights, widths)
+    for row, (digest, header) in zip(rows, found, strict=True):
+        known["hashes"][row] = np.frombuffer(digest, dtype=np.uint8)
+        known["heights"][row], known["widths"][row] = header.height, header.width
+        known["lows"][row], known["highs"][row] = header.low, header.high
+    cache.write_index(identity, {"paths": joined, "sizes": sizes, "modified": modified, **known})
+    return Inspection(**known)
 
 
-def _inspect_file(tree: Tree, path: str) -> tuple[bytes, int, int]:
+def _inspect_file(tree: Tree, path: str) -> tuple[bytes, decoding.Header]:
     try:
         content = tree.read(path)
     except Exception:  # zipfile's readers raise nearly anything on damaged content, too
-        return bytes(32), 0, 0
+        return bytes(32), _UNREADABLE
     digest = hashlib.sha256(content).digest()
     try:
-        return digest, *decoding.stored_size(content)
+        return digest, decoding.read_header(content)
     except Exception:  # Pillow's readers raise nearly anything on damaged content
-        return digest, 0, 0
+        return digest, _UNREADABLE

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from cnn_blocks.errors import UserError
-from search.data import inspection, load_data, split_data
+from search.data import decoding, inspection, load_data, split_data
+from search.data.formats import READABLE
 from search.data.tree import Tree
 from tests.search.data.conftest import MakeFolder
 
@@ -87,7 +88,7 @@ def test_other_files_are_ignored_with_a_note(make_folder: MakeFolder) -> None:
     assert dataset.images == 18
     assert dataset.notes == (
         "Folders beside train/ were ignored: extra/.",
-        "1 files that are no PNG, JPEG, BMP, WebP or GIF were ignored (.txt).",
+        f"1 files that are no {READABLE} were ignored (.txt).",
         "1 hidden files and leftovers of systems were ignored (.DS_Store).",
     )
 
@@ -115,9 +116,47 @@ def test_a_decompression_bomb_is_a_bad_file(
 ) -> None:
     root = make_folder(TWO)
     Image.new("RGB", (50, 50)).save(root / "train" / "cat" / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    (note,) = load_data(root, max_bad_files=0.1).notes
-    assert "train/cat/bomb.png (Image size (2500 pixels) exceeds limit" in note
+    monkeypatch.setattr(decoding, "_LARGEST_DECODED", 9_000)
+    assert (
+        "train/cat/bomb.png (50x50 pixels take 10,000 bytes, more than 9,000)"
+        in (load_data(root, max_bad_files=0.1).notes[-1])
+    )
+
+
+def test_one_range_of_deep_grey_for_all_roles(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/a": 0, "train/b": 0, "test/a": 0, "test/b": 0})
+    for number, folder in enumerate(("train/a", "train/b", "test/a", "test/b")):
+        for index in range(3):
+            values = np.full((8, 10), 1000 * number + index + 500, dtype=np.uint16)
+            values[0, 0] = 100 if folder == "train/a" else 200
+            Image.fromarray(values).save(root / folder / f"{index}.png")
+    dataset = load_data(root)
+    assert dataset.notes[0] == (
+        "12 grey images are stored with more than 8 bits; their values 100 to 1502 became 0 to "
+        "255, in all roles alike."
+    )
+    assert dataset.arrays.development[0, 1, 1, 0] == round(400 / 1402 * 255)
+    assert dataset.arrays.test is not None
+    assert (dataset.arrays.test[:, 1, 1] == 255).all()
+
+
+def test_an_installed_reader_makes_files_readable(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(TWO)
+    content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    (root / "train" / "cat" / "phone.heic").write_bytes(content)
+    with pytest.raises(UserError, match=r"phone\.heic \(HEIC needs `pip install pillow-heif`\)"):
+        load_data(root)
+    read_header, decode = decoding.read_header, decoding.decode
+    png = (root / "train" / "cat" / "0000.png").read_bytes()
+
+    def convert(given: bytes) -> bytes:
+        return png if given == content else given
+
+    monkeypatch.setattr(decoding, "read_header", lambda given: read_header(convert(given)))
+    monkeypatch.setattr(decoding, "decode", lambda given, *rest: decode(convert(given), *rest))
+    assert load_data(root).images == 19
 
 
 def test_a_repaired_file_comes_back(make_folder: MakeFolder) -> None:
@@ -141,7 +180,7 @@ def test_a_later_start_reads_only_what_changed(
     read: list[str] = []
     inspect = inspection._inspect_file
 
-    def spy(tree: Tree, path: str) -> tuple[bytes, int, int]:
+    def spy(tree: Tree, path: str) -> tuple[bytes, decoding.Header]:
         read.append(path.rpartition("/")[2])
         return inspect(tree, path)
 
