@@ -94,7 +94,8 @@ def data_sources() -> list[tuple[str, str]]:
         ("<file>.zip", "a .zip archive of an image folder, read without unpacking it"),
         (
             "<file>.npz",
-            "arrays x_train, y_train and, if there are any, x_val, y_val, x_test, y_test",
+            "arrays x_train, y_train and, if there are any, x_val, y_val, x_test, y_test (or "
+            "train_images, train_labels, ...)",
         ),
     ]
 

@@ -32,12 +32,17 @@ def split_role(name: str) -> tuple[str, str] | None:
     Neutral words and numbers are no rest: Training_Set, testImages and val2017 have none, and
     that of seg_train and bullet-train is seg and bullet.
     """
-    words = [part for word in _BETWEEN_WORDS.split(name) if word for part in _parted(word.lower())]
+    words = [part for word in name_words(name) for part in _parted(word)]
     roles = {ROLE_WORDS[word] for word in words if word in ROLE_WORDS}
     if len(roles) != 1:
         return None
     rest = (word for word in words if word not in ROLE_WORDS and word not in _NEUTRAL)
     return roles.pop(), "_".join(word for word in rest if not word.isdigit())
+
+
+def name_words(name: str) -> list[str]:
+    """Returns the words of a name in lower case: x and train of x_train and X-Train."""
+    return [word.lower() for word in _BETWEEN_WORDS.split(name) if word]
 
 
 def plain_role(name: str) -> str | None:
