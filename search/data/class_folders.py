@@ -40,15 +40,25 @@ class _Reading:
                 found.setdefault(name, []).extend(images)
             elif others:
                 kinds = ", ".join(sorted(suffix or "no suffix" for suffix in others)[:5])
+                advice = advice_for(others) or "Add images or remove the folder."
                 raise UserError(
                     f"Every class needs images; {self.tree.place(path)} holds no {READABLE} file "
-                    f"but others ({shown(kinds)}). "
-                    f"{advice_for(others) or 'Add images or remove the folder.'}"
+                    f"but others ({shown(kinds)}). {advice}{self._hint(folder)}"
                 )
             else:
                 self.empty.append(path + "/")
             self.ignored.update(others)
         return dict(sorted(found.items()))
+
+    def _hint(self, folder: str) -> str:
+        """Names the one folder that has class folders inside, as images/ beside annotations/."""
+        fitting = []
+        for name in self.tree.folders(folder):
+            path = join(folder, name)
+            inner = [self.tree.scan(join(path, child)) for child in self.tree.folders(path)]
+            if sum(any(is_image(node.name) for node in nodes) for nodes in inner) >= 2:
+                fitting.append(path)
+        return f" Or did you mean {self.tree.place(fitting[0])}?" if len(fitting) == 1 else ""
 
     def _images(self, folder: str) -> tuple[_Files, Counter[str]]:
         images: _Files = []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 SUFFIXES = frozenset(
     {
@@ -32,7 +32,7 @@ def is_image(name: str) -> bool:
 
 def suffix_of(name: str) -> str:
     """Returns a file's suffix in lower case, with its dot."""
-    return PurePosixPath(name).suffix.lower()
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each file is slow
 
 
 def advice_for(suffixes: Iterable[str]) -> str:

@@ -197,6 +197,13 @@ def test_what_is_no_image_folder(
         load_data(make_folder(classes))
 
 
+def test_annotations_beside_the_classes(make_folder: MakeFolder) -> None:
+    root = make_folder({"images/cat": 3, "images/dog": 3, "annotations/cat": 0})
+    (root / "annotations" / "cat" / "0.xml").write_text("<box/>")
+    with pytest.raises(UserError, match=r"annotations holds no .*Or did you mean .*/images\?"):
+        load_data(root)
+
+
 @pytest.mark.parametrize(
     ("suffix", "message"),
     [

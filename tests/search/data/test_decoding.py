@@ -14,7 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from search.data import decoding
 from search.data.dataset import Images
-from search.data.levels import SIXTEEN_BITS, Levels, choose_levels
+from search.data.levels import SIXTEEN_BITS, Levels
 
 SIZE = (4, 6)
 
@@ -193,43 +193,6 @@ def test_a_huge_image_is_reduced_in_strips(
 
 def rows_of_16_bits(rows: Images) -> Any:
     return np.tile(rows[:, None].astype(np.uint16) * 257, (1, 101))
-
-
-@pytest.mark.parametrize(
-    ("values", "levels"),
-    [
-        (np.array([100, 4095], dtype=np.uint16), Levels(100, 4095)),
-        (np.array([0, 4095], dtype=">u2"), Levels(0, 4095)),
-        (np.array([0, 4095], dtype=np.int32), Levels(0, 4095)),
-        (np.array([-1000, 3000], dtype=np.int32), Levels(-1000, 3000)),
-        (np.array([0, 65535], dtype=np.uint16), Levels(0, 65535)),
-        (np.array([3, 250], dtype=np.uint16), Levels(0, 255)),
-        (np.array([0.2, 0.9], dtype=np.float32), Levels(0, 1)),
-        (np.array([7.0, 7.0], dtype=np.float32), Levels(0, 255)),
-        (np.array([300.0, 300.0], dtype=np.float32), Levels(300, 300)),
-    ],
-)
-def test_deep_grey_is_scaled_from_its_levels(values: Any, levels: Levels) -> None:
-    kind = "PNG" if values.dtype == np.uint16 else "TIFF"
-    content = encoded(Image.fromarray(np.tile(values, (4, 3))), kind)
-    header = decoding.read_header(content)
-    np.testing.assert_allclose([header.low, header.high], [values.min(), values.max()])
-    assert choose_levels(header.low, header.high) == levels
-    decoded = decoding.decode(content, SIZE, levels)
-    span = (levels.high - levels.low) or 1
-    expected = np.rint((values.astype(float) - levels.low) / span * 255)
-    assert np.abs(decoded[0, :2, 0] - expected).max() <= 1
-
-
-def test_values_outside_the_levels_become_black_and_white() -> None:
-    content = encoded(Image.fromarray(np.tile(np.array([0, 5000], np.uint16), (4, 3))), "PNG")
-    assert decoding.decode(content, SIZE, Levels(100, 4095))[0, :2, 0].tolist() == [0, 255]
-
-
-def test_values_that_are_no_numbers() -> None:
-    content = encoded(Image.fromarray(np.full((4, 6), np.nan, np.float32)), "TIFF")
-    with pytest.raises(ValueError, match="not finite"):
-        decoding.read_header(content)
 
 
 def test_the_first_page_and_the_orientation_of_a_tiff_count() -> None:
