@@ -79,6 +79,8 @@ def list_class_folders(tree: Tree) -> Listing:
     folders = find_role_folders(tree)
     listing = Listing(notes=list(folders.notes))
     reading = _Reading(tree)
+    if folders.roles["train"]:
+        reading.loose = [n.name for n in tree.scan() if not n.is_folder and is_image(n.name)]
     train = reading.classes(folders.roles["train"])
     _check_classes(tree, folders.roles["train"], list(train), reading)
     listing.class_names = tuple(train)

@@ -12,7 +12,7 @@ from search.data.tree import Node, Tree
 
 
 class FileIndex:
-    """The files of a tree by name; `images` holds those that have an image's suffix."""
+    """The files of a tree by name. `images` holds those with the suffix of an image."""
 
     def __init__(self, tree: Tree) -> None:
         self.images: dict[str, Node] = {}
@@ -28,9 +28,9 @@ class FileIndex:
     def find(self, name: str, role: str) -> list[str]:
         """Returns the paths that a name may mean: none, one, or several equally good ones.
 
-        A name may lack the suffix, and be longer or shorter than the path at its beginning. Files
-        in the folder of another role, files deeper down and other upper and lower case stand
-        back.
+        A name may lack the suffix, leave out folders at the beginning, or begin with folders of
+        another machine. Of several files, those in another role's folder, deeper down or with
+        other case come last.
         """
         parts = name.replace("\\", "/").removeprefix("./").split("/")
         wanted = [_folded(part) for part in parts]
@@ -56,7 +56,7 @@ def folder_role(path: str) -> str | None:
 
 
 def _fits(path: str, wanted: list[str]) -> bool:
-    """Returns whether one of both is the end of the other; the last parts are known to fit."""
+    """Returns whether one path is the end of the other; their last parts are known to agree."""
     above = [_folded(part) for part in path.split("/")[:-1]]
     length = min(len(above), len(wanted) - 1)
     return above[len(above) - length :] == wanted[len(wanted) - 1 - length : -1]

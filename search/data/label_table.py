@@ -98,10 +98,9 @@ def read_table(content: bytes, place: str, is_file: Callable[[str], bool]) -> La
     if lines and not is_file(lines[0][1][0]):
         header = tuple(lines.pop(0)[1])
     if not lines:
-        raise UserError(
-            f"A label table needs rows of file name and label; {place} has none. Add them."
-        )
-    width = max(len(cells) for _, cells in lines)
+        raise _no_rows(place)
+    width = max(len(header), *(len(cells) for _, cells in lines))
+    lines = [(line, [*cells, *[""] * (width - len(cells))]) for line, cells in lines]
     file, label = _find_columns(header, width, place)
     if label is None:
         return _read_one_hot(header, lines, file, place)
@@ -109,7 +108,6 @@ def read_table(content: bytes, place: str, is_file: Callable[[str], bool]) -> La
     name = PurePosixPath(place).name
     rows, unlabelled = [], 0
     for line, cells in lines:
-        cells = [*cells, *[""] * (width - len(cells))]
         if not cells[file]:
             continue
         if cells[label]:
@@ -117,6 +115,8 @@ def read_table(content: bytes, place: str, is_file: Callable[[str], bool]) -> La
             rows.append(Row(f"{name}:{line}", cells[file], cells[label], role))
         else:
             unlabelled += 1
+    if not rows:
+        raise _no_rows(place)
     if unlabelled:
         notes.append(f"{unlabelled} rows of {place} have no label and were left out.")
     return LabelTable(header, tuple(_whole_numbers(rows)), tuple(notes))
@@ -126,6 +126,8 @@ def _read_lines(content: bytes, place: str) -> list[tuple[int, list[str]]]:
     """Returns (line number, stripped cells) of every line that is not blank."""
     try:
         text = content.decode("utf-8-sig")
+        if "\0" in text:  # UTF-16 without a mark
+            raise UnicodeDecodeError("utf-8", content, content.index(0), 1, "null byte")
         first = text.lstrip().split("\n", 1)[0]
         delimiter = max(_DELIMITERS, key=first.count)
         reader = csv.reader(
@@ -152,7 +154,7 @@ def _find_columns(header: tuple[str, ...], width: int, place: str) -> tuple[int,
     """Returns the column of file names and that of labels, None for one column a class."""
     file = _column(header, _FILE_COLUMNS)
     label = _column(header, _LABEL_COLUMNS)
-    if max(width, len(header)) == 2:
+    if width == 2:
         if file is None:
             file = 0 if label is None else 1 - label
         return file, 1 - file
@@ -176,7 +178,7 @@ def _split_column(
     column = _column(header, _SPLIT_COLUMNS)
     if column is None:
         return None, []
-    values = Counter(cells[column].lower() if column < len(cells) else "" for _, cells in lines)
+    values = Counter(cells[column].lower() for _, cells in lines)
     unknown = [f"'{value}'" for value in values if value not in ROLE_WORDS]
     if not unknown:
         return column, []
@@ -197,6 +199,8 @@ def _read_one_hot(
     """Reads a table that has a column of zeros and ones for each class."""
     rows = []
     for line, cells in lines:
+        if not cells[file]:
+            continue
         pairs = enumerate(zip(header, cells, strict=False))
         others = [pair for number, pair in pairs if number != file]
         ones = [name for name, cell in others if cell in ("1", "1.0")]
@@ -208,7 +212,15 @@ def _read_one_hot(
                 f"(columns {enumerate_names(header, limit=10)}). Rename the column of labels."
             )
         rows.append(Row(f"{PurePosixPath(place).name}:{line}", cells[file], ones[0]))
+    if not rows:
+        raise _no_rows(place)
     return LabelTable(header, tuple(rows))
+
+
+def _no_rows(place: str) -> UserError:
+    return UserError(
+        f"A label table needs rows of file name and label; {place} has none. Add them."
+    )
 
 
 def _whole_numbers(rows: list[Row]) -> list[Row]:

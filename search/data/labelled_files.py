@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -11,7 +11,7 @@ from cnn_blocks.errors import UserError
 from search.data.file_index import FileIndex, folder_role
 from search.data.label_table import LabelTable, Row, is_table, read_table, sorted_classes
 from search.data.listing import Listing
-from search.data.names import enumerate_names
+from search.data.names import enumerate_names, shown
 from search.data.roles import ROLES, plain_role, split_role
 from search.data.tree import Node, Tree, join
 
@@ -20,7 +20,7 @@ _MISSING = Node("", is_folder=False, size=-1, modified=-1)
 
 @dataclass(frozen=True, eq=False)
 class LabelledFiles:
-    """A table with the file of each row: (row, path), the path as written where it is missing."""
+    """A table with (row, path) for each row; a missing file keeps the name that the row gives."""
 
     tree: Tree
     table_path: str
@@ -48,10 +48,10 @@ class LabelledFiles:
 
 
 def find_labelled_files(tree: Tree, table: str | None = None) -> LabelledFiles | None:
-    """Returns the labelled files of the table that names most of them; None without a table.
+    """Returns the files of a table with their labels; None where there is no table.
 
-    `table` is the path of the one to use. Tables are looked for beside the images, in the root
-    and in train/. Raises UserError where the only table cannot be used.
+    `table` is its path. Without it, the tables in the root and in train/ are tried, and the one
+    that names most files counts. Raises UserError where no table can be used.
     """
     candidates = [table] if table is not None else sorted(_tables(tree), key=_rank)
     if not candidates:
@@ -72,11 +72,11 @@ def list_labelled_files(labelled: LabelledFiles) -> Listing:
     """Lists the files of a table with their labels.
 
     A listed file that is missing counts as unreadable. Raises UserError where no file is found, a
-    file has two labels or a class stands in no training row.
+    file has two labels or a class has no training row.
     """
     place = labelled.tree.place(labelled.table_path)
     if not labelled.found:
-        example = labelled.table.rows[0].file if labelled.table.rows else ""
+        example = labelled.table.rows[0].file
         beside = enumerate_names(labelled.index.images, limit=2) or "no image at all"
         raise UserError(
             f"A label table names images in its folder or below; {place} names, for example, "
@@ -159,7 +159,7 @@ def _with_other_roles(labelled: LabelledFiles) -> LabelledFiles:
                 other = _resolve(labelled.tree, join(folder, node.name), labelled.index, role)
             except UserError:
                 continue  # such as Kaggle's test.csv, which has no labels
-            if other.table.header and other.table.header == labelled.table.header:
+            if other.found and other.table.header == labelled.table.header:
                 tables.append(other.table)
                 files.extend(other.files)
     notes = tuple(note for table in tables for note in table.notes)
@@ -203,7 +203,7 @@ def _check_roles(roles: dict[str, dict[str, str]], place: str) -> None:
         unknown = sorted(classes[role] - classes["train"])
         if unknown:
             raise UserError(
-                f"Every class needs training images; '{unknown[0]}' of {place} stands in {role} "
+                f"Every class needs training images; {place} has '{shown(unknown[0])}' in {role} "
                 "only. Add training rows or remove the class."
             )
 
@@ -213,11 +213,13 @@ def _origin(path: str, table: LabelTable) -> str:
     return f"The labels come from {path}{columns}."
 
 
-def _unlisted(labelled: LabelledFiles, listed: Iterable[str]) -> list[str]:
-    """Returns notes about images that have no row, those of test/ in one of their own."""
+def _unlisted(labelled: LabelledFiles, listed: Sequence[str]) -> list[str]:
+    """Returns notes about images without a row: one about test/, one about the others."""
     unlisted = sorted(labelled.index.images.keys() - set(listed))
-    test = [path for path in unlisted if folder_role(path) == "test"]
-    others = [path for path in unlisted if folder_role(path) != "test"]
+    test, others = [], unlisted
+    if not any(folder_role(path) == "test" for path in listed):
+        test = [path for path in unlisted if folder_role(path) == "test"]
+        others = [path for path in unlisted if folder_role(path) != "test"]
     notes = []
     if test:
         folder = test[0].partition("/")[0]

@@ -13,14 +13,12 @@ from search.data.tree import Tree
 def list_images(tree: Tree, table: str | None = None) -> Listing:
     """Lists the image files of a tree with their labels; opens no image.
 
-    `table` is the path of the table to use. Without it, folders count where they follow the
-    pattern train/<class>; elsewhere a table counts where it says something else than the folders,
-    as beside images/ and masks/. Raises UserError where neither gives labels.
+    `table` is the path of the table to use. Without it, folders of the pattern train/<class> win.
+    Elsewhere a table wins where it contradicts the folders, as beside images/ and masks/.
+    Raises UserError where neither gives labels.
     """
-    if table is not None:
-        labelled = find_labelled_files(tree, table)
-        assert labelled is not None
-        return list_labelled_files(labelled)
+    if table is not None and (named := find_labelled_files(tree, table)) is not None:
+        return list_labelled_files(named)
     folders = _try_folders(tree)
     if isinstance(folders, Listing) and _roles_have_classes(tree, folders):
         return folders
@@ -30,13 +28,19 @@ def list_images(tree: Tree, table: str | None = None) -> Listing:
         if isinstance(folders, Listing):
             return folders
         raise error from folders
+    if labelled is None or (labelled.is_a_guess and not labelled.found):
+        return _or_raise(folders)
     if isinstance(folders, UserError):
-        if labelled is None or (labelled.is_a_guess and not labelled.found):
-            raise folders
         return list_labelled_files(labelled)
-    if labelled is None or not labelled.found or labelled.follows_folders:
+    if labelled.is_a_guess or not labelled.found or labelled.follows_folders:
         return folders
     return list_labelled_files(labelled)
+
+
+def _or_raise(folders: Listing | UserError) -> Listing:
+    if isinstance(folders, UserError):
+        raise folders
+    return folders
 
 
 def _try_folders(tree: Tree) -> Listing | UserError:

@@ -45,13 +45,14 @@ def test_leftovers_of_systems_are_neither_classes_nor_images(
 
 def test_empty_class_folders_and_loose_images_get_notes(make_folder: MakeFolder) -> None:
     root = make_folder({"train/cat": 3, "train/dog": 3, "train/fox": 0, "test/cat": 2})
-    for path in ("train/loose.png", "test/loose.png"):
+    for path in ("loose.png", "train/loose.png", "test/loose.png"):
         Image.new("L", (10, 8)).save(root / path)
     dataset = load_data(root)
     assert dataset.class_names == ("cat", "dog")
     assert dataset.notes == (
         "Folders without images were left out: train/fox/.",
-        "2 images beside the class folders were left out: train/loose.png, test/loose.png.",
+        "3 images beside the class folders were left out: loose.png, train/loose.png, "
+        "test/loose.png.",
         "The test images hold none of class 'dog'.",
     )
 

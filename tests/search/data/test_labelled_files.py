@@ -104,12 +104,19 @@ def test_folders_that_are_no_classes(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("table", ["id,name\n0,x\n1,y\n", "file,label\nx/0.png,x\ny/0.png,y\n"])
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("labels.csv", "id,name\n7,x\n8,y\n"),
+        ("labels.csv", "file,label\nx/0.png,x\ny/0.png,y\n"),
+        ("metadata.csv", "image,photographer\nx/0,Eve\nx/1,Bob\ny/0,Eve\n"),
+    ],
+)
 def test_class_folders_with_a_table_that_says_the_same_or_something_else(
-    tmp_path: Path, table: str
+    tmp_path: Path, name: str, table: str
 ) -> None:
     draw(tmp_path, ["x/0.png", "x/1.png", "y/0.png"])
-    (tmp_path / "labels.csv").write_text(table)
+    (tmp_path / name).write_text(table)
     dataset = load_data(tmp_path)
     assert dataset.images == 3
     assert dataset.notes == ()
@@ -196,11 +203,14 @@ def test_missing_files_count_as_unreadable(tmp_path: Path) -> None:
         ("", "has none"),
         ("a,b,c\n0,x,2\n1,y,2\n", "has columns a, b, c"),
         ("id,width,depth\n0,7,2\n", r"line 2 of .* has neither"),
+        ("x,y,id\n0,1\n", "has none"),
+        ("id,label\n0,\n1,\n", "has none"),
+        ("id,label,split\n0,x\n1,y,train\n", "holds '' too"),
         ("id,x,y\n0,1,1\n1,0,1\n", r"one 1 and zeros in each row; line 2"),
         ("id,label,split\n0,x,train\n1,y,holdout\n", "says train, val or test .* 'holdout' too"),
         (
             "id,label,split\n0,x,train\n1,x,train\n2,y,train\n3,z,test\n",
-            "'z' .* stands in test only",
+            "has 'z' in test only",
         ),
         ("id,label,split\n0,x,test\n1,y,test\n", "training rows of .* hold none"),
         ("same,x\n0,y\n", r"may be same\.\w+ or same\.\w+\. Write the path or the suffix"),
@@ -213,10 +223,11 @@ def test_tables_that_cannot_be_used(tmp_path: Path, table: str, message: str) ->
         load_data(tmp_path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
 def test_a_table_in_another_encoding(tmp_path: Path, encoding: str) -> None:
     draw(tmp_path, ["0.png", "1.png"])
-    (tmp_path / "labels.csv").write_bytes("id,label\n0,thé\n1,café\n".encode(encoding))
+    text = "id,label\n0,thé\n1,café\n" if encoding == "latin-1" else "id,label\n0,a\n1,b\n"
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
     with pytest.raises(UserError, match="must be text in UTF-8"):
         load_data(tmp_path)
 
