@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from cnn_blocks.errors import UserError
 from search.data.label_table import is_table
+from search.data.names import shown
 from search.data.tree import Node, Tree, join
 
 _LARGEST_FILE = 1 << 30
@@ -53,7 +55,7 @@ class ZipTree(Tree):
         return [
             *super().notes(),
             f"{len(self._left_out)} links or paths that lead out of the archive were left out, "
-            f"such as {self._left_out[0]}.",
+            f"such as {shown(self._left_out[0])}.",
         ]
 
     def _entries(self, folder: str) -> list[Node]:
@@ -64,11 +66,11 @@ class ZipTree(Tree):
 
     def _add_all(self, path: Path) -> None:
         for member in self._archive.infolist():
-            parts = _parts(member)
-            if parts is None:
+            name = _name(member)
+            if name is None:
                 self._left_out.append(member.filename)
-            elif parts:
-                self._add(parts, member)
+            else:
+                self._add(name, member)
         files = self._members.values()
         if any(member.flag_bits & _ENCRYPTED for member in files):
             raise UserError(
@@ -89,17 +91,19 @@ class ZipTree(Tree):
                 "decompression bomb, unpack it and give the folder."
             )
 
-    def _add(self, parts: list[str], member: zipfile.ZipInfo) -> None:
+    def _add(self, name: str, member: zipfile.ZipInfo) -> None:
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        file = parts.pop() if parts and not name.endswith("/") else None
         folder = ""
-        for name in parts[:-1] if not member.is_dir() else parts:
-            self._folders[folder][name] = Node(name, is_folder=True)
-            folder = join(folder, name)
+        for part in parts:
+            self._folders[folder][part] = Node(part, is_folder=True)
+            folder = join(folder, part)
             self._folders.setdefault(folder, {})
-        if not member.is_dir():
+        if file is not None and join(folder, file) not in self._folders:
             # The checksum stands for the time: it changes with the content, and only with it.
-            node = Node(parts[-1], is_folder=False, size=member.file_size, modified=member.CRC)
-            self._folders[folder][parts[-1]] = node
-            self._members["/".join(parts)] = member
+            node = Node(file, is_folder=False, size=member.file_size, modified=member.CRC)
+            self._folders[folder][file] = node
+            self._members[join(folder, file)] = member
 
     def _pass_over_wrappers(self) -> None:
         while True:
@@ -125,18 +129,15 @@ def _open(path: Path) -> zipfile.ZipFile:
         ) from error
 
 
-def _parts(member: zipfile.ZipInfo) -> list[str] | None:
-    """Returns the parts of a member's path; None where it is a link or leads out of the archive."""
+def _name(member: zipfile.ZipInfo) -> str | None:
+    """Returns a member's path; None where it is a link or leads out of the archive."""
     name = member.filename
     if not member.flag_bits & _UTF8:
         # macOS stores UTF-8 without saying so, and zipfile then reads the bytes as code page 437.
-        try:
+        with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            name = member.filename
     name = name.replace("\\", "/")  # old archivers on Windows
-    parts = [part for part in name.split("/") if part not in ("", ".")]
     is_link = stat.S_ISLNK(member.external_attr >> 16)
-    if is_link or name.startswith("/") or _DRIVE.match(name) or ".." in parts:
+    if is_link or name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
         return None
-    return parts
+    return name

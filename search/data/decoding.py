@@ -46,10 +46,10 @@ class Header(NamedTuple):
 
 @contextmanager
 def strict_decoding() -> Iterator[None]:
-    """Silences Pillow's warnings and puts our limit of image sizes in the place of Pillow's.
+    """Silences Pillow's warnings and lifts its limit of image sizes; `decode` has its own.
 
-    Pillow's limit would refuse photos of 108 megapixels, which JPEG decodes at a reduced size.
-    Wraps a whole batch of files, outside its threads: both settings belong to the process.
+    Pillow's limit refuses photos of 108 megapixels, which JPEG decodes at a reduced size. Wraps a
+    whole batch of files, outside its threads: both settings belong to the process.
     """
     limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
@@ -116,7 +116,7 @@ def default_size(height: int, width: int) -> tuple[int, int]:
 
 @contextmanager
 def _room_for(image: Image.Image) -> Iterator[bool]:
-    """Refuses decompression bombs, lets huge images wait for each other, and says which are."""
+    """Yields whether an image is huge. Huge ones are decoded one at a time; bombs raise."""
     width, height = image.size
     needed = width * height * _BYTES_PER_PIXEL.get(image.mode, 4)
     if needed > _LARGEST_DECODED:

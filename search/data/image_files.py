@@ -165,7 +165,7 @@ def _class_notes(entry: Entry, listing: Listing) -> list[str]:
         empty = [f"'{listing.class_names[number]}'" for number in np.flatnonzero(counts == 0)]
         if empty and role == "train":
             raise UserError(
-                f"Every class needs images; none of class {empty[0]} in train can be read. "
+                f"Every class needs images; none of class {shown(empty[0])} in train can be read. "
                 "Repair its files or remove the class."
             )
         if empty:

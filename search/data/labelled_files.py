@@ -80,7 +80,7 @@ def list_labelled_files(labelled: LabelledFiles) -> Listing:
         beside = enumerate_names(labelled.index.images, limit=2) or "no image at all"
         raise UserError(
             f"A label table names images in its folder or below; {place} names, for example, "
-            f"'{example}', and the folder holds {beside}. Put the images beside the table."
+            f"'{shown(example)}', and the folder holds {beside}. Put the images beside the table."
         )
     listing = Listing(notes=[_origin(labelled.table_path, labelled.table), *labelled.table.notes])
     roles: dict[str, dict[str, str]] = {role: {} for role in ROLES}
@@ -140,8 +140,9 @@ def _resolve(tree: Tree, path: str, index: FileIndex, role: str | None = None) -
         found = index.find(row.file, row.role or "train")
         if len(found) > 1:
             raise UserError(
-                f"A label table must say clearly which file it means; '{row.file}' in {row.where} "
-                f"may be {' or '.join(found[:2])}. Write the path or the suffix too."
+                f"A label table must say clearly which file it means; '{shown(row.file)}' in "
+                f"{row.where} may be {' or '.join(map(shown, found[:2]))}. Write the path or the "
+                "suffix too."
             )
         files.append((row, found[0] if found else row.file))
     return LabelledFiles(tree, path, table, index, files)

@@ -97,8 +97,10 @@ def test_backslashes_and_names_from_a_mac(make_folder: MakeFolder, tmp_path: Pat
     root = make_folder({"cafXY": 3, "thXY": 3})
     path = tmp_path / "old.zip"
     with zipfile.ZipFile(path, "w") as old:
+        old.writestr("cafXY\\", b"")
         for file in sorted(root.rglob("*.png")):
             old.writestr("\\".join(file.relative_to(root).parts), file.read_bytes())
+        old.writestr("thXY\\", b"")
     # UTF-8 that is not marked as such.
     path.write_bytes(path.read_bytes().replace(b"XY\\", "é\\".encode()))
     with zipfile.ZipFile(path) as stored:
