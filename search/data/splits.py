@@ -17,6 +17,7 @@ import numpy as np
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
 from search.data.dataset import Dataset, Indices, Share
+from search.data.names import shown
 
 _SAMPLED_IMAGES = 10_000
 _SAMPLED_PIXELS = 20_000_000
@@ -188,7 +189,7 @@ def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None])
         if len(ends) < roles:
             raise UserError(
                 f"Every class needs at least {roles} different images, one for each role; "
-                f"'{name}' has {len(ends)}. Add images or remove the class."
+                f"'{shown(name)}' has {len(ends)}. Add images or remove the class."
             )
         start, last = 0, -1
         left = roles
