@@ -94,8 +94,8 @@ def measured_speed(
 ) -> MachineSpeed:
     """Returns the speed of this process: cached, or measured in about four seconds.
 
-    `known` is returned where it was measured in such a process on such a machine. Starts Keras. A measurement on a busy machine is returned but not cached. `cache_directory`
-    replaces the user's.
+    `known` is returned where it was measured in such a process on such a machine. Starts Keras. A
+    measurement on a busy machine is returned but not cached. `cache_directory` replaces the user's.
     """
     runtime.start_keras()
     key = measured_on(precision, xla)
