@@ -9,7 +9,7 @@ from cnn_blocks.blocks.convnext import Convnext
 from cnn_blocks.blocks.inverted_residual import InvertedResidual
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.blocks.residual import Residual
-from cnn_blocks.config import ModelConfig
+from cnn_blocks.config import ModelConfig, Reduction
 from cnn_blocks.convolutional import ConvolutionalBlock
 from cnn_blocks.heads.pooled import DenseLayer, Pooled
 from cnn_blocks.pretrained import Pretrained
@@ -27,8 +27,6 @@ FAMILIES: dict[str, type[ConvolutionalBlock]] = {
     "inverted_residual": InvertedResidual,
     "convnext": Convnext,
 }
-# Their stages begin with a convolution that pools.
-POOLED_FAMILIES = ("plain", "residual")
 # Only with a pretrained backbone.
 TRANSFER_FAMILIES = ("features", "fine_tuning")
 
@@ -93,18 +91,19 @@ def _from_scratch(trial: Trial, family: str, head: Pooled, task: Task) -> ModelC
     stages: list[Stage] = []
     for filters in growing_filters(first, growth, reductions(task)):
         block = FAMILIES[family](filters=filters, **shared)
-        if family in POOLED_FAMILIES:
+        if family == "residual":
             # A convolution that pools at once leaves the rest of the stage a quarter of the pixels.
-            reduce = Plain(filters=filters, **shared)
-            stages.append(Stage(block=reduce, reduction="max", place="first"))
+            pooled = Plain(filters=filters, **shared)
+            stages.append(Stage(block=pooled, reduction="max", place="first"))
             if depth:
                 stages.append(Stage(block=block, depth=depth, reduction="none"))
         else:
-            stages.append(Stage(block=block, depth=1 + depth, reduction="stride", place="first"))
+            reduction: Reduction = "max" if family == "plain" else "stride"
+            stages.append(Stage(block=block, depth=1 + depth, reduction=reduction, place="first"))
     stem = Plain(**shared)
     stem_filters = trial.suggest_int("stem_filters", 0, 32, step=8)
-    if not stem_filters and family not in POOLED_FAMILIES:
-        stem_filters = 16  # such a block's first layers have as many channels as their input
+    if not stem_filters and family in ("inverted_residual", "convnext"):
+        stem_filters = 16  # their first layers have as many channels as their input
     return ModelConfig(
         preprocessing="standardize",
         input_size=input_size(task),

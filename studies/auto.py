@@ -20,6 +20,12 @@ from studies.study import StudySpec
 
 # Multiply-accumulates on each image from which networks from scratch may come near pretrained ones.
 _FROM_SCRATCH_BESIDE_PRETRAINED = 1e10
+# Multiply-accumulates of the default network for an image of 32x32 pixels; larger ones are reduced.
+_COST_AT_32 = 68e6
+# With fewer passes a narrow network sees more images in the same time.
+_SHORT_TRAINING = 6
+# From so many passes on, a network of this size overfits a few thousand images.
+_LONG_TRAINING = 15
 
 
 def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str, Any]]:
@@ -37,10 +43,10 @@ def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str,
         "pooling": "max",
         "dropout": 0.0,
         "activation": "gelu",
-        "filters": 64,
+        "filters": 64 if _affordable_passes(task) >= _SHORT_TRAINING else 32,
         "filters_growth": 2.0,
         "depth": 1,
-        "stem_filters": 24,
+        "stem_filters": 0,
     }
     if not backbones:
         return [from_scratch]
@@ -61,30 +67,45 @@ def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str,
 
 
 def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str, Any]]:
-    """Returns the changes that most often help, those that need a long training last."""
-    rate = reference_learning_rate(reference_batch_size(task))
-    transfer: list[dict[str, Any]] = [
-        {"horizontal_flip": True},
-        {"pooling": "average_max"},
-        {"trainable_stages": 5},
-        {"input_size": 192},
-        {"fine_tuning_learning_rate": 1.5e-3},
-    ]
+    """Returns the changes that most often help first; what wants a long training comes last.
+
+    With backbones, changes of the pretrained networks: on few images these lead.
+    """
     if backbones:
-        return transfer
-    return [
+        return [
+            {"horizontal_flip": True},
+            {"pooling": "average_max"},
+            {"trainable_stages": 5},
+            {"input_size": 192},
+            {"fine_tuning_learning_rate": 1.5e-3},
+            {"dense_units": 256},
+        ]
+    rate = reference_learning_rate(reference_batch_size(task))
+    passes = _affordable_passes(task)
+    changes: list[dict[str, Any]] = [
         {"family": "residual"},
-        {"filters": 40},
         {"pooling": "average"},
-        {"dropout": 0.2},
-        {"cutmix": 0.5},
-        {"learning_rate": round(rate * 2, 5)},
-        {"filters": 96},
-        {"erasing": 0.2},
+        {"learning_rate": round(2 * rate, 5)},
+    ]
+    if passes >= _LONG_TRAINING:
+        changes += [{"cutmix": 0.5}, {"dropout": 0.2}, {"filters": 96}, {"erasing": 0.2}]
+    else:
+        changes += [{"filters": 32}, {"label_smoothing": 0.0}, {"activation": "relu"}]
+    return [
+        *changes,
         {"weight_decay": 0.15},
+        {"depth": 2},
         {"family": "convnext"},
         {"family": "inverted_residual"},
     ]
+
+
+def _affordable_passes(task: Task) -> float:
+    """Returns how often the final training can show each image to the default network."""
+    if task.multiply_accumulates is None:
+        return math.inf
+    pixels = task.image_shape[0] * task.image_shape[1]
+    return task.multiply_accumulates / (_COST_AT_32 * min(1.0, pixels / 32**2))
 
 
 study = StudySpec(
