@@ -97,12 +97,12 @@ def stored_plan(storage: optuna.storages.BaseStorage, name: str) -> TimePlan | N
 
 
 def as_begun(spec: StudySpec, storage: optuna.storages.BaseStorage, name: str) -> StudySpec:
-    """Returns a study with the epochs that a stored one without a time plan was begun with.
+    """Returns a study with the epochs that a stored one was begun with.
 
-    Such a study is of a version that knew no other lengths; it goes on in its own.
+    Such a study may be of a version that knew no other lengths; it goes on in its own.
     """
     stored = _stored_attributes(storage, name)
-    if spec.epochs is not None or "epochs" not in stored or StudyAttribute.TIME_PLAN in stored:
+    if spec.epochs is not None or stored.get("epochs") is None:
         return spec
     unit = _STEP_UNIT.fullmatch(str(stored.get("step_unit")))
     return spec.model_copy(
