@@ -44,6 +44,11 @@ SECONDS = 1.5
 # The probes take turns with the networks: their fastest times are the machine's.
 CASES_PER_PROBES = 12
 PROBE_SECONDS = 0.7
+# On a busy machine the processor's time tells what a step takes on a free one: its threads keep so
+# many of two cores busy, but for what Python does between steps.
+BUSY_SHARE = 0.1
+CORES_OF_A_STEP = 1.82
+SERIAL_SECONDS = 0.002
 
 PARTS = ("step", "validation", "compiling")
 
@@ -77,7 +82,7 @@ def measure(precision: Precision, rounds: int) -> None:
 
     record = read()
     rows: dict[str, list[Row]] = record["measured"].setdefault(precision, {})
-    probes: dict[Group, list[list[float]]] = record["probes"].setdefault(
+    probes: dict[Group, list[Row]] = record["probes"].setdefault(
         precision, {group: [] for group in GROUPS}
     )
     for number, case in enumerate(cases()):
@@ -85,6 +90,7 @@ def measure(precision: Precision, rounds: int) -> None:
             continue
         if number % CASES_PER_PROBES == 0 or not probes["overhead"]:
             for group in GROUPS:
+                busy = BusyTime([ThisProcess()])
                 found = time_training(
                     *probe(group),
                     precision=precision,
@@ -92,7 +98,7 @@ def measure(precision: Precision, rounds: int) -> None:
                     seconds=PROBE_SECONDS,
                     validate=False,
                 )
-                probes[group].append([found.step, found.compiling])
+                probes[group].append(row_of(found, busy))
         row = measure_case(case, precision)
         rows.setdefault(case.name, []).append(row)
         print(f"{precision} {case.name}: {json.dumps(row)}", flush=True)
@@ -106,11 +112,24 @@ def measure_case(case: Case, precision: Precision) -> Row:
     found = time_training(
         case.candidate, case.spec, precision=precision, xla="auto", seconds=SECONDS
     )
-    return {
-        "batch_size": case.candidate.training.batch_size,
-        **asdict(found),
-        "others_share": round(busy.others_share(), 3),
-    }
+    return {"batch_size": case.candidate.training.batch_size, **row_of(found, busy)}
+
+
+def row_of(timed: Timed, busy: BusyTime) -> Row:
+    """Returns what was measured, and how busy other programs were."""
+    seconds = {name: value for name, value in asdict(timed).items() if value is not None}
+    return {**seconds, "others_share": round(busy.others_share(), 3)}
+
+
+def undisturbed(row: Row, part: str) -> float:
+    """Returns the seconds that a part takes on a machine with nothing else to do."""
+    wall, processor = float(row[part]), float(row[f"{part}_processor"])
+    if row["others_share"] <= BUSY_SHARE:
+        return wall
+    # One thread traces and compiles.
+    cores = 1.0 if part == "compiling" else min(CORES_OF_A_STEP, available_cores())
+    serial = SERIAL_SECONDS if part == "step" else 0.0
+    return min(wall, serial + max(0.0, processor - serial) / cores)
 
 
 def report(*, fit: bool) -> None:
@@ -143,9 +162,9 @@ def report(*, fit: bool) -> None:
 
 
 def fastest(record: Row, precision: Precision) -> dict[str, Row]:
-    """Returns the shortest of each network's times: what disturbs a measurement only slows it."""
+    """Returns the shortest of each network's times, because disturbances only lengthen them."""
     return {
-        name: rows[0] | {part: min(row[part] for row in rows) for part in PARTS}
+        name: rows[0] | {part: min(undisturbed(row, part) for row in rows) for part in PARTS}
         for name, rows in record["measured"][precision].items()
     }
 
@@ -163,7 +182,7 @@ def predicted(case: Case, speed: MachineSpeed) -> Row:
 def first_speed(record: Row, precision: Precision) -> MachineSpeed:
     """Returns the speed that the first turn of the probes told, as a search would measure it."""
     timed = {
-        group: Timed(turns[0][0], turns[0][1], None)
+        group: Timed(undisturbed(turns[0], "step"), undisturbed(turns[0], "compiling"))
         for group, turns in record["probes"][precision].items()
     }
     return speed_from(timed, measured_on(precision, "auto"))
@@ -187,7 +206,12 @@ def fit_table(known: Mapping[str, Case], record: Row, precision: Precision) -> R
             ratios["compiling"].append(price(step, compiling) / row["compiling"])
     prices, compiling = fit_prices_of(known, measured, names, precision)
     turns = record["probes"][precision]
-    probes = {group: tuple(map(min, zip(*turns[group], strict=True))) for group in GROUPS}
+    probes = {
+        group: [
+            min(undisturbed(turn, part) for turn in turns[group]) for part in ("step", "compiling")
+        ]
+        for group in GROUPS
+    }
     for title, table in (("COEFFICIENTS", prices), ("COMPILING_SECONDS", compiling)):
         rounded = {name: float(f"{value:.3g}") for name, value in table.items()}
         print(f"{title}, {precision}:", json.dumps(rounded, indent=4))

@@ -21,15 +21,13 @@ RESULTS = Path(__file__).parent / "results"
 
 def main(
     data: Annotated[Path, typer.Argument(help="CIFAR-10 as an image folder.")],
-    budget: str = "24m",
-    retrain_budget: str = "36m",
+    budget: str = "63m",
     seed: int = 0,
     study: str = "depth_filters",
     keep: Annotated[Path | None, typer.Option(help="Where the run's files go.")] = None,
 ) -> None:
     """Runs the command that a person would type, in an empty folder, and keeps its figures."""
-    options = ["--study", study, "--budget", budget, "--retrain-budget", retrain_budget]
-    options += ["--seed", str(seed)]
+    options = ["--study", study, "--budget", budget, "--seed", str(seed)]
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "-m", "search.run", "--data", str(data), *options]
         command += ["--runs-directory", runs, "--storage", f"sqlite:///{runs}/studies.db"]

@@ -7,14 +7,15 @@
 Or: make bench-end-to-end DATA=path/to/cifar10 SIGNS=path/to/sign-digits ARGS="--backbone FILE"
 
 Every method gets the same images and the same seconds, one after another; nothing else should
-run. Each finished row goes to benchmarks/results/end_to_end.json at once, and the same command
-goes on with the rows that are missing. All of it takes about seven hours on 2 CPU cores. Times
-were set on a machine that trains the reference network at 427 images/s; on a slower one,
-`--scale-seconds` lengthens them.
+run. Each finished row goes to benchmarks/results/end_to_end.json at once; the same command resumes
+with the missing rows. All rows take about seven hours on 2 CPU cores. The times were set on a
+machine that trains the reference network at 427 images/s; on a slower one, `--scale-seconds`
+lengthens them.
 """
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from benchmarks.comparison.works import METHODS, WORKS, Job, planned, planned_qu
 
 RESULTS = Path(__file__).parent / "results"
 _WORKS_HELP = f"Of {', '.join(work.name for work in WORKS)}; separated by commas."
-_METHODS_HELP = f"Of {', '.join(METHODS)}; separated by commas.  [default: each work's own]"
+_METHODS_HELP = f"Of {', '.join(METHODS)}; separated by commas. Default: each work's own."
 
 
 def main(
@@ -48,14 +49,14 @@ def main(
     works: Annotated[str | None, typer.Option(help=_WORKS_HELP)] = None,
     methods: Annotated[str | None, typer.Option(help=_METHODS_HELP)] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Such as 0,1,2.  [default: each work's own]")
+        str | None, typer.Option(help="Such as 0,1,2. Default: each work's own.")
     ] = None,
     scale_seconds: Annotated[
         float, typer.Option(min=0.01, help="Multiplies all times, for a slower machine.")
     ] = 1.0,
     work_folder: Annotated[
         Path | None,
-        typer.Option("--work", help="Where runs write.  [default: in the user's cache folder]"),
+        typer.Option("--work", help="Where runs write. Default: in the user's cache folder."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the files of finished rows.")] = False,
     again: Annotated[
@@ -69,7 +70,7 @@ def main(
     results: Annotated[Path, typer.Option(help="The folder for the results.")] = RESULTS,
 ) -> None:
     """Measures the rows that are missing, then draws the plot and prints the tables."""
-    # A file of its own: one commit's quick rows must not pass for the benchmark's.
+    # Quick rows of one commit must not be mistaken for the benchmark's.
     path = results / ("end_to_end_quick.json" if quick else "end_to_end.json")
     for given in (data_cifar10, data_signs, backbone):
         if given is not None and not given.expanduser().exists():
@@ -117,7 +118,15 @@ def _measure_all(
     if not jobs:
         typer.echo("Every row that can be measured is there; --again measures it anew.", err=True)
         return 0
-    state = {**machine.describe_machine(), "reference_images_per_second": _reference_speed()}
+    speed = _reference_speed()
+    if speed * scale < 0.9 * machine.REFERENCE_SPEED:
+        typer.echo(
+            f"This machine trains the reference network at {speed} images/s; the times were set at "
+            f"{machine.REFERENCE_SPEED}. If nothing else runs here, give --scale-seconds "
+            f"{machine.REFERENCE_SPEED / speed:.2f}",
+            err=True,
+        )
+    state = {**machine.describe_machine(), "reference_images_per_second": speed}
     hours = sum(job.work.minutes for job in jobs) * scale / 60
     typer.echo(f"{len(jobs)} rows, {hours:.1f} hours; {state}", err=True)
     failures = 0
@@ -214,4 +223,6 @@ def _outside(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
+    # Otherwise the command that is being measured would outlive the benchmark.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     typer.run(main)

@@ -31,6 +31,7 @@ from search.storage import StudyAttribute, TrialAttribute
 from search.training import fit
 from spaces.candidate import Candidate
 from spaces.suggest import Trial
+from spaces.task import Task
 from spaces.transfer_head import transfer_head
 from studies.study import StudySpec, load_study
 
@@ -106,14 +107,14 @@ def study_at(input_size: int, backbone: Pretrained) -> StudySpec:
 
     start = tuple(
         {name: value for name, value in given.items() if name != "input_size"}
-        for given in spec.start
+        for given in spec.first_trials(Task())
     )
     return spec.model_copy(update={"space": space, "backbones": (backbone,), "start": start})
 
 
 def train_plainly(spec: StudySpec, split: Split, seed: int) -> dict[str, Any]:
     """Trains the study's first candidate with the backbone in every step."""
-    candidate = spec.candidate(FixedTrial(dict(spec.start[0])))
+    candidate = spec.candidate(FixedTrial(dict(spec.first_trials(Task())[0])))
     result = fit(candidate, split.train, spec=split.spec, validation=split.validation, seed=seed)
     return {
         "candidate": candidate.summary(),

@@ -31,6 +31,7 @@ from spaces.candidate import Candidate
 from spaces.depth_filters import depth_filters
 from spaces.stages import growing_filters
 from spaces.suggest import Trial
+from spaces.task import Task
 from studies.study import StudySpec, load_study
 
 RESULTS = Path(__file__).parent / "results"
@@ -111,7 +112,8 @@ def small_networks(trials: int, epochs: int, fixed: Mapping[str, Any]) -> StudyS
     """Returns the shipped study restricted to small networks; every trial is trained to its end."""
     spec = load_study("depth_filters").spec
     start = tuple(
-        {name: value for name, value in given.items() if name not in fixed} for given in spec.start
+        {name: value for name, value in given.items() if name not in fixed}
+        for given in spec.first_trials(Task())
     )
     return spec.model_copy(
         update={

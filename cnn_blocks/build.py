@@ -60,7 +60,8 @@ def build_model(
     The layer "logits" (N, C) stands before the softmax; preprocessing, logits and softmax are
     float32 under every dtype policy. `seed` makes the initial weights repeatable; a pretrained
     backbone has its own, unless `pretrained` is false because others will follow
-    (`assign_weights`).
+    (`assign_weights`). With `config.mirror` "logits" averages two views; for training, which needs
+    one, build `config.for_training()`: its weights are the same, in the same order.
     Raises InfeasibleError when the graph cannot be built, as when pooling leaves no pixel, and
     UserError when pretrained weights cannot be had.
     """
@@ -72,7 +73,7 @@ def build_model(
         model = _assemble(config, spec)[0]
         if pretrained:
             config.backbone.load_weights(model)
-    return model
+        return _mirrored(model, spec) if config.mirror else model
 
 
 def assign_weights(model: "keras.Layer", weights: Sequence[npt.NDArray[Any]]) -> None:
@@ -223,6 +224,20 @@ def _probabilities(logits: Any) -> Any:
     from keras import layers
 
     return layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
+
+
+def _mirrored(model: "keras.Model", spec: InputSpec) -> "keras.Model":
+    """Returns a model that averages another one's logits of an image and of its mirror image.
+
+    Its weights are the other one's, in their order.
+    """
+    import keras
+
+    network = keras.Model(model.input, model.get_layer("logits").output, name="network")
+    images = keras.Input(spec.image_shape, dtype="uint8", name="images")
+    views = [network(images), network(keras.ops.flip(images, axis=2))]
+    logits = keras.layers.Average(dtype="float32", name="logits")(views)
+    return keras.Model(images, _probabilities(logits), name="cnn")
 
 
 @contextmanager

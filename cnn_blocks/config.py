@@ -153,6 +153,8 @@ class ModelConfig(Configuration):
     `input_size` is the height and width in pixels that images are resized to inside the model,
     batch by batch; None keeps theirs.
     `head` is None where the backbone is a `Classifier`.
+    `mirror` averages the logits of each image and its mirror image, at twice the cost of a
+    prediction; training sees one of the two (`for_training`).
     """
 
     format_version: Literal[1] = 1
@@ -160,6 +162,7 @@ class ModelConfig(Configuration):
     input_size: PositiveInt | None = None
     backbone: AnyBackbone
     head: Annotated[AnyHead | None, Field(validate_default=True)] = None
+    mirror: bool = False
 
     @field_validator("head")
     @classmethod
@@ -190,6 +193,10 @@ class ModelConfig(Configuration):
                 f"own. Choose a backbone that takes a head."
             )
         return self.head
+
+    def for_training(self) -> Self:
+        """Returns the network that is trained: with one view of each image."""
+        return self.model_copy(update={"mirror": False})
 
     def components(self) -> Iterator[Component]:
         """Yields every registered component of this network."""

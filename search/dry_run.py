@@ -174,7 +174,7 @@ def dry_run(
         xla=xla,
         spent_seconds=lambda: 0.0,
     )
-    speed = measured_speed(precision=precision, xla=xla)
+    speed = measured_speed(precision=precision, xla=xla, known=plan.speed)
     features = FeatureSource(split, limit=cache_limit)
     default = default_candidate(spec, plan.task)
     smallest, largest = _extremes(spec, split, plan)

@@ -27,6 +27,7 @@ from search.interruption import Interruption
 from search.metrics import DIRECTIONS, Metric
 from search.objective import TrialContext
 from search.planning import Lengths, plan_run
+from search.pretrained import backbones_at_hand
 from search.progress import Progress, duration
 from search.results import RunOutput, RunResult
 from search.retrain import finish_run
@@ -46,7 +47,7 @@ from search.stored_study import (
     stored_plan,
 )
 from search.time_plan import TimePlan
-from search.winner import best_configuration, mirrored_winner, search_curve
+from search.winner import best_configuration, mirrors, search_curve
 from studies.study import LoadedStudy, StudySpec, load_study
 
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
@@ -88,18 +89,18 @@ def run_study(
     alone time is not limited. Called again with the same arguments, it resumes where it was
     interrupted: `trials` and `budget_seconds` bound the study as a whole, over all starts. What is
     left out comes from the study; files go below `runs_directory`/NAME. `warm_start` "recipes"
-    begins with the published baselines that the study's space can express. The features of frozen backbones take at most
-    `cache_limit` bytes of the cache, 20 GiB if not said; with 0 none are kept. With `workers` 0
-    trials run in this process; else in so many processes, each replaced within its `limits` when it
-    dies, or in as many as a measurement finds best ("auto"). With the `engine` "ray" the workers
-    run on the Ray cluster at `address` (else the one that RAY_ADDRESS names, or that runs on this
-    machine); each takes `cpus_each` CPUs, 1 if not said, and `gpus_each` GPUs, none if not said,
-    fractions too, and "auto" is as many as find room there. Several runs of one study at a time
-    share its trials; of those that share a runs directory one retrains a winner. Without
-    `retrain` the run ends with the search. Results are kept as artifacts of the study as well, and
-    checkpoints with them if `artifacts` names a folder or s3://BUCKET/PREFIX that all machines
-    share; without it, results go to the folder `artifacts` of the runs directory. Shows nothing
-    unless given a `progress`.
+    begins with the published baselines that the study's space can express. The features of
+    frozen backbones take at most `cache_limit` bytes of the cache, 20 GiB if not said; with 0
+    none are kept. With `workers` 0 trials run in this process; else in so many processes, each
+    replaced within its `limits` when it dies, or in as many as a measurement finds best
+    ("auto"). With the `engine` "ray" the workers run on the Ray cluster at `address` (else the
+    one that RAY_ADDRESS names, or that runs on this machine); each takes `cpus_each` CPUs, 1 if
+    not said, and `gpus_each` GPUs, none if not said, fractions too, and "auto" is as many as
+    find room there. Several runs of one study at a time share its trials; of those that share a
+    runs directory one retrains a winner. Without `retrain` the run ends with the search.
+    Results are kept as artifacts of the study as well, and checkpoints with them if `artifacts`
+    names a folder or s3://BUCKET/PREFIX that all machines share; without it, results go to the
+    folder `artifacts` of the runs directory. Shows nothing unless given a `progress`.
 
     Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
@@ -124,6 +125,10 @@ def run_study(
     opened = open_storage(storage)
     plan = stored_plan(opened, name)
     spec = as_begun(spec, opened, name)
+    if plan is None and spec.takes_backbones and not spec.backbones:
+        backbones, reason = backbones_at_hand()
+        spec = spec.model_copy(update={"backbones": backbones})
+        progress.note(reason)
     loaded = replace(loaded, spec=spec)
     kept = open_artifacts(artifacts or Path(runs_directory) / "artifacts")
     with _resumable(name, progress) as interruption:
@@ -178,7 +183,7 @@ def run_study(
             )
             _prepare(context, trains=not workers)
             if not workers and plan.speed is not None:
-                speed = measured_speed(precision=precision, xla=xla)
+                speed = measured_speed(precision=precision, xla=xla, known=plan.speed)
                 context = replace(context, speed=speed)
             with clock.measure("storage"):
                 stored = open_study(loaded, context, opened, name=name, warm_start=warm_start)
@@ -220,10 +225,10 @@ def run_study(
         # A signal that came while the last workers ended is not for the retraining.
         interruption.check()
         configuration = best_configuration(stored)
-        if mirrored_winner(stored, stored.best_trial):
+        if mirrors(stored, stored.best_trial):
             progress.note(
-                "the final training mirrors images at random: the search found that mirrored "
-                "images are recognised as well"
+                "the final training mirrors images at random, and the model averages an image and "
+                "its mirror image: the search found that mirrored images are recognised as well"
             )
         output = None
         searched = time.monotonic()
@@ -270,6 +275,8 @@ def _prepare(context: TrialContext, *, trains: bool) -> None:
     if trains:
         with context.clock.measure("compiling"):
             start_keras()
+    if context.spec.backbones:
+        start_keras()
     with context.clock.measure("data"):
         for backbone in context.spec.backbones:
             backbone.source()  # what cannot be had now would fail every trial

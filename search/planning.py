@@ -14,7 +14,8 @@ from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
 from search.runtime import Precision, Xla
 from search.sizing.machine_speed import measured_speed
-from search.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan, make_plan
+from search.time_division import make_plan
+from search.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
 from search.workers.machine import visible_gpus
 from search.working_size import working_size
 from spaces.task import Task
@@ -57,6 +58,7 @@ class _Request:
     inputs: InputSpec
     images: int
     validation_images: int
+    test_images: int
     sized: bool
     precision: Precision
     xla: Xla
@@ -89,6 +91,7 @@ def plan_run(
         inputs=split.spec,
         images=len(split.train),
         validation_images=len(split.validation),
+        test_images=split.test_images,
         sized=sized,
         precision=precision,
         xla=xla,
@@ -157,6 +160,7 @@ def _plan(request: _Request, spent_seconds: float) -> TimePlan:
         inputs,
         images=request.images,
         validation_images=request.validation_images,
+        test_images=request.test_images,
         speed=speed,
         budget_seconds=lengths.budget_seconds,
         spent_seconds=math.ceil(spent_seconds),

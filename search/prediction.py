@@ -27,14 +27,19 @@ def prediction_batch(largest_activation: int) -> int:
 
 def prediction_batch_of(model: "keras.Model") -> int:
     """Returns a batch size for a model."""
+    return prediction_batch(_largest_output(model))
+
+
+def _largest_output(model: "keras.Model") -> int:
     import keras
 
-    outputs = [
-        output for operation in model.operations for output in keras.tree.flatten(operation.output)
-    ]
-    return prediction_batch(
-        max(math.prod(size or 1 for size in output.shape[1:]) for output in outputs)
-    )
+    largest = 0
+    for operation in model.operations:
+        if hasattr(operation, "operations"):
+            largest = max(largest, _largest_output(operation))
+        for output in keras.tree.flatten(operation.output):
+            largest = max(largest, math.prod(size or 1 for size in output.shape[1:]))
+    return largest
 
 
 def predict_in_batches(

@@ -262,7 +262,7 @@ class PlainProgress(Progress):
         if self._tally is not None:
             self._tally.advance(number, epoch)
         if self._clock() - self._last_line >= self._interval:
-            done = f"{round(epoch, 2):g}/{epochs}"
+            done = f"{round(epoch, 2):g}/{epochs:.4g}"
             self._line(f"trial {number} epoch {done}: {describe_metrics(metrics)}")
 
     def trial_finished(

@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from search.clock import Clock
 from search.configuration_file import BestConfiguration, read_configuration
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from search.training import FitResult
     from spaces.candidate import Candidate
 
+# The exported model is held against the training's last figure on so many training images.
+_CHECKED_IMAGES = 1000
+_MOST_LOST = 0.1
 _SECONDS_EACH = 4.0
 _FEWEST_INTERVALS = 5
 _MOST_INTERVALS = 100
@@ -92,7 +98,10 @@ def _with_length(
     if length := planned_length(directory, retraining):
         return candidate.with_length(**length), None
     if retraining.budget_seconds is not None:
-        return candidate.with_training(steps=None), retraining.remaining_seconds
+        began = time.monotonic()
+        return candidate.with_training(steps=None), lambda: retraining.remaining_seconds(
+            time.monotonic() - began
+        )
     epochs = retraining.epochs or configuration.epochs
     if epochs is None and candidate.training.steps is None:
         epochs = candidate.training.epochs
@@ -142,6 +151,15 @@ def finish_run(
         start_keras()
     result = retrain(retraining, directory)
     with clock.measure("validation"):
+        shipped = _training_accuracy(retraining, result)
+    trained = result.best["accuracy"]
+    if trained - shipped > _MOST_LOST:
+        retraining.progress.warning(
+            f"the exported model recognises {shipped:.1%} of its own training images, where "
+            f"training ended at {trained:.1%}: it does not compute what was trained. Please report "
+            f"this with the run's best_config.yaml."
+        )
+    with clock.measure("validation"):
         test = split.open_test("final evaluation", record_opening)
         evaluation = evaluate(result.model, test, split.dataset.class_names)
     # What stands beside a model describes that model, whatever the configuration left open.
@@ -152,7 +170,7 @@ def finish_run(
         "class_names": split.dataset.class_names,
     }
     configuration = retraining.configuration.model_copy(update=made)
-    metrics = _metrics(retraining, result)
+    metrics = _metrics(retraining, result, training_accuracy=shipped)
     with clock.measure("other"):
         export_run(
             directory,
@@ -257,7 +275,21 @@ def _changes(before: "Candidate", after: "Candidate") -> list[str]:
     return changes
 
 
-def _metrics(retraining: Retraining, result: "FitResult") -> dict[str, Any]:
+def _training_accuracy(retraining: Retraining, result: "FitResult") -> float:
+    """Returns the exported model's accuracy on some of its own training images."""
+    from search.evaluate import predict
+
+    share = retraining.images
+    if len(share) > _CHECKED_IMAGES:
+        order = np.random.default_rng(retraining.configuration.seed).permutation(len(share))
+        share = replace(share, indices=share.indices[np.sort(order[:_CHECKED_IMAGES])])
+    probabilities, labels = predict(result.model, share)
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def _metrics(
+    retraining: Retraining, result: "FitResult", *, training_accuracy: float
+) -> dict[str, Any]:
     configuration = retraining.configuration
     # The weights are those of the best epoch, which is the last one unless training stopped early.
     best: Mapping[str, Any] = result.best
@@ -275,6 +307,7 @@ def _metrics(retraining: Retraining, result: "FitResult") -> dict[str, Any]:
             "images_per_second": result.images_per_second,
             "parameters": result.parameters,
             "best_epoch": best["epoch"],
+            "training_accuracy_of_the_model": training_accuracy,
             **{name: best[name] for name in best if name.endswith(("loss", "accuracy", "_f1"))},
         },
         "test_openings": list(retraining.split.openings),

@@ -62,12 +62,12 @@ class Retraining:
         """Whether its head is trained on a frozen backbone's features."""
         return self.features is not None and self.features.suits(self.configuration.candidate)
 
-    def remaining_seconds(self) -> float:
-        """Returns what is left of the budget for training."""
+    def remaining_seconds(self, spent: float) -> float:
+        """Returns what is left of the budget for training, of which `spent` seconds are over."""
         assert self.budget_seconds is not None
         if self.seconds_left is not None:
             return max(1.0, self.seconds_left())
-        return max(1.0, self.budget_seconds * (1 - _SPARE_SHARE) - _SPARE_SECONDS)
+        return max(1.0, self.budget_seconds * (1 - _SPARE_SHARE) - _SPARE_SECONDS - spent)
 
     @property
     def identity(self) -> str:

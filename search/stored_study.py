@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from cnn_blocks.config import AnyBackbone
 from cnn_blocks.errors import UserError
 from search.files import whole_file
 from search.fingerprint import identify, remember_or_refuse
@@ -65,6 +66,7 @@ def open_study(
         StudyAttribute.DATA: str(split.dataset.source),
         StudyAttribute.CLASS_NAMES: list(split.dataset.class_names),
         StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
+        StudyAttribute.BACKBONES: [item.model_dump(mode="json") for item in spec.backbones],
         StudyAttribute.TIME_PLAN: plan.model_dump_json(exclude_none=True),
     }
     for attribute, value in described.items():
@@ -97,11 +99,17 @@ def stored_plan(storage: optuna.storages.BaseStorage, name: str) -> TimePlan | N
 
 
 def as_begun(spec: StudySpec, storage: optuna.storages.BaseStorage, name: str) -> StudySpec:
-    """Returns a study with the epochs that a stored one was begun with.
+    """Returns a study as a stored one of that name was begun.
 
-    Such a study may be of a version that knew no other lengths; it goes on in its own.
+    One of a version that knew no lengths but epochs goes on in its own.
+    Pretrained networks that were found at hand stay those that they were.
     """
     stored = _stored_attributes(storage, name)
+    if spec.takes_backbones and not spec.backbones and stored.get(StudyAttribute.BACKBONES):
+        found = TypeAdapter(tuple[AnyBackbone, ...]).validate_python(
+            stored[StudyAttribute.BACKBONES]
+        )
+        spec = spec.model_copy(update={"backbones": found})
     if spec.epochs is not None or stored.get("epochs") is None:
         return spec
     unit = _STEP_UNIT.fullmatch(str(stored.get("step_unit")))

@@ -45,7 +45,7 @@ def summarize(
     rows += [
         (
             "retraining" if recipe is None else "training",
-            f"{retraining['epochs']} epochs on {retraining['images']:,} images in "
+            f"{retraining['epochs']:.4g} epochs on {retraining['images']:,} images in "
             f"{duration(retraining['seconds'])}, {retraining['parameters']:,} parameters",
         ),
         (

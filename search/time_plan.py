@@ -1,16 +1,14 @@
 """How a run divides the time it was given; made once, and stored with the study."""
 
-import math
 from typing import Literal
 
 from optuna.pruners import BasePruner
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from cnn_blocks.build import describe_model
-from cnn_blocks.config import Configuration, InputSpec
+from cnn_blocks.config import Configuration
 from cnn_blocks.errors import InfeasibleError, UserError
 from search.progress import counted, duration
-from search.sizing.cost import TrainingCost, predict_cost
+from search.sizing.cost import TrainingCost
 from search.sizing.machine_speed import MachineSpeed
 from spaces.candidate import Candidate
 from spaces.probe import ProbeTrial
@@ -19,25 +17,11 @@ from studies.study import StudySpec
 
 # What a run takes where neither the command nor the study says.
 DEFAULT_BUDGET_SECONDS = 1800.0
-# Test images, figures and files, and one more start of a training.
-_CLOSING_SECONDS = 5.0
-_CLOSING_PART = 0.02
-# A trial sees every image so often, or so many images where there are many, before its value says
-# more than chance. Where that leaves no time for a second trial, the default alone is trained.
-_LEAST_PASSES = 4.0
-_LEAST_IMAGES = 40_000
 # More passes add nothing that a search could tell, or a final training needs.
-_MOST_TRIAL_PASSES = 60.0
-_MOST_RETRAINING_PASSES = 300.0
+MOST_TRIAL_PASSES = 60.0
+MOST_RETRAINING_PASSES = 300.0
 # Heads on a frozen backbone's features are trained to their end within few passes.
 MOST_FEATURE_PASSES = 40.0
-# Validation takes at most this part of a trial.
-_VALIDATION_PART = 0.15
-_MOST_INTERVALS = 8
-# A candidate that would see the images less often than this in the final training, and less than
-# this part of how often the default would, is not worth a trial.
-_FEWEST_PASSES = 8.0
-_FEWEST_PART = 0.25
 _DRAWS = 20
 
 
@@ -68,7 +52,7 @@ class TimePlan(Configuration):
     intervals: PositiveInt = 1
     first_rung: PositiveInt = 1
     retraining_seconds: NonNegativeFloat | None = None
-    closing_seconds: NonNegativeFloat = _CLOSING_SECONDS
+    closing_seconds: NonNegativeFloat = 0.0
     fewest_passes: NonNegativeFloat = 0.0
     image_size: tuple[PositiveInt, PositiveInt] | None = None
     task: Task = Task()
@@ -96,7 +80,7 @@ class TimePlan(Configuration):
 
     def most_trial_steps(self, candidate: Candidate, *, on_features: bool) -> int:
         """Returns the steps after which more training of a trial is wasted."""
-        passes = MOST_FEATURE_PASSES if on_features else _MOST_TRIAL_PASSES
+        passes = MOST_FEATURE_PASSES if on_features else MOST_TRIAL_PASSES
         return steps_of(passes, candidate, self.task.images)
 
     def require_affordable(self, cost: TrainingCost, candidate: Candidate) -> None:
@@ -118,7 +102,7 @@ class TimePlan(Configuration):
 
 def most_retraining_steps(candidate: Candidate, images: int, *, on_features: bool) -> int:
     """Returns the steps after which more final training on so many images is wasted."""
-    passes = MOST_FEATURE_PASSES if on_features else _MOST_RETRAINING_PASSES
+    passes = MOST_FEATURE_PASSES if on_features else MOST_RETRAINING_PASSES
     return steps_of(passes, candidate, images)
 
 
@@ -152,128 +136,3 @@ def default_candidate(spec: StudySpec, task: Task) -> Candidate:
         f"A space must hold candidates that can be built; {_DRAWS} drawn at random from "
         f"{spec.name!r} were all infeasible. Look at it with --dry-run."
     )
-
-
-def make_plan(
-    spec: StudySpec,
-    inputs: InputSpec,
-    *,
-    images: int,
-    validation_images: int,
-    speed: MachineSpeed,
-    budget_seconds: float | None,
-    spent_seconds: float = 0.0,
-    retrain: bool = True,
-    retraining_seconds: float | None = None,
-    retraining_epochs: int | None = None,
-    image_size: tuple[int, int] | None = None,
-) -> TimePlan:
-    """Divides a budget, of which `spent_seconds` are over, for a study on so many images.
-
-    `retraining_seconds` and `retraining_epochs` say how long the final training lasts; without
-    `retrain` there is none. Without a budget the lengths are those of the default budget, and time
-    is not limited.
-    """
-    whole = budget_seconds or DEFAULT_BUDGET_SECONDS
-    closing = (_CLOSING_SECONDS + _CLOSING_PART * min(whole, 600.0)) if retrain else 1.0
-    usable = max(1.0, whole - spent_seconds - closing)
-    development = images + validation_images
-    task = Task(image_shape=inputs.image_shape, classes=inputs.classes, images=images)
-    cost = _cost(spec, task, inputs, speed)
-    task = task.model_copy(
-        update={"multiply_accumulates": _affordable(spec, task, inputs, cost, usable, development)}
-    )
-    cost = _cost(spec, task, inputs, speed)
-
-    if not retrain:
-        retraining: float | None = None
-        search = usable
-    elif retraining_epochs is not None:
-        retraining = None
-        expected = cost.compiling_seconds + retraining_epochs * development * cost.step_seconds / (
-            cost.step_images
-        )
-        search = max(usable - expected, 0.1 * usable)
-    elif retraining_seconds is not None:
-        if retraining_seconds >= usable:
-            raise UserError(
-                f"A budget is the time of the whole run, the final training included; received "
-                f"{duration(whole)} with {duration(retraining_seconds)} for the final training, "
-                f"which leaves none for the search. Raise --budget or lower --retrain-budget."
-            )
-        retraining, search = retraining_seconds, usable - retraining_seconds
-    else:
-        passes = cost_passes(cost, usable, development)
-        search = usable * _search_part(passes)
-        retraining = usable - search
-        most = cost.compiling_seconds + _MOST_RETRAINING_PASSES * development * (
-            cost.step_seconds / cost.step_images
-        )
-        if retraining > most:
-            retraining, search = most, usable - most
-    trials, trial_seconds = _trials(cost, search, images)
-    validation = validation_images * cost.validation_seconds
-    intervals = int(_VALIDATION_PART * trial_seconds / max(validation, 1e-6))
-    intervals = max(1, min(intervals, _MOST_INTERVALS))
-    fewest = 0.0
-    if retraining:
-        default = cost_passes(cost, retraining, images)
-        fewest = min(_FEWEST_PASSES, _FEWEST_PART * default)
-    unlimited = budget_seconds is None
-    return TimePlan(
-        budget_seconds=budget_seconds,
-        search_seconds=None if unlimited else search,
-        trials=None if unlimited or spec.epochs is not None else trials,
-        trial_seconds=None if spec.epochs is not None else trial_seconds,
-        intervals=intervals,
-        first_rung=max(1, math.ceil(intervals / 2)),
-        retraining_seconds=retraining,
-        closing_seconds=closing,
-        fewest_passes=fewest,
-        image_size=image_size,
-        task=task,
-        speed=speed,
-    )
-
-
-def _search_part(passes: float) -> float:
-    """Returns the part of the time that the search gets.
-
-    Where all of the time would show each image ten times, every pass counts and little is left to
-    search with; where it would show them a thousand times, the final training is soon at its end.
-    """
-    return min(0.5, max(0.12, 0.12 + 0.16 * math.log10(max(passes, 1.0) / 10)))
-
-
-def _trials(cost: TrainingCost, search: float, images: int) -> tuple[int | None, float]:
-    """Returns how many trials fit, None for many, and the seconds of training of each."""
-    each = cost.step_seconds / cost.step_images
-    least = min(_LEAST_PASSES * images, _LEAST_IMAGES) * each
-    wanted = max(3.0, 6.0 * (search / 150.0) ** 0.3)
-    seconds = max(least, search / wanted - cost.compiling_seconds)
-    seconds = min(seconds, _MOST_TRIAL_PASSES * images * each)
-    if 2 * (seconds + cost.compiling_seconds) > search * 1.2:
-        # The default alone: what it measures is the speed, and whether flips do harm.
-        return 1, max(1.0, min(seconds, search - cost.compiling_seconds))
-    return None, max(1.0, seconds)
-
-
-def _cost(spec: StudySpec, task: Task, inputs: InputSpec, speed: MachineSpeed) -> TrainingCost:
-    candidate = default_candidate(spec, task)
-    shape = describe_model(candidate.model, inputs)
-    frozen = candidate.model.backbone.frozen
-    return predict_cost(shape, candidate.training, speed, images=task.images, on_features=frozen)
-
-
-def _affordable(
-    spec: StudySpec,
-    task: Task,
-    inputs: InputSpec,
-    cost: TrainingCost,
-    usable: float,
-    development: int,
-) -> float:
-    """Returns the multiply-accumulates that the final training can spend on each image."""
-    shape = describe_model(default_candidate(spec, task).model, inputs)
-    passes = cost_passes(cost, usable, development)
-    return max(1.0, passes * (1 - _search_part(passes)) * shape.multiply_accumulates)

@@ -51,7 +51,8 @@ class TrialReporter:
         self._last_step = intervals * each
         self._head_steps = training.head_intervals(intervals) * each
         self._paced_from: tuple[float, float] | None = None
-        self._pace_is_known = False
+        # Where the plan gives every trial the same time none can take too much.
+        self._pace_is_known = timed
         self._shared_at = time.monotonic()
         self._reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
 

@@ -76,20 +76,25 @@ def search_curve(trial: FrozenTrial, spec: StudySpec) -> list[tuple[float, float
     return [(epochs * step / values[-1][0], value) for step, value in values]
 
 
-def mirrored_winner(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Returns whether the winner is trained on mirrored images though its trial was not.
+def mirrors(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Returns whether the winner sees mirrored images in its final training and in use.
 
     That is so where the space leaves flips open and the search found them harmless: what a trial is
-    too short to gain from them, the final training is not.
+    too short to gain from them, the final training is not. Where nothing is known, it is as the
+    winner's trial was. In use the network then averages an image and its mirror image.
     """
-    return trial.params.get(FLIP) is False and flips_are_harmless(study) is True
+    if FLIP not in trial.params:
+        return False
+    harmless = flips_are_harmless(study)
+    return bool(trial.params[FLIP]) if harmless is None else harmless
 
 
 def _mirrored(candidate: Candidate, trial: FrozenTrial, study: optuna.Study) -> Candidate:
-    if not mirrored_winner(study, trial):
+    if not mirrors(study, trial):
         return candidate
     augmentation = candidate.training.augmentation.model_copy(update={"horizontal_flip": True})
-    return candidate.with_training(augmentation=augmentation)
+    model = candidate.model.model_copy(update={"mirror": True})
+    return candidate.model_copy(update={"model": model}).with_training(augmentation=augmentation)
 
 
 def _lengthened(candidate: Candidate, trial: FrozenTrial, stored: Mapping[str, Any]) -> Candidate:

@@ -1,13 +1,15 @@
 """The space of activations and poolings: GAP versus GMP versus Flatten, max versus average."""
 
 from cnn_blocks.heads.pooled import DenseLayer, Pooled
+from spaces.augmenting import suggest_augmentation
 from spaces.candidate import Candidate
 from spaces.reference import reference_model, reference_training
 from spaces.suggest import Trial
+from spaces.task import Task
 
 
-def activation_pooling(trial: Trial) -> Candidate:
-    """Suggests the reference network's activation, reductions and head."""
+def activation_pooling(trial: Trial, *, task: Task = Task()) -> Candidate:
+    """Suggests the reference network's activation, reductions and head, and mirroring."""
     activation = trial.suggest_categorical(
         "activation",
         ["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hard_silu"],
@@ -18,9 +20,11 @@ def activation_pooling(trial: Trial) -> Candidate:
         layers=(DenseLayer(units=units, activation=activation),) if units else (),
     )
     model = reference_model(
+        task=task,
         activation=activation,
         reduction=trial.suggest_categorical("reduction", ["max", "average", "stride"]),
         order=trial.suggest_categorical("normalization_order", ["before", "after"]),
         head=head,
     )
-    return Candidate(model=model, training=reference_training())
+    training = reference_training(task, augmentation=suggest_augmentation(trial, task))
+    return Candidate(model=model, training=training)

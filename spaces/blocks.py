@@ -13,11 +13,14 @@ from cnn_blocks.blocks.residual import Residual
 from cnn_blocks.blocks.vgg import Vgg
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.convolutional import ConvolutionalBlock, ShortcutBlock
+from spaces.augmenting import suggest_augmentation
 from spaces.candidate import Candidate
 from spaces.heads import suggest_head
 from spaces.reference import reference_training
+from spaces.sizes import input_size, most_reductions, with_stem
 from spaces.stages import scheduled_dropout, suggest_filters
 from spaces.suggest import Trial
+from spaces.task import Task
 
 BLOCKS: dict[str, type[ConvolutionalBlock]] = {
     "plain": Plain,
@@ -31,9 +34,9 @@ BLOCKS: dict[str, type[ConvolutionalBlock]] = {
 }
 
 
-def blocks(trial: Trial) -> Candidate:
+def blocks(trial: Trial, *, task: Task = Task()) -> Candidate:
     """Suggests each stage's block, depth and filters, and what the blocks have in common."""
-    stages = trial.suggest_int("stages", 2, 4)
+    stages = trial.suggest_int("stages", 2, max(2, min(4, most_reductions(task))))
     shared: dict[str, Any] = {
         "kernel_size": trial.suggest_int("kernel_size", 3, 5, step=2),
         "activation": trial.suggest_categorical(
@@ -57,8 +60,8 @@ def blocks(trial: Trial) -> Candidate:
     stochastic_depth = scheduled_dropout(
         trial.suggest_float("stochastic_depth", 0.0, 0.3), "rising", stages
     )
-    stem = Plain(filters=trial.suggest_int("stem_filters", 16, 48, step=8), **shared)
-    built = [Stage(block=stem, reduction="none")]
+    stem_filters = trial.suggest_int("stem_filters", 16, 48, step=8)
+    built = []
     for index in range(stages):
         kind = BLOCKS[trial.suggest_categorical(f"stage_{index + 1}_block", list(BLOCKS))]
         fields = {**shared, "filters": filters[index]}
@@ -74,13 +77,15 @@ def blocks(trial: Trial) -> Candidate:
         )
         built.append(stage)
     model = ModelConfig(
-        backbone=Staged(stages=tuple(built)),
+        input_size=input_size(task),
+        backbone=with_stem(
+            Staged(stages=tuple(built)), Plain(**shared), filters=stem_filters, task=task
+        ),
         head=suggest_head(trial, activation=shared["activation"]),
     )
-    # No one rate of SGD suits networks with and without normalisation; adaptive steps forgive more.
     training = reference_training(
-        optimizer="adamw",
+        task,
         learning_rate=trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True),
-        weight_decay=0.05,
+        augmentation=suggest_augmentation(trial, task),
     )
     return Candidate(model=model, training=training)

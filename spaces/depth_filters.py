@@ -3,15 +3,28 @@
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import DenseLayer, Pooled
+from spaces.augmenting import suggest_augmentation
 from spaces.candidate import Candidate
 from spaces.reference import reference_training
+from spaces.sizes import input_size, most_reductions, with_stem
 from spaces.stages import growing_filters, scheduled_dropout, staged
 from spaces.suggest import Trial
+from spaces.task import Task
 
 
-def depth_filters(trial: Trial) -> Candidate:
-    """Suggests a plain CNN stage by stage, trained with fixed sound settings."""
-    stages = trial.suggest_int("stages", 2, 4)
+def depth_filters(trial: Trial, *, task: Task = Task()) -> Candidate:
+    """Suggests a plain CNN stage by stage, its learning rate, and whether to mirror images."""
+    training = reference_training(
+        task,
+        learning_rate=trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True),
+        augmentation=suggest_augmentation(trial, task),
+    )
+    return Candidate(model=plain_network(trial, task=task), training=training)
+
+
+def plain_network(trial: Trial, *, task: Task = Task()) -> ModelConfig:
+    """Suggests a plain CNN stage by stage."""
+    stages = trial.suggest_int("stages", 2, max(2, min(4, most_reductions(task))))
     first = trial.suggest_int("filters", 16, 96, log=True)
     growth = trial.suggest_float("filters_growth", 1.0, 2.5)
     dropout = trial.suggest_float("dropout", 0.0, 0.4)
@@ -32,8 +45,8 @@ def depth_filters(trial: Trial) -> Candidate:
         reduction=trial.suggest_categorical("reduction", ["max", "average", "stride"]),
         place="first",
         dropout=scheduled_dropout(dropout, schedule, stages),
-        stem_filters=trial.suggest_int("stem_filters", 0, 32, step=8),
     )
+    stem_filters = trial.suggest_int("stem_filters", 0, 32, step=8)
     dense_layers = trial.suggest_int("dense_layers", 0, 2)
     head = Pooled(
         pooling=trial.suggest_categorical("pooling", ["average", "max", "flatten"]),
@@ -46,6 +59,8 @@ def depth_filters(trial: Trial) -> Candidate:
             for index in range(dense_layers)
         ),
     )
-    # Without normalisation the reference's rate of 0.2 diverges within ten steps.
-    training = reference_training(learning_rate=0.2 if block.normalization == "batch" else 0.02)
-    return Candidate(model=ModelConfig(backbone=backbone, head=head), training=training)
+    return ModelConfig(
+        input_size=input_size(task),
+        backbone=with_stem(backbone, block, filters=stem_filters, task=task),
+        head=head,
+    )

@@ -8,11 +8,19 @@ from cnn_blocks.pretrained import Pretrained
 from spaces.backbones import DEFAULT_BACKBONES, suggest_backbone
 from spaces.candidate import Candidate, FineTuning, TrainingConfig
 from spaces.heads import suggest_head
+from spaces.reference import most_images_a_batch
+from spaces.sizes import pixels_at_32
 from spaces.suggest import Trial
+from spaces.task import Task
 
 
-def fine_tune(trial: Trial, *, backbones: Sequence[Pretrained] = DEFAULT_BACKBONES) -> Candidate:
-    """Suggests backbone, input size, trainable depth, head, both phases and augmentation."""
+def fine_tune(
+    trial: Trial, *, backbones: Sequence[Pretrained] = DEFAULT_BACKBONES, task: Task = Task()
+) -> Candidate:
+    """Suggests backbone, input size, trainable depth, head, both phases and augmentation.
+
+    "crop_padding" is in pixels of a 32x32 image.
+    """
     stages = trial.suggest_int("trainable_stages", 1, 5)
     model = ModelConfig(
         preprocessing="none",
@@ -21,13 +29,16 @@ def fine_tune(trial: Trial, *, backbones: Sequence[Pretrained] = DEFAULT_BACKBON
         head=suggest_head(trial, activation="relu", most_layers=2, flatten=False),
     )
     training = TrainingConfig(
-        batch_size=trial.suggest_int("batch_size", 32, 128, log=True),
+        batch_size=trial.suggest_int(
+            "batch_size", 16, most_images_a_batch(task, at_most=128), log=True
+        ),
         learning_rate=trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-4, 0.3, log=True),
+        clip_norm=1.0,
         label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2),
         augmentation=Augmentation(
             horizontal_flip=trial.suggest_categorical("horizontal_flip", [False, True]),
-            crop_padding=trial.suggest_int("crop_padding", 0, 6),
+            crop_padding=pixels_at_32(trial.suggest_int("crop_padding", 0, 6), task),
             erasing=trial.suggest_float("erasing", 0.0, 0.3),
         ),
         fine_tuning=FineTuning(

@@ -8,10 +8,12 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import DenseLayer, Pooled
 from spaces.candidate import Candidate, TrainingConfig
+from spaces.sizes import input_size
 from spaces.suggest import Trial
+from spaces.task import Task
 
 
-def hand_made(trial: Trial) -> Candidate:
+def hand_made(trial: Trial, *, task: Task = Task()) -> Candidate:
     """Suggests everything in which the published hand-made networks differ from each other."""
     size = trial.suggest_categorical("input_size", ["as it is", "64"])
     shared = {
@@ -20,7 +22,7 @@ def hand_made(trial: Trial) -> Candidate:
     }
     model = ModelConfig(
         preprocessing=trial.suggest_categorical("preprocessing", ["scale", "standardize"]),
-        input_size=None if size == "as it is" else int(size),
+        input_size=input_size(task) if size == "as it is" else int(size),
         backbone=_backbone(trial, shared),
         head=_head(trial, shared),
     )

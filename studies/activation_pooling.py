@@ -2,7 +2,7 @@
 
     python -m search.run --study activation_pooling --data cifar10
 
-Expect: The first trial: about 79% on validation images (4 epochs, CIFAR-10 JPEG).
+Expect: Which activation, reduction and head suit your images.
 """
 
 from spaces.activation_pooling import activation_pooling
@@ -10,14 +10,13 @@ from studies.study import StudySpec
 
 study = StudySpec(
     name="activation_pooling",
-    description="Activation; GAP, GMP or Flatten; max, average or strided reduction; dense layer.",
+    description="Activation; GAP, GMP or Flatten; max, average or strided reduction; dense layer; "
+    "flips.",
     space=activation_pooling,
-    fixes="The reference network's filters and depth; SGD under one-cycle, flips and crops.",
-    expected="The first trial: about 79% on validation images (4 epochs, CIFAR-10 JPEG).",
+    fixes="The reference network's filters and depth; AdamW under one-cycle, padded crops.",
+    expected="Which activation, reduction and head suit your images.",
     trials=30,
     budget_seconds=2400,
-    epochs=4,
-    retrain_epochs=40,
     start=(
         {
             "activation": "gelu",
@@ -25,6 +24,16 @@ study = StudySpec(
             "pooling": "max",
             "reduction": "max",
             "normalization_order": "before",
+            "horizontal_flip": False,
         },
+    ),
+    variations=(
+        {"horizontal_flip": True},
+        {"pooling": "average"},
+        {"pooling": "average_max"},
+        {"activation": "silu"},
+        {"activation": "relu"},
+        {"reduction": "stride"},
+        {"normalization_order": "after"},
     ),
 )

@@ -2,26 +2,27 @@
 
     python -m search.run --study blocks --data cifar10
 
-Expect: A block for each stage, after two hours or 60 trials of at most 6 epochs.
+Expect: A block, a depth and filters for each stage.
 """
 
+from typing import Any
+
 from spaces.blocks import blocks
+from spaces.reference import reference_batch_size, reference_learning_rate
+from spaces.sizes import reductions
+from spaces.task import Task
 from studies.study import StudySpec
 
-study = StudySpec(
-    name="blocks",
-    description="Block, depth and filters of each stage; reduction, stochastic depth, head.",
-    space=blocks,
-    fixes="AdamW under one-cycle, batches of 256, flips and crops; at most 4 million parameters.",
-    expected="A block for each stage, after two hours or 60 trials of at most 6 epochs.",
-    trials=60,
-    budget_seconds=7200,
-    epochs=6,
-    retrain_epochs=40,
-    most_parameters=4_000_000,
-    start=(
+
+def start(task: Task) -> list[dict[str, Any]]:
+    """Returns the reference network in this space's words."""
+    stages = reductions(task)
+    per_stage: dict[str, Any] = {}
+    for number in range(1, stages + 1):
+        per_stage |= {f"stage_{number}_block": "plain", f"stage_{number}_depth": 2}
+    return [
         {
-            "stages": 3,
+            "stages": stages,
             "kernel_size": 3,
             "activation": "gelu",
             "normalization": "batch",
@@ -34,16 +35,38 @@ study = StudySpec(
             "dropout_kind": "plain",
             "stochastic_depth": 0.0,
             "stem_filters": 24,
-            "stage_1_block": "plain",
-            "stage_1_depth": 2,
-            "stage_2_block": "plain",
-            "stage_2_depth": 2,
-            "stage_3_block": "plain",
-            "stage_3_depth": 2,
+            **per_stage,
             "pooling": "max",
             "head_dropout": 0.0,
             "dense_layers": 0,
-            "learning_rate": 0.004,
-        },
-    ),
+            "learning_rate": reference_learning_rate(reference_batch_size(task)),
+            "horizontal_flip": False,
+        }
+    ]
+
+
+def variations(task: Task) -> list[dict[str, Any]]:
+    """Returns flips, then another block in the last stages, then other sizes."""
+    last = reductions(task)
+    return [
+        {"horizontal_flip": True},
+        {f"stage_{last}_block": "residual"},
+        {f"stage_{last - 1}_block": "residual", f"stage_{last}_depth": 1},
+        {"filters": 40},
+        {"pooling": "average"},
+        {"activation": "silu"},
+    ]
+
+
+study = StudySpec(
+    name="blocks",
+    description="Block, depth and filters of each stage; reduction, stochastic depth, head, flips.",
+    space=blocks,
+    fixes="AdamW under one-cycle, padded crops; at most 4 million parameters.",
+    expected="A block, a depth and filters for each stage.",
+    trials=60,
+    budget_seconds=7200,
+    most_parameters=4_000_000,
+    start=start,
+    variations=variations,
 )

@@ -8,9 +8,36 @@ The default's ImageNet weights (MobileNetV3Small, 4 MB) are downloaded once by K
 Expect: More than the same backbone gives frozen (`transfer_head`), at several times its cost.
 """
 
+from typing import Any
+
 from spaces.backbones import DEFAULT_BACKBONES
 from spaces.fine_tune import fine_tune
+from spaces.reference import most_images_a_batch
+from spaces.task import Task
 from studies.study import StudySpec
+
+
+def start(task: Task) -> list[dict[str, Any]]:
+    """Returns a linear head, then the backbone's last two stages with it."""
+    return [
+        {
+            "trainable_stages": 2,
+            "input_size": 96,
+            "pooling": "average",
+            "head_dropout": 0.2,
+            "dense_layers": 0,
+            "batch_size": most_images_a_batch(task, at_most=64),
+            "learning_rate": 2e-3,
+            "weight_decay": 0.01,
+            "label_smoothing": 0.1,
+            "horizontal_flip": False,
+            "crop_padding": 4,
+            "erasing": 0.0,
+            "head_share": 0.3,
+            "fine_tuning_learning_rate": 3e-4,
+        }
+    ]
+
 
 study = StudySpec(
     name="fine_tune",
@@ -20,27 +47,12 @@ study = StudySpec(
     expected="More than the same backbone gives frozen (`transfer_head`), at several times its "
     "cost.",
     trials=20,
-    epochs=6,
-    retrain_epochs=20,
-    reports_per_epoch=1,
-    first_rung=3,
     backbones=DEFAULT_BACKBONES,
-    start=(
-        {
-            "trainable_stages": 2,
-            "input_size": 96,
-            "pooling": "average",
-            "head_dropout": 0.2,
-            "dense_layers": 0,
-            "batch_size": 64,
-            "learning_rate": 2e-3,
-            "weight_decay": 0.01,
-            "label_smoothing": 0.1,
-            "horizontal_flip": True,
-            "crop_padding": 4,
-            "erasing": 0.0,
-            "head_share": 0.3,
-            "fine_tuning_learning_rate": 3e-4,
-        },
+    start=start,
+    variations=(
+        {"horizontal_flip": True},
+        {"trainable_stages": 4},
+        {"input_size": 128},
+        {"fine_tuning_learning_rate": 1e-3},
     ),
 )

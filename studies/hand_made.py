@@ -15,7 +15,4 @@ study = StudySpec(
     fixes="3x3 convolutions, the activation in front of the normalisation, one activation.",
     expected="The published hand-made networks are the first trials, and have to be beaten.",
     trials=60,
-    epochs=12,
-    retrain_epochs=60,
-    first_rung=2,
 )

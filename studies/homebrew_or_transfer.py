@@ -9,9 +9,24 @@ Expect: Which family suits your images: few images favour the pretrained one, ma
 network of their own.
 """
 
+from typing import Any
+
 from spaces.backbones import DEFAULT_BACKBONES
 from spaces.homebrew_or_transfer import homebrew_or_transfer
+from spaces.task import Task
+from studies import depth_filters, fine_tune
 from studies.study import StudySpec
+
+
+def start(task: Task) -> list[dict[str, Any]]:
+    """Returns the first trials of both families' own studies."""
+    families = {"homebrew": depth_filters.start(task), "transfer": fine_tune.start(task)}
+    return [
+        {"family": family} | {f"{family}_{name}": value for name, value in parameters.items()}
+        for family, trials in families.items()
+        for parameters in trials
+    ]
+
 
 study = StudySpec(
     name="homebrew_or_transfer",
@@ -21,46 +36,7 @@ study = StudySpec(
     expected="Which family suits your images: few images favour the pretrained one, many small "
     "ones a network of their own.",
     trials=40,
-    epochs=6,
-    retrain_epochs=30,
-    reports_per_epoch=1,
-    first_rung=3,
     backbones=DEFAULT_BACKBONES,
-    start=(
-        {
-            "family": "homebrew",
-            "homebrew_stages": 3,
-            "homebrew_filters": 64,
-            "homebrew_filters_growth": 2.0,
-            "homebrew_dropout": 0.0,
-            "homebrew_dropout_schedule": "rising",
-            "homebrew_kernel_size": 3,
-            "homebrew_activation": "gelu",
-            "homebrew_normalization": "batch",
-            "homebrew_normalization_order": "before",
-            "homebrew_l2": 1e-7,
-            "homebrew_convolutions": 2,
-            "homebrew_reduction": "max",
-            "homebrew_stem_filters": 24,
-            "homebrew_dense_layers": 0,
-            "homebrew_pooling": "max",
-        },
-        {
-            "family": "transfer",
-            "transfer_trainable_stages": 2,
-            "transfer_input_size": 96,
-            "transfer_pooling": "average",
-            "transfer_head_dropout": 0.2,
-            "transfer_dense_layers": 0,
-            "transfer_batch_size": 64,
-            "transfer_learning_rate": 2e-3,
-            "transfer_weight_decay": 0.01,
-            "transfer_label_smoothing": 0.1,
-            "transfer_horizontal_flip": True,
-            "transfer_crop_padding": 4,
-            "transfer_erasing": 0.0,
-            "transfer_head_share": 0.3,
-            "transfer_fine_tuning_learning_rate": 3e-4,
-        },
-    ),
+    start=start,
+    variations=({"homebrew_horizontal_flip": True, "transfer_horizontal_flip": True},),
 )

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 
@@ -26,6 +26,10 @@ from spaces.task import Task
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+
+
+# Of trials, or a function of the task that gives them.
+Parameters: TypeAlias = tuple[Mapping[str, Any], ...] | Callable[..., Sequence[Mapping[str, Any]]]
 
 
 def tree_parzen_sampler(seed: int) -> "BaseSampler":
@@ -71,12 +75,13 @@ class StudySpec(Configuration):
         pruner: Makes the pruner from the first step at which a trial may be pruned.
         first_rung: With `epochs`, the epochs before a trial may be pruned.
         most_parameters: A network with more is infeasible, before any of them is allocated.
-        start: Parameters of the first trials, known to be good; a function of the task may say
-            which. The first of them is the study's default candidate.
+        start: Parameters of the first trials, known to be good; a function of the task, and of
+            the backbones by keyword, may say which. The first is the study's default candidate.
         variations: Changes to the best candidate so far, tried in this order after `start` and
             before the sampler's own suggestions; a function of the task may say which.
         workers: How many processes run trials; "auto" measures it, 0 is the command's own process.
         backbones: What a space of pretrained backbones chooses among; `--backbone` replaces them.
+        takes_backbones: Whether `--backbone` may name some where `backbones` is empty.
         probes: Candidates of each kind (random, smallest, largest) that a look around the space
             takes; few where the space is slow to answer.
     """
@@ -99,10 +104,11 @@ class StudySpec(Configuration):
     pruner: Callable[[int], Any] = successive_halving_pruner
     first_rung: PositiveInt = 1
     most_parameters: PositiveInt | None = None
-    start: tuple[Mapping[str, Any], ...] | Callable[[Task], Sequence[Mapping[str, Any]]] = ()
-    variations: tuple[Mapping[str, Any], ...] | Callable[[Task], Sequence[Mapping[str, Any]]] = ()
+    start: Parameters = ()
+    variations: Parameters = ()
     workers: NonNegativeInt | Literal["auto"] = "auto"
     backbones: tuple[Pretrained, ...] = ()
+    takes_backbones: bool = False
     probes: PositiveInt = 24
 
     def candidate(self, trial: Trial, task: Task | None = None) -> Candidate:
@@ -121,11 +127,17 @@ class StudySpec(Configuration):
 
     def first_trials(self, task: Task) -> tuple[Mapping[str, Any], ...]:
         """Returns the parameters of the first trials on a task."""
-        return tuple(self.start(task) if callable(self.start) else self.start)
+        return self._told(self.start, task)
 
     def later_trials(self, task: Task) -> tuple[Mapping[str, Any], ...]:
         """Returns the changes to the best candidate that are tried next on a task."""
-        return tuple(self.variations(task) if callable(self.variations) else self.variations)
+        return self._told(self.variations, task)
+
+    def _told(self, parameters: Parameters, task: Task) -> tuple[Mapping[str, Any], ...]:
+        if not callable(parameters):
+            return parameters
+        takes = "backbones" in inspect.signature(parameters).parameters
+        return tuple(parameters(task, **({"backbones": self.backbones} if takes else {})))
 
     def make_pruner(self) -> "BasePruner":
         """Returns the pruner, which counts in this study's steps."""
@@ -143,12 +155,19 @@ class LoadedStudy:
     def with_backbones(self, names: Sequence[str]) -> "LoadedStudy":
         """Returns this study with other backbones, named as a person does; none changes nothing.
 
+        "none" alone keeps a study that can do without from using any.
+
         Raises UserError for a study that takes none, and for an unknown network or file.
         """
         if not names:
             return self
-        if not self.spec.backbones:
-            takers = [spec.name for spec in list_studies() if spec.backbones]
+        if list(names) == ["none"] and not self.spec.backbones:
+            alone = {"backbones": (), "takes_backbones": False}
+            return replace(self, spec=self.spec.model_copy(update=alone))
+        if not (self.spec.backbones or self.spec.takes_backbones):
+            takers = [
+                spec.name for spec in list_studies() if spec.backbones or spec.takes_backbones
+            ]
             raise UserError(
                 f"A backbone may be chosen for a study that takes one ({', '.join(takers)}); "
                 f"{self.spec.name!r} builds its own."

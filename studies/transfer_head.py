@@ -5,13 +5,34 @@
 or with a network of your own choice: `--backbone EfficientNetV2B0`, `--backbone my_network.keras`.
 The default's ImageNet weights (MobileNetV3Small, 4 MB) are downloaded once by Keras.
 
-Expect: The best head on a frozen backbone, far above the same head on random weights
-(`--backbone MobileNetV3Small=none`).
+Expect: The best head on a frozen backbone, far above the same head on random weights (`--backbone
+MobileNetV3Small=none`).
 """
 
+from typing import Any
+
 from spaces.backbones import DEFAULT_BACKBONES
+from spaces.reference import most_images_a_batch
+from spaces.task import Task
 from spaces.transfer_head import transfer_head
 from studies.study import StudySpec
+
+
+def start(task: Task) -> list[dict[str, Any]]:
+    """Returns a linear classifier on averaged features."""
+    return [
+        {
+            "input_size": 96,
+            "pooling": "average",
+            "head_dropout": 0.2,
+            "dense_layers": 0,
+            "batch_size": most_images_a_batch(task, at_most=128),
+            "learning_rate": 2e-3,
+            "weight_decay": 0.01,
+            "label_smoothing": 0.1,
+        }
+    ]
+
 
 study = StudySpec(
     name="transfer_head",
@@ -21,21 +42,12 @@ study = StudySpec(
     expected="The best head on a frozen backbone, far above the same head on random weights "
     "(`--backbone MobileNetV3Small=none`).",
     trials=50,
-    epochs=10,
-    retrain_epochs=20,
-    reports_per_epoch=1,
-    first_rung=2,
     backbones=DEFAULT_BACKBONES,
-    start=(
-        {
-            "input_size": 96,
-            "pooling": "average",
-            "head_dropout": 0.2,
-            "dense_layers": 0,
-            "batch_size": 128,
-            "learning_rate": 2e-3,
-            "weight_decay": 0.01,
-            "label_smoothing": 0.1,
-        },
+    start=start,
+    variations=(
+        {"input_size": 128},
+        {"pooling": "average_max"},
+        {"learning_rate": 5e-3},
+        {"input_size": 192},
     ),
 )

@@ -21,10 +21,15 @@ def our_options(method: str, *, source: str, seconds: float, seed: int) -> list[
 
 
 def our_command(options: Sequence[str], *, folder: Path, backbone: Path | None) -> list[str]:
-    """Returns the command that writes everything below `folder`."""
+    """Returns the command that writes everything below `folder`.
+
+    Without a `backbone` the study `auto` does without pretrained networks, whatever is at hand.
+    """
     command = [sys.executable, "-m", "search.run", *options]
     if backbone is not None:
         command += ["--backbone", str(backbone)]
+    elif "--study" not in options:
+        command += ["--backbone", "none"]
     return [
         *command,
         "--runs-directory",

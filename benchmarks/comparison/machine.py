@@ -13,6 +13,8 @@ from search.runtime import cpu_has_bfloat16, cpu_name
 
 # Of all cores; more than this, used by others, distorts what is measured.
 BUSY = 0.2
+# Images/s of the reference network (`speed.py`) on the machine that the times were set on.
+REFERENCE_SPEED = 427
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 

@@ -55,7 +55,7 @@ def measure(
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    # A cache of its own: what an earlier row decoded or computed would cost nothing.
+    # An empty cache for each row, or decoding and features of an earlier row would cost nothing.
     return {"CNN_SEARCH_CACHE": str(folder / "cache")}
 
 
@@ -69,7 +69,7 @@ def _measure_ours(
     watch = StudyWatch(database(folder))
     ended = run_limited(
         command,
-        # It should end in time by itself; how late it is belongs to the result.
+        # It should stop by itself in time; the row shows how late it is.
         seconds=2 * seconds + 60,
         log=folder / _LOG,
         environment=_environment(folder),
@@ -107,7 +107,7 @@ def _measure_peer(job: Job, source: str, seconds: float, folder: Path) -> Measur
         environment=_environment(folder),
     )
     if ended.exit_code is not None or judged.exit_code != 0:
-        # A search that ended by itself did not use its time.
+        # A search that stops by itself has crashed: it has no end of its own.
         raise FailedError(_failure(command, ended, folder))
     verdict = _read(folder / VERDICT)
     return Measured(

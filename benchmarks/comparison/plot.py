@@ -45,7 +45,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         panel.set_axis_off()
     figure.suptitle(
         "Best validation accuracy over time (mean and range over seeds); "
-        "right of the line: test accuracy of each winner",
+        "right of the line: test accuracy of each winner.\n"
+        "Dotted: the test accuracy that ours must reach with every seed.",
         fontsize=10,
     )
     figure.tight_layout()

@@ -32,6 +32,7 @@ Engine = Literal["local", "ray"]
 
 EPILOG = f"""\b
     Examples:
+      {PROGRAM} run --data path/to/images
       {PROGRAM} run --study quickstart
       {PROGRAM} run --study depth_filters --data path/to/images --budget 40m
       {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
@@ -50,6 +51,9 @@ EPILOG = f"""\b
 
     \b
     Exit codes: 0 done, 1 nothing found, 2 wrong input, 130 interrupted."""
+
+# What is searched where nothing is named.
+DEFAULT_STUDY = "auto"
 
 # What a recipe is trained with; all else belongs to a search.
 _OPTIONS_OF_A_TRAINING = (
@@ -71,7 +75,9 @@ def run(
     context: typer.Context,
     study: Annotated[
         str | None,
-        typer.Option(metavar="<name or file>", help="A study; `list studies` shows them."),
+        typer.Option(
+            metavar="<name or file>", help="A study; `list studies` shows them.  [default: auto]"
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -333,19 +339,21 @@ def _refuse_beside_recipe(recipe: str, context: typer.Context) -> None:
 
 def _searched(study: str | None, hypermodel: str | None, backbones: Sequence[str]) -> "LoadedStudy":
     """Loads what is searched first: a wrong name must not wait for the other imports."""
-    if study is not None and hypermodel is None:
-        from studies.study import load_study
+    from studies.study import load_study
 
+    if study is not None and hypermodel is None:
         return load_study(study).with_backbones(backbones)
     if hypermodel is not None and study is None and not backbones:
         from search.keras_tuner import hypermodel_study
 
         return hypermodel_study(hypermodel)
+    if study is None and hypermodel is None:
+        return load_study(DEFAULT_STUDY).with_backbones(backbones)
     options = [("--study", study), ("--hypermodel", hypermodel)]
     options += [("--backbone", backbone) for backbone in backbones]
     received = " ".join(f"{name} {value}" for name, value in options if value is not None)
     raise UserError(
-        f"A run needs one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
-        f"'--hypermodel'; '--backbone' goes with a study; received {received or 'none'}. "
+        f"A run takes one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
+        f"'--hypermodel'; '--backbone' goes with a study; received {received}. "
         f"Write one, as in: {PROGRAM} run --study depth_filters --data FOLDER"
     )

@@ -17,7 +17,7 @@ PROGRAM = "cnn-search"
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
 
-DATA_HELP = "A named data set, a folder of images or an .npz file; `list data` shows them."
+DATA_HELP = "A named data set, a folder or .zip of images, or an .npz file; `list data` shows them."
 DataOption = Annotated[str | None, typer.Option("--data", metavar="<source>", help=DATA_HELP)]
 StorageOption = Annotated[
     str | None,

@@ -5,62 +5,100 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from search.data.dataset import Images
+from search.data.formats import pillow_formats
+from search.data.levels import SIXTEEN_BITS, Levels
 
-# Part of every cache key: raise it when the same file would give other pixels.
-DECODING_VERSION = 1
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif"})
+# Part of the cache keys of image files and arrays: raise it when the same source would give other
+# pixels.
+DECODING_VERSION = 2
 LONGEST_DEFAULT_SIDE = 224
 
-_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF")
 _ORIENTATION_HOLDERS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _ORIENTATION_TAG = 0x0112
 _WHITE = (255, 255, 255, 255)
+_LARGEST_DECODED = 1 << 30
+_HUGE_PIXELS = 1 << 25
+_STRIP_PIXELS = 1 << 23
+_BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+# One at a time: as many as there are threads would not fit into memory.
+_one_huge_image = Lock()
+
+
+class Header(NamedTuple):
+    """What is known of an image file before it is decoded.
+
+    `low` and `high` are its extreme values where it holds more than 8 bits of grey, else NaN.
+    """
+
+    height: int
+    width: int
+    low: float = float("nan")
+    high: float = float("nan")
 
 
 @contextmanager
 def strict_decoding() -> Iterator[None]:
-    """Makes decompression bombs errors and silences Pillow's other warnings.
+    """Silences Pillow's warnings and lifts its limit of image sizes; `decode` has its own.
 
-    Wraps a whole batch of files, outside its threads: warning filters belong to the process.
+    Pillow's limit refuses photos of 108 megapixels, which JPEG decodes at a reduced size. Wraps a
+    whole batch of files, outside its threads: both settings belong to the process.
     """
+    limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
-def stored_size(content: bytes) -> tuple[int, int]:
-    """Returns (height, width) of an image file as it is meant to be seen, from its header.
+def read_header(content: bytes) -> Header:
+    """Returns the size of an image file as it is meant to be seen, and its range of deep grey.
 
     Raises whatever Pillow raises where the content is no image of a supported format.
     """
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(content), formats=pillow_formats(content)) as image:
         width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
+        if _orientation(image) >= 5:
+            width, height = height, width
+        if not _is_deep(image):
+            return Header(height, width)
+        with _room_for(image):
+            values = np.asarray(image)
+        low, high = float(values.min()), float(values.max())
+        if not np.isfinite([low, high]).all():
+            raise ValueError("holds values that are not finite")
+        return Header(height, width, low, high)
 
 
-def decode(content: bytes, size: tuple[int, int]) -> Images:
+def decode(content: bytes, size: tuple[int, int], levels: Levels = SIXTEEN_BITS) -> Images:
     """Decodes an image file to uint8 RGB of shape (height, width, 3).
 
-    The first frame counts; EXIF orientation is applied; transparency is laid on white; 16-bit grey
-    keeps its upper eight bits; another size is stretched to `size`, antialiased.
-    Raises whatever Pillow raises where the content is damaged, truncated or a decompression bomb.
+    The first frame or page counts; EXIF orientation is applied; transparency is laid on white;
+    grey of 16 or 32 bits is scaled from `levels`; another size is stretched to `size`,
+    antialiased. Raises whatever Pillow raises where the content is damaged or truncated, and
+    ValueError where it would take too much memory.
     """
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(content), formats=pillow_formats(content)) as image:
         # JPEG photos decode several times faster at a reduced scale; never below the target size.
         image.draft("", (max(size), max(size)))
-        image.load()
-        frame: Image.Image = image
-        if _orientation(image) > 1:
-            frame = ImageOps.exif_transpose(image)
-        return np.asarray(_resized(_as_rgb(frame), size))
+        orientation = _orientation(image)
+        with _room_for(image) as is_huge:
+            image.load()
+            frame: Image.Image = image
+            if is_huge:
+                frame = _reduced(image, size if orientation < 5 else size[::-1], levels)
+        frame = _upright(frame, orientation)
+        return np.asarray(_resized(_as_rgb(frame, levels), size))
 
 
 def resize(image: Images, size: tuple[int, int]) -> Images:
@@ -76,6 +114,34 @@ def default_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+@contextmanager
+def _room_for(image: Image.Image) -> Iterator[bool]:
+    """Yields whether an image is huge. Huge ones are decoded one at a time; bombs raise."""
+    width, height = image.size
+    needed = width * height * _BYTES_PER_PIXEL.get(image.mode, 4)
+    if needed > _LARGEST_DECODED:
+        raise ValueError(
+            f"{width}x{height} pixels take {needed:,} bytes, more than {_LARGEST_DECODED:,}"
+        )
+    is_huge = width * height > _HUGE_PIXELS
+    with _one_huge_image if is_huge else nullcontext():
+        yield is_huge
+
+
+def _reduced(image: Image.Image, size: tuple[int, int], levels: Levels) -> Image.Image:
+    """Returns an RGB image at least twice as large as `size`, made strip by strip."""
+    height, width = size
+    factor = min(image.width // width, image.height // height) // 2
+    if factor < 2:
+        return image
+    reduced = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    step = factor * max(1, _STRIP_PIXELS // (factor * image.width))
+    for top in range(0, image.height, step):
+        strip = image.crop((0, top, image.width, min(top + step, image.height)))
+        reduced.paste(_as_rgb(strip, levels).reduce(factor), (0, top // factor))
+    return reduced
+
+
 def _orientation(image: Image.Image) -> int:
     # Asking every file for its EXIF costs as much as decoding a small one.
     if not any(holder in image.info for holder in _ORIENTATION_HOLDERS):
@@ -84,10 +150,20 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it to white
-        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535) >> 8
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    if orientation == 1:
+        return image
+    image.getexif()[_ORIENTATION_TAG] = orientation  # a reduced image has lost it
+    return ImageOps.exif_transpose(image)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _as_rgb(image: Image.Image, levels: Levels) -> Image.Image:
+    if _is_deep(image):  # Pillow's own conversion would clip it to white
+        return Image.fromarray(levels.as_uint8(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
+from search.data import array_pixels as pixels
 from search.data import decoding
 from search.data.cache import Content, PixelWriter
-from search.data.dataset import Images, Indices
+from search.data.dataset import Indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ def write_parts(
     """Checks and writes the parts (train, validation, test: those there are) to their writers.
 
     Labels are numbers from 0 or strings; without `class_names` they name themselves. Pixels are
-    uint8, other integers in 0..255, or floats in 0..1 or 0..255: the training images decide which.
+    integers or floats in 0..1 or 0..255, as the training images decide, or integers in a range of
+    their own.
     Raises UserError where an array breaks one of these rules.
     """
     train = parts["train"]
@@ -48,10 +50,10 @@ def write_parts(
         raise UserError(
             f"Class names must differ; received {', '.join(class_names)}. Rename the doubles."
         )
-    scale = _scale(train)
-    height, width = _height_and_width(train)
+    levels = pixels.training_levels(train.images, train.images_name)
+    height, width = pixels.height_and_width(train.images, train.images_name)
     size = image_size or decoding.default_size(height, width)
-    notes: list[str] = []
+    notes = pixels.level_notes(levels, train.images_name)
     if size != (height, width):
         notes.append(
             f"All images were resized from {height}x{width} to {size[0]}x{size[1]} pixels "
@@ -59,12 +61,13 @@ def write_parts(
         )
     for role, part in parts.items():
         labels = _numbers(part, class_names)
-        if _height_and_width(part) != (height, width):
+        if pixels.height_and_width(part.images, part.images_name) != (height, width):
             raise UserError(
                 f"All images must have the same size; {part.images_name} has shape "
                 f"{part.images.shape} and {train.images_name} {train.images.shape}. Resize the one "
                 f"or the other."
             )
+        pixels.check_range(part.images, part.images_name, levels, train.images_name)
         counts = np.bincount(labels, minlength=len(class_names))
         if not counts.all():
             empty = class_names[int(np.argmin(counts))]
@@ -75,8 +78,8 @@ def write_parts(
                 )
             notes.append(f"{part.labels_name} holds no image of class '{empty}'.")
         for image, label in zip(part.images, labels.tolist(), strict=True):
-            pixels = _as_rgb(_as_uint8(image, scale, part.images_name))
-            writers[role].append(decoding.resize(pixels, size), label)
+            rgb = pixels.as_rgb(pixels.as_uint8(image, levels, part.images_name))
+            writers[role].append(decoding.resize(rgb, size), label)
     return Content(
         class_names=class_names,
         image_shape=(*size, 3),
@@ -150,53 +153,3 @@ def _check_integers(part: Part) -> None:
             f"Labels must count from 0; {part.labels_name} holds {labels.min()}. "
             "Number the classes from 0 without gaps."
         )
-
-
-def _height_and_width(part: Part) -> tuple[int, int]:
-    shape = part.images.shape
-    if len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4)):
-        if min(shape[1:]) < 1:
-            raise UserError(f"Images need pixels; {part.images_name} has shape {shape}.")
-        return shape[1], shape[2]
-    hint = ""
-    if len(shape) == 4 and shape[1] in (1, 3, 4):
-        hint = " Put the channels last with images.transpose(0, 2, 3, 1)."
-    raise UserError(
-        "Images must have shape (images, height, width) or (images, height, width, channels) with "
-        f"1, 3 or 4 channels; {part.images_name} has shape {shape}.{hint}"
-    )
-
-
-def _scale(part: Part) -> float:
-    """Returns what maps the training pixels to 0..255."""
-    images = part.images
-    if images.dtype.kind == "b":
-        return 255.0
-    if images.dtype.kind == "f" and images.size and images.max() <= 1:
-        return 255.0
-    return 1.0
-
-
-def _as_uint8(image: NDArray[Any], scale: float, name: str) -> Images:
-    if image.dtype == np.uint8:
-        return np.asarray(image)
-    if image.dtype.kind not in "biuf":
-        raise UserError(f"Pixels must be numbers; {name} has type {image.dtype}.")
-    pixels = image.astype(np.float64) * scale
-    low, high = float(pixels.min()), float(pixels.max())
-    if not (low >= 0 and high <= 255):  # also where a pixel is not a number
-        raise UserError(
-            "Pixels must be uint8, integers in 0..255, or floats in 0..1 or 0..255 (the training "
-            f"images decide which); {name} holds {low / scale:g} to {high / scale:g}. "
-            "Undo any standardisation: the models do it themselves."
-        )
-    return np.rint(pixels).astype(np.uint8)
-
-
-def _as_rgb(image: Images) -> Images:
-    if image.ndim == 2:
-        image = image[:, :, np.newaxis]
-    if image.shape[2] == 4:  # on white, as image files are
-        opacity = image[:, :, 3:].astype(np.float64) / 255
-        return np.rint(image[:, :, :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
-    return np.broadcast_to(image, (*image.shape[:2], 3))

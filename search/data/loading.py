@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from pathlib import Path
 
 import numpy as np
 
 from cnn_blocks.errors import UserError
+from search.data.archive import ZipTree
 from search.data.cache import Cache, Entry
 from search.data.dataset import Dataset
-from search.data.folder import load_folder
+from search.data.image_files import load_image_files
+from search.data.label_table import is_table
 from search.data.named import NAMED_DATA, load_named
 from search.data.npz import load_npz
+from search.data.tree import FolderTree, Tree
+
+_TREE_FILES = (".zip", ".csv", ".tsv")
 
 
 def load_data(
@@ -22,7 +28,7 @@ def load_data(
     max_bad_files: float = 0.01,
     cache_directory: Path | None = None,
 ) -> Dataset:
-    """Loads a named data set, an image folder or an .npz file, decoded once and cached.
+    """Loads a named data set, an image folder, a .zip or an .npz file, decoded once and cached.
 
     `image_size` is the side of a square or (height, width) in pixels; None keeps the commonest
     size, shrunk to 224 pixels. `max_bad_files` is the fraction of unreadable files that may be
@@ -41,12 +47,16 @@ def load_data(
     if isinstance(source, str) and source in NAMED_DATA:
         name = source
         entry = load_named(source, image_size=size, cache=cache)
-    elif path.is_dir():
-        name = path.resolve().name
-        entry, notes = load_folder(path, image_size=size, max_bad_files=max_bad_files, cache=cache)
     elif path.suffix.lower() == ".npz" and path.is_file():
         name = path.stem
         entry = load_npz(path, image_size=size, cache=cache)
+    elif path.is_dir() or (path.suffix.lower() in _TREE_FILES and path.is_file()):
+        name = path.resolve().name if path.is_dir() else path.stem
+        tree, table = _open_tree(path)
+        with contextlib.closing(tree):
+            entry, notes = load_image_files(
+                tree, table=table, image_size=size, max_bad_files=max_bad_files, cache=cache
+            )
     else:
         raise UserError(_unknown(str(source), path))
     return Dataset(
@@ -61,6 +71,15 @@ def load_data(
     )
 
 
+def _open_tree(path: Path) -> tuple[Tree, str | None]:
+    """Returns the files that a path means, and the table that holds their labels if it is one."""
+    if path.is_dir():
+        return FolderTree(path), None
+    if is_table(path.name):
+        return FolderTree(path.parent), path.name
+    return ZipTree(path), None
+
+
 def data_sources() -> list[tuple[str, str]]:
     """Returns (name, description) of everything that `load_data` takes."""
     named = [(data.name, data.description) for data in NAMED_DATA.values()]
@@ -68,11 +87,15 @@ def data_sources() -> list[tuple[str, str]]:
         *named,
         (
             "<folder>",
-            "image folder: train/ [val/] test/ with a folder a class, or a folder a class",
+            "image folder: train/ [val/] test/ with a folder a class, a folder a class, or images "
+            "with a table of labels (labels.csv or train.csv: file name, label)",
         ),
+        ("<table>.csv", "images below the table's folder: file name, label and, if any, split"),
+        ("<file>.zip", "a .zip archive of an image folder, read without unpacking it"),
         (
             "<file>.npz",
-            "arrays x_train, y_train and, if there are any, x_val, y_val, x_test, y_test",
+            "arrays x_train, y_train and, if there are any, x_val, y_val, x_test, y_test (or "
+            "train_images, train_labels, ...)",
         ),
     ]
 
@@ -91,7 +114,7 @@ def _size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 
 def _unknown(source: str, path: Path) -> str:
     names = ", ".join(NAMED_DATA)
-    expected = f"Expected one of {names}, an image folder or an .npz file."
+    expected = f"Expected one of {names}, an image folder, a .zip, .csv or .npz file."
     if path.is_file():
         return f"--data takes no {path.suffix or 'plain'} file; received {source}. {expected}"
     close = difflib.get_close_matches(source, NAMED_DATA, n=1)

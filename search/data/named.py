@@ -18,6 +18,8 @@ from search.data.cache import Cache, Content, Entry, PixelWriter
 from search.data.labelled_arrays import Part, write_parts
 from search.runtime import start_keras
 
+# Raise it when a name would give other pixels.
+_READING_VERSION = 1
 _DIGITS_SIDE = 32
 _DOWNLOAD_TIMEOUT_SECONDS = 15.0
 
@@ -38,7 +40,7 @@ def load_named(name: str, *, image_size: tuple[int, int] | None, cache: Cache) -
     Raises UserError where it is neither cached nor can be downloaded.
     """
     data = NAMED_DATA[name]
-    head = json.dumps(["named", decoding.DECODING_VERSION, name, image_size])
+    head = json.dumps(["named", _READING_VERSION, name, image_size])
 
     def fill(development: PixelWriter, test: PixelWriter) -> Content:
         return write_parts(

@@ -1,4 +1,4 @@
-"""Arrays in an .npz file: x_train, y_train and, if there are any, x_val, y_val, x_test, y_test."""
+"""Arrays in an .npz file: x_train, y_train, x_val, y_val, x_test, y_test and their synonyms."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from cnn_blocks.errors import UserError
 from search.data.cache import Cache, Content, Entry, PixelWriter
 from search.data.decoding import DECODING_VERSION
 from search.data.labelled_arrays import Part, write_parts
+from search.data.roles import ROLE_WORDS, ROLES, name_words
 
-_KEYS = {
-    "train": ("x_train", "y_train"),
-    "validation": ("x_val", "y_val"),
-    "test": ("x_test", "y_test"),
+# What other libraries and data sets call images and labels; x and y alone are training data.
+_KINDS = {
+    **dict.fromkeys(("x", "image", "images", "data"), "images"),
+    **dict.fromkeys(("y", "label", "labels", "target", "targets"), "labels"),
+}
+_STANDARD = {
+    "train": {"images": "x_train", "labels": "y_train"},
+    "validation": {"images": "x_val", "labels": "y_val"},
+    "test": {"images": "x_test", "labels": "y_test"},
 }
 
 
@@ -35,8 +41,7 @@ def load_npz(path: Path, *, image_size: tuple[int, int] | None, cache: Cache) ->
         arrays = _read(path)
         parts = {
             role: Part(arrays[images], arrays[labels], images, labels)
-            for role, (images, labels) in _KEYS.items()
-            if images in arrays
+            for role, (images, labels) in _find_pairs(path, list(arrays)).items()
         }
         names = arrays.get("class_names")
         return write_parts(
@@ -72,12 +77,40 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             f"An .npz data set must be readable without pickle; {path} is not ({error}). "
             "Write it with numpy.savez(path, x_train=..., y_train=...) from plain arrays."
         ) from error
-    for role, names in _KEYS.items():
-        missing = [name for name in names if name not in arrays]
-        if missing and (role == "train" or len(missing) == 1):
-            raise UserError(
-                f"An .npz data set holds x_train and y_train (and pairs x_val, y_val and x_test, "
-                f"y_test if there are any); {path} lacks {' and '.join(missing)} and holds "
-                f"{', '.join(arrays) or 'nothing'}."
-            )
     return arrays
+
+
+def _find_pairs(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
+    """Returns the names of each role's images and labels."""
+    found: dict[str, dict[str, str]] = {role: {} for role in ROLES}
+    meanings = {name: meaning for name in names if (meaning := _meaning(name)) is not None}
+    if any(role is not None for role, _ in meanings.values()):
+        # Beside x_train, images and labels may be anything.
+        meanings = {name: meaning for name, meaning in meanings.items() if meaning[0] is not None}
+    for name, (named_role, kind) in meanings.items():
+        role = named_role or "train"
+        if kind in found[role]:
+            raise UserError(
+                f"An .npz data set holds one array of {role} {kind}; {path} has "
+                f"{found[role][kind]} and {name}. Remove or rename one."
+            )
+        found[role][kind] = name
+    for role, pair in found.items():
+        missing = [name for kind, name in _STANDARD[role].items() if kind not in pair]
+        if missing and (role == "train" or pair):
+            raise UserError(
+                "An .npz data set holds x_train and y_train (and pairs x_val, y_val and x_test, "
+                "y_test if there are any), or train_images and train_labels and so on; "
+                f"{path} lacks {' and '.join(missing)} and holds {', '.join(names) or 'nothing'}."
+            )
+    return {role: (pair["images"], pair["labels"]) for role, pair in found.items() if pair}
+
+
+def _meaning(name: str) -> tuple[str | None, str] | None:
+    """Returns (role, "images" or "labels") of x_train, train_images or trainX; x has no role."""
+    words = name_words(name)
+    roles = [ROLE_WORDS[word] for word in words if word in ROLE_WORDS]
+    kinds = [_KINDS[word] for word in words if word in _KINDS]
+    if len(kinds) != 1 or len(roles) > 1 or len(words) != len(kinds) + len(roles):
+        return None
+    return roles[0] if roles else None, kinds[0]

@@ -17,6 +17,7 @@ import numpy as np
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
 from search.data.dataset import Dataset, Indices, Share
+from search.data.names import shown
 
 _SAMPLED_IMAGES = 10_000
 _SAMPLED_PIXELS = 20_000_000
@@ -59,6 +60,11 @@ class Split:
     def development_spec(self) -> InputSpec:
         """What train and validation together decide about a network."""
         return _spec(self.dataset, self.development)
+
+    @property
+    def test_images(self) -> int:
+        """The number of test images; that they are there is no secret."""
+        return len(self._test)
 
     def open_test(self, purpose: str, record: Callable[[dict[str, Any]], None]) -> Share:
         """Returns the test share, after `record` has stored when, why and how many images."""
@@ -183,7 +189,7 @@ def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None])
         if len(ends) < roles:
             raise UserError(
                 f"Every class needs at least {roles} different images, one for each role; "
-                f"'{name}' has {len(ends)}. Add images or remove the class."
+                f"'{shown(name)}' has {len(ends)}. Add images or remove the class."
             )
         start, last = 0, -1
         left = roles

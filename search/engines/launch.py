@@ -20,9 +20,9 @@ from search.searching import search, search_session, work_left
 from search.time_plan import default_candidate
 from search.workers.plan import WorkerPlan, plan_workers
 
-# Measuring takes about half a minute; a search of minutes has a better use for it. So many images
-# are trained on in some minutes.
-_LEAST_SECONDS_TO_MEASURE = 300.0
+# Measuring takes about half a minute; a search of minutes has a better use for it, and for trials
+# that have all cores. So many images are trained on in some minutes.
+_LEAST_SECONDS_TO_MEASURE = 1800.0
 _LEAST_IMAGES_TO_MEASURE = 1_000_000
 
 

@@ -155,7 +155,7 @@ def run_worker(
     if job.plan.speed is not None:
         # This worker's own threads and device count, and on a cluster its own machine.
         with clock.measure("compiling"), _repeated(sign_of_life):
-            speed = measured_speed(precision=job.precision, xla=job.xla)
+            speed = measured_speed(precision=job.precision, xla=job.xla, known=job.plan.speed)
     with quiet_optuna():
         study = optuna.load_study(
             study_name=job.study_name,

@@ -86,15 +86,21 @@ class MachineSpeed(BaseModel):
 
 
 def measured_speed(
-    *, precision: runtime.Precision, xla: runtime.Xla, cache_directory: Path | None = None
+    *,
+    precision: runtime.Precision,
+    xla: runtime.Xla,
+    cache_directory: Path | None = None,
+    known: MachineSpeed | None = None,
 ) -> MachineSpeed:
     """Returns the speed of this process: cached, or measured in about four seconds.
 
-    Starts Keras. A measurement on a busy machine is returned but not cached. `cache_directory`
-    replaces the user's.
+    `known` is returned where it was measured in such a process on such a machine. Starts Keras. A
+    measurement on a busy machine is returned but not cached. `cache_directory` replaces the user's.
     """
     runtime.start_keras()
     key = measured_on(precision, xla)
+    if known is not None and known.measured_on == key:
+        return known
     path = _path((cache_directory or default_cache_directory()) / "speed", key)
     kept = _read(path, key)
     if kept is not None:

@@ -29,12 +29,16 @@ _WINDOWS = 3
 class Timed:
     """Seconds of one training step, until the end of the first one, and of validating one image.
 
-    `validation` is None if it was not timed.
+    `validation` is None if it was not timed. The others are seconds of the processor, all threads
+    together, which other programs hardly change.
     """
 
     step: float
     compiling: float
-    validation: float | None
+    validation: float | None = None
+    step_processor: float | None = None
+    compiling_processor: float | None = None
+    validation_processor: float | None = None
 
 
 def time_training(
@@ -62,7 +66,7 @@ def time_training(
     images = _random_images(spec, candidate.training.batch_size)
     # The rate does not change the time, and a low one keeps random labels from diverging.
     settings = candidate.with_training(learning_rate=1e-6, compilation=None).training
-    began = time.perf_counter()
+    began = _now()
     network = build_model(candidate.model, spec, seed=0, dtype_policy=policy, pretrained=False)
     trainer = TrainingNetwork(network, settings, None)
     trainer.compile(
@@ -70,11 +74,11 @@ def time_training(
         jit_compile=runtime.jit_compile(xla) and (xla == "on" or trainer.supports_xla),
     )
     trainer.optimizer.build(trainer.trainable_variables)
-    ends: list[float] = []
+    ends: list[tuple[float, float]] = []
 
     def end_step(batch: int, logs: Any) -> None:
-        ends.append(time.perf_counter())
-        late = ends[-1] - ends[0] >= seconds
+        ends.append(_now())
+        late = ends[-1][0] - ends[0][0] >= seconds
         if late and len(ends) > _WARM_UP_STEPS + _FEWEST_STEPS:
             trainer.stop_training = True
 
@@ -89,10 +93,15 @@ def time_training(
             keras.callbacks.LambdaCallback(on_train_batch_end=end_step),
         ],
     )
+    step, step_processor = np.diff(ends, axis=0).T.tolist()
+    validation = _time_validation(trainer.to_logits, images.images) if validate else (None, None)
     return Timed(
-        step=fastest_window(np.diff(ends).tolist()),
-        compiling=ends[0] - began,
-        validation=_time_validation(trainer.to_logits, images.images) if validate else None,
+        step=fastest_window(step),
+        compiling=ends[0][0] - began[0],
+        validation=validation[0],
+        step_processor=statistics.median(step_processor[_WARM_UP_STEPS:]),
+        compiling_processor=ends[0][1] - began[1],
+        validation_processor=validation[1],
     )
 
 
@@ -115,14 +124,21 @@ def _random_images(spec: "InputSpec", batch_size: int) -> Any:
     return Share(images, labels, rows)
 
 
-def _time_validation(to_logits: Any, images: Any) -> float:
-    """Returns seconds per image of the faster of two passes over one batch."""
+def _time_validation(to_logits: Any, images: Any) -> tuple[float, float]:
+    """Returns seconds per image, and of the processor, of the faster of two passes over a batch."""
     batch = images[: min(len(images), prediction_batch_of(to_logits))]
     spent = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = _now()
         predict_in_batches(to_logits, batch, batch_size=len(batch))
-        spent.append(time.perf_counter() - began)
-        if len(spent) > 1 and spent[-1] > 1.0:
+        spent.append((np.array(_now()) - began) / len(batch))
+        if len(spent) > 1 and spent[-1][0] * len(batch) > 1.0:
             break
-    return min(spent[1:]) / len(batch)
+    # The first pass compiles.
+    fastest = np.min(spent[1:], axis=0)
+    return float(fastest[0]), float(fastest[1])
+
+
+def _now() -> tuple[float, float]:
+    """Returns the seconds on the clock, and those that this process has taken of the processor."""
+    return time.perf_counter(), time.process_time()

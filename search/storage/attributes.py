@@ -46,3 +46,4 @@ class StudyAttribute(StrEnum):
     TEST_OPENINGS = "test_openings"
     CLASS_NAMES = "class_names"
     RETRAIN_EPOCHS = "retrain_epochs"
+    BACKBONES = "backbones"

@@ -143,7 +143,7 @@ def fit(
         network = prepared.network
         prepared, weights = None, network.get_weights()
         if head is not None and len(phases) > 1:
-            whole = build_model(phase.candidate.model, spec, seed=seed)
+            whole = build_model(phase.candidate.model.for_training(), spec, seed=seed)
             assign_head_weights(whole, weights)
             weights = whole.get_weights()
 

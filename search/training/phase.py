@@ -213,7 +213,7 @@ def _build(
     """Builds a phase's network, or the part of it that is trained on features."""
     from search.training.network import set_batch_normalization_momentum
 
-    model, spec, training = candidate.model, setting.spec, candidate.training
+    model, spec, training = candidate.model.for_training(), setting.spec, candidate.training
     options: dict[str, Any] = {"seed": setting.seed, "dtype_policy": setting.policy}
     if head is not None:
         network = build_head(model, spec, head.shape, **options)

@@ -2,13 +2,14 @@
 
 import math
 
+import keras
 import numpy as np
 import psutil
 import pytest
 
 from cnn_blocks.backbones.staged import Stage, Staged
 from cnn_blocks.blocks.plain import Plain
-from cnn_blocks.build import build_model, describe_model
+from cnn_blocks.build import assign_weights, build_model, describe_model
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.errors import InfeasibleError
 from cnn_blocks.heads.pooled import DenseLayer, Pooled
@@ -237,3 +238,21 @@ def test_a_network_without_a_pixel_left_is_infeasible(stages: list[Stage], head:
         assert error.value.constraint == "buildable"
         assert "\x1b" not in str(error.value)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_mirrored_network_averages_an_image_and_its_mirror_image() -> None:
+    spec = InputSpec(image_shape=(16, 16, 3), class_names=("a", "b", "c"))
+    stages = (_plain(8, normalization="batch"), _plain(16))
+    config = ModelConfig(backbone=Staged(stages=stages), head=Pooled(), mirror=True)
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+
+    trained, used = build_model(config.for_training(), spec, seed=1), build_model(config, spec)
+    assign_weights(used, trained.get_weights())
+
+    assert used.count_params() == trained.count_params()
+    logits = keras.Model(trained.input, trained.get_layer("logits").output)
+    views = [logits.predict(view, verbose=0) for view in (images, images[:, :, ::-1])]
+    mean = keras.activations.softmax(np.mean(views, axis=0))
+    np.testing.assert_allclose(used.predict(images, verbose=0), mean, atol=1e-6)
+    mirrored = used.predict(images[:, :, ::-1], verbose=0)
+    np.testing.assert_allclose(used.predict(images, verbose=0), mirrored, atol=1e-6)

@@ -9,7 +9,7 @@ import pkgutil
 import subprocess
 import sys
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FixedTrial
 
 from cnn_blocks import registry
+from cnn_blocks.backbones.keras_application import KerasApplication
 from cnn_blocks.backbones.staged import Stage, Staged
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.build import build_features, build_head, build_model, describe_model
@@ -36,9 +37,10 @@ from cnn_blocks.config import (
 from cnn_blocks.errors import InfeasibleError
 from cnn_blocks.heads.pooled import Pooled
 from spaces.candidate import Candidate
-from spaces.probe import ProbeTrial, Strategy, explore, is_space
+from spaces.probe import ProbeTrial, Strategy, explore, is_legal, is_space
 from spaces.suggest import suggest
-from studies.study import list_studies, load_study, shipped_studies
+from spaces.task import Task
+from studies.study import StudySpec, list_studies, load_study, shipped_studies
 
 # Larger networks are described from their shapes, which costs no memory.
 LARGEST_BUILT = 300_000
@@ -73,6 +75,31 @@ every_component = pytest.mark.parametrize(
 every_backbone = pytest.mark.parametrize("component", BACKBONES.values(), ids=list(BACKBONES))
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
 every_study = pytest.mark.parametrize("name", STUDIES)
+every_task = pytest.mark.parametrize(
+    "task",
+    [
+        Task(image_shape=(height, width, 3), classes=classes, images=images)
+        for height, width, classes, images in (
+            (8, 8, 10, 1_200),
+            (28, 28, 2, 60),
+            (32, 32, 10, 50_000),
+            (100, 75, 200, 4_000),
+        )
+    ],
+    ids=lambda task: f"{task.image_shape[0]}x{task.image_shape[1]}",
+)
+
+
+def _spec(task: Task) -> InputSpec:
+    names = tuple(f"class {number}" for number in range(task.classes))
+    return InputSpec(image_shape=task.image_shape, class_names=names)
+
+
+def _with_and_without_backbones(spec: StudySpec) -> Iterator[StudySpec]:
+    yield spec
+    if spec.takes_backbones:
+        backbone = KerasApplication(family="MobileNetV3Small", weights="none")
+        yield spec.model_copy(update={"backbones": (backbone,)})
 
 
 def _network(part: Component, **stage: Any) -> ModelConfig:
@@ -317,32 +344,48 @@ def test_a_study_states_what_it_is(name: str) -> None:
     assert spec.description
     assert "\n" not in spec.description
     assert spec.fixes
-    assert spec.epochs <= spec.retrain_epochs
-    assert spec.first_rung < spec.epochs
+    # The time plan decides how long trials and the final training are.
+    assert spec.epochs is None
+    assert spec.retrain_epochs is None
     assert isinstance(spec.sampler(0), BaseSampler)
     assert isinstance(spec.make_pruner(), BasePruner)
 
 
+def _assert_answers(spec: StudySpec, parameters: Mapping[str, Any], task: Task) -> Candidate:
+    """Returns the candidate of parameters, each of which is legal where it is asked for."""
+    trial = FixedTrial(dict(parameters))
+    candidate = spec.candidate(trial, task)
+    for parameter, distribution in trial.distributions.items():
+        assert is_legal(distribution, parameters[parameter]), parameter
+    return candidate
+
+
 @every_study
-def test_a_study_trains_for_its_own_epochs(name: str) -> None:
-    spec = load_study(name).spec
-
-    assert spec.candidate(ProbeTrial()).training.epochs == spec.epochs
+@every_task
+def test_the_first_trials_answer_every_question_within_its_range(name: str, task: Task) -> None:
+    for spec in _with_and_without_backbones(load_study(name).spec):
+        for parameters in spec.first_trials(task):
+            candidate = _assert_answers(spec, parameters, task)
+            trial = FixedTrial(dict(parameters))
+            assert spec.candidate(trial, task) == candidate
+            assert set(trial.distributions) == set(parameters)
+            if not candidate.model.backbone.own_preprocessing:
+                describe_model(candidate.model, _spec(task))
 
 
 @every_study
-def test_the_first_trials_answer_every_question_within_its_range(name: str) -> None:
-    spec = load_study(name).spec
-
-    for parameters in spec.start:
-        trial = FixedTrial(dict(parameters))
-        candidate = spec.candidate(trial)
-        assert set(trial.distributions) == set(parameters)
-        for parameter, distribution in trial.distributions.items():
-            assert distribution._contains(distribution.to_internal_repr(parameters[parameter])), (
-                parameter
-            )
-        describe_model(candidate.model, SPEC)
+@every_task
+def test_each_variation_changes_a_first_trial_within_its_ranges(name: str, task: Task) -> None:
+    for spec in _with_and_without_backbones(load_study(name).spec):
+        first = spec.first_trials(task)
+        changed = [_assert_answers(spec, trial, task) for trial in first]
+        for variation in spec.later_trials(task):
+            varied = [_assert_answers(spec, {**trial, **variation}, task) for trial in first]
+            # What concerns one family only leaves the others as they are.
+            assert any(now != before for now, before in zip(varied, changed, strict=True))
+            for candidate in varied:
+                if not candidate.model.backbone.own_preprocessing:
+                    describe_model(candidate.model, _spec(task))
 
 
 # Saved models
@@ -372,11 +415,12 @@ def _small_networks() -> dict[str, ModelConfig]:
         for component in (*BLOCKS.values(), *HEADS.values())
         for number, drawn in enumerate(_draws(component, "lowest"))
     }
+    networks["mirrored"] = _network(Plain(filters=8)).model_copy(update={"mirror": True})
     for name, space in SPACES.items():
         networks[f"space {name}"] = space(ProbeTrial("lowest")).model
     for spec in list_studies():
-        for number, parameters in enumerate(spec.start):
-            candidate = spec.candidate(FixedTrial(dict(parameters)))
+        for number, parameters in enumerate(spec.first_trials(Task())):
+            candidate = spec.candidate(FixedTrial(dict(parameters)), Task())
             networks[f"study {spec.name} {number}"] = candidate.model
     # Backbones with weights of their own are large, and saved once each below.
     unique = {

@@ -437,7 +437,7 @@ def test_what_trials_took_corrects_the_prediction(
 
     predicted = study.trials[0].user_attrs["predicted_images_per_second"]
     assert first.outcome is Outcome.COMPLETE
-    assert timed.slowdowns == [pytest.approx(predicted / 100, rel=1e-3)]
+    assert timed.slowdowns[0] == pytest.approx(predicted / 100, rel=1e-3)
     assert second.outcome is Outcome.COMPLETE
 
     strict = replace(timed, plan=timed.plan.model_copy(update={"fewest_passes": passes}))

@@ -16,7 +16,7 @@ from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
 from cnn_blocks.errors import UserError
-from search import pipeline, planning, stored_study, time_plan
+from search import pipeline, planning, stored_study, time_division, time_plan
 from search.engines import launch
 from search.errors import SearchFailure, SearchInterrupted
 from search.objective import TrialContext
@@ -128,8 +128,9 @@ def quick_plans(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
     """Nothing is measured, and no training takes longer than a few passes."""
     for module in (planning, pipeline):
         monkeypatch.setattr(module, "measured_speed", lambda **_: speed)
-    monkeypatch.setattr(time_plan, "_MOST_TRIAL_PASSES", 2.0)
-    monkeypatch.setattr(time_plan, "_MOST_RETRAINING_PASSES", 3.0)
+    for module in (time_plan, time_division):
+        monkeypatch.setattr(module, "MOST_TRIAL_PASSES", 2.0)
+        monkeypatch.setattr(module, "MOST_RETRAINING_PASSES", 3.0)
 
 
 @pytest.mark.usefixtures("quick_plans")

@@ -386,7 +386,7 @@ def test_a_budget_becomes_steps_that_the_continuation_keeps(split: Split, tmp_pa
 def test_a_budget_is_a_limit_and_the_rest_is_given_back(
     epochs: int | None, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time_plan, "_MOST_RETRAINING_PASSES", 3.0)
+    monkeypatch.setattr(time_plan, "MOST_RETRAINING_PASSES", 3.0)
     progress = Recorder()
     result = retrain(
         Retraining(

@@ -12,10 +12,10 @@ from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import InfeasibleError, UserError
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed
+from search.time_division import make_plan
 from search.time_plan import (
     TimePlan,
     default_candidate,
-    make_plan,
     make_pruner,
     most_retraining_steps,
     steps_of,

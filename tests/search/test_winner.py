@@ -9,7 +9,7 @@ import pytest
 from cnn_blocks.errors import UserError
 from search.storage import TrialAttribute, open_storage, quiet_optuna
 from search.time_plan import TimePlan
-from search.winner import best_configuration, load_stored_study, mirrored_winner, search_curve
+from search.winner import best_configuration, load_stored_study, mirrors, search_curve
 from spaces.candidate import Candidate, TrainingConfig
 from studies.study import StudySpec
 
@@ -115,17 +115,25 @@ def test_the_winners_steps_fill_the_time_of_the_retraining(
 
 @pytest.mark.parametrize(
     ("flip", "harmless", "expected"),
-    [(False, True, True), (False, False, False), (False, None, False), (None, True, False)],
+    [
+        (False, True, True),
+        (False, False, False),
+        (True, False, False),
+        (True, None, True),
+        (False, None, False),
+        (None, True, False),
+    ],
 )
-def test_the_final_training_flips_where_that_is_harmless_and_left_open(
+def test_the_winner_mirrors_where_that_is_harmless_and_left_open(
     flip: bool | None, harmless: bool | None, expected: bool, url: str
 ) -> None:
     study = load_stored_study("mine", url)
     trial = finished(study, steps=20, flip=flip, harmless=harmless)
 
-    assert mirrored_winner(study, trial) is expected
-    training = best_configuration(study).candidate.training
-    assert training.augmentation.horizontal_flip is expected
+    assert mirrors(study, trial) is expected
+    candidate = best_configuration(study).candidate
+    assert candidate.training.augmentation.horizontal_flip is expected
+    assert candidate.model.mirror is expected
 
 
 def test_a_search_curve_counts_epochs_however_steps_are_counted(

@@ -15,7 +15,7 @@ from studies.study import StudySpec
 from tests.search.conftest import tiny_space
 
 
-def adapting(trial: Trial, *, task: Task = Task()) -> Candidate:  # noqa: B008 - frozen
+def adapting(trial: Trial, *, task: Task = Task()) -> Candidate:
     """Suggests filters; larger images are reduced no sooner."""
     backbone = staged(
         Plain(),

@@ -29,6 +29,7 @@ def make_folder(tmp_path: Path) -> MakeFolder:
     ) -> Path:
         root = tmp_path / name
         for number, (folder, count) in enumerate(classes.items()):
+            assert not folder.startswith("/"), "it would be made outside the root"
             (root / folder).mkdir(parents=True)
             generator = np.random.default_rng(number)
             for index in range(count):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from search.data import decoding
 from search.data.dataset import Images
+from search.data.levels import SIXTEEN_BITS, Levels
 
 SIZE = (4, 6)
 
@@ -38,11 +40,15 @@ def picture() -> Images:
         ("JPEG", {"quality": 100, "subsampling": 0}),
         ("WEBP", {"lossless": True}),
         ("GIF", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("PPM", {}),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}),
     ],
 )
 def test_every_format_keeps_its_pixels(kind: str, options: dict[str, Any]) -> None:
     content = encoded(Image.fromarray(picture()), kind, **options)
-    assert decoding.stored_size(content) == SIZE
+    assert decoding.read_header(content)[:2] == SIZE
     image = decoding.decode(content, SIZE)
     assert image.dtype == np.uint8
     assert np.abs(image.astype(int) - picture()).max() <= 4
@@ -119,7 +125,7 @@ def test_exif_orientation_is_applied() -> None:
     exif[0x0112] = 6  # shown turned a quarter clockwise
     upright = Image.fromarray(picture())
     content = encoded(upright, "JPEG", quality=100, subsampling=0, exif=exif)
-    assert decoding.stored_size(content) == (6, 4)
+    assert decoding.read_header(content)[:2] == (6, 4)
     decoded = decoding.decode(content, (6, 4)).astype(int)
     expected = np.rot90(picture(), k=-1)
     assert np.abs(decoded - expected).max() <= 4
@@ -143,15 +149,65 @@ def test_truncated_files_and_other_formats_raise() -> None:
     content = encoded(Image.fromarray(picture()), "PNG")
     with pytest.raises(OSError, match="truncated"):
         decoding.decode(content[: len(content) // 2], SIZE)
-    tiff = encoded(Image.fromarray(picture()), "TIFF")
+    targa = encoded(Image.fromarray(picture()), "TGA")
     with pytest.raises(OSError, match="cannot identify"):
-        decoding.decode(tiff, SIZE)
+        decoding.decode(targa, SIZE)
 
 
 def test_a_decompression_bomb_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(Image.fromarray(picture()), "PNG")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # 24 pixels: in Pillow's warning range
-    with decoding.strict_decoding(), pytest.raises(Image.DecompressionBombWarning):
+    monkeypatch.setattr(decoding, "_LARGEST_DECODED", 90)
+    with decoding.strict_decoding(), pytest.raises(ValueError, match="6x4 pixels take 96 bytes"):
+        decoding.decode(content, SIZE)
+
+
+def test_pillows_own_limit_is_put_aside_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(Image.fromarray(picture()), "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with decoding.strict_decoding():
+        assert decoding.decode(content, SIZE).shape == (*SIZE, 3)
+    assert Image.MAX_IMAGE_PIXELS == 5
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_huge_image_is_reduced_in_strips(
+    monkeypatch: pytest.MonkeyPatch, mode: str, orientation: int
+) -> None:
+    rows = np.linspace(0, 255, 203).astype(np.uint8)
+    grey = Image.fromarray(np.tile(rows[:, None], (1, 101)))
+    image = grey.convert(mode) if mode != "I;16" else Image.fromarray(rows_of_16_bits(rows))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    kind = "TIFF" if mode in ("CMYK", "F") else "PNG"
+    content = encoded(image, kind, exif=exif)
+    size = (20, 10) if orientation == 1 else (10, 20)
+    levels = SIXTEEN_BITS if mode == "I;16" else Levels(0, 255)
+    whole = decoding.decode(content, size, levels).astype(int)
+    monkeypatch.setattr(decoding, "_HUGE_PIXELS", 1000)
+    monkeypatch.setattr(decoding, "_STRIP_PIXELS", 700)
+    reduced = decoding.decode(content, size, levels).astype(int)
+    assert reduced.shape == (*size, 3)
+    assert np.abs(reduced - whole).max() <= (60 if mode == "1" else 4)
+
+
+def rows_of_16_bits(rows: Images) -> Any:
+    return np.tile(rows[:, None].astype(np.uint16) * 257, (1, 101))
+
+
+def test_the_first_page_and_the_orientation_of_a_tiff_count() -> None:
+    pages = [Image.fromarray(picture()), Image.new("RGB", (6, 4))]
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0x0112] = 6
+    content = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:], tiffinfo=tags)
+    assert decoding.read_header(content)[:2] == (6, 4)
+    assert (decoding.decode(content, (6, 4)) == np.rot90(picture(), k=-1)).all()
+
+
+def test_heic_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    content = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100)
+    with pytest.raises(ValueError, match="pip install pillow-heif"):
         decoding.decode(content, SIZE)
 
 

@@ -79,7 +79,10 @@ def test_keras_data_from_its_cache_and_without_a_network(tmp_path: Path, reposit
     ("source", "message"),
     [
         ("cifar01", r"no data set, folder or file 'cifar01'. Did you mean 'cifar10'\?"),
-        ("nowhere/at/all", "Expected one of digits, cifar10, .*an image folder or an .npz file"),
+        (
+            "nowhere/at/all",
+            "Expected one of digits, cifar10, .*an image folder, a .zip, .csv or .npz file",
+        ),
     ],
 )
 def test_unknown_sources(source: str, message: str) -> None:
@@ -88,9 +91,9 @@ def test_unknown_sources(source: str, message: str) -> None:
 
 
 def test_another_kind_of_file(tmp_path: Path) -> None:
-    (tmp_path / "images.csv").write_text("1,2")
-    with pytest.raises(UserError, match=r"takes no \.csv file"):
-        load_data(tmp_path / "images.csv")
+    (tmp_path / "images.tar").write_text("1,2")
+    with pytest.raises(UserError, match=r"takes no \.tar file"):
+        load_data(tmp_path / "images.tar")
 
 
 @pytest.mark.parametrize("size", [0, -3, (8, 0), (8, 8, 3)])

@@ -71,6 +71,76 @@ def test_a_dark_test_image_is_scaled_as_the_training_images(tmp_path: Path) -> N
     assert (dataset.arrays.test == 1).all()
 
 
+@pytest.mark.parametrize(
+    "name", ["X_{role}", "{role}_images", "{role}X", "{role}_data", "{Role}-Image", "x_{role}"]
+)
+def test_arrays_by_other_names(tmp_path: Path, name: str) -> None:
+    labels = "Labels_{role}" if "mage" in name else "{role}_y"
+    parts = {"train": slice(None), "val": slice(6), "test": slice(3)}
+    dataset = load(
+        tmp_path,
+        **{
+            kind.format(role=role, Role=role.title()): array[rows]
+            for role, rows in parts.items()
+            for kind, array in ((name, IMAGES), (labels, LABELS[:, None]))
+        },
+    )
+    assert dataset.images == 21
+    assert dataset.arrays.own_validation == 6
+
+
+def test_other_arrays_do_not_matter(tmp_path: Path) -> None:
+    dataset = load(
+        tmp_path, x_train=IMAGES, y_train=LABELS, labels=np.array(["a"]), ids=np.arange(12)
+    )
+    np.testing.assert_array_equal(dataset.arrays.development, IMAGES)
+
+
+def test_images_and_labels_without_a_role_are_divided(tmp_path: Path) -> None:
+    dataset = load(tmp_path, images=IMAGES, labels=LABELS, class_names=np.array(["a", "b", "c"]))
+    assert dataset.class_names == ("a", "b", "c")
+    assert dataset.arrays.test is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_integers_of_more_than_8_bits_are_scaled_by_the_training_range(
+    tmp_path: Path, dtype: type
+) -> None:
+    deep: NDArray[Any] = IMAGES.astype(dtype) * 16
+    dataset = load(tmp_path, x_train=deep, y_train=LABELS, x_test=deep[:3] * 2, y_test=LABELS[:3])
+    low, high = deep.min(), deep.max()
+    expected = np.rint((deep.astype(float) - low) * 255 / (high - low))
+    np.testing.assert_array_equal(dataset.arrays.development, expected)
+    assert dataset.arrays.test is not None
+    assert dataset.arrays.test.max() == 255
+    assert dataset.notes[0] == (
+        f"The values {low} to {high} of x_train became 0 to 255, in all roles alike."
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "found"),
+    [
+        (IMAGES, IMAGES / 255, r"x_test \(float64\) goes up to 1, and x_train goes up to 255"),
+        (IMAGES.astype(float), (IMAGES / 255).astype(np.float32), r"x_test \(float32\)"),
+        (IMAGES.astype(np.uint16) * 257, IMAGES, r"x_test \(uint8\) goes up to 255, and x_train"),
+    ],
+)
+def test_roles_in_different_ranges(
+    tmp_path: Path, train: NDArray[Any], test: NDArray[Any], found: str
+) -> None:
+    with pytest.raises(UserError, match=rf"same range; {found}.* Scale both"):
+        load(tmp_path, x_train=train, y_train=LABELS, x_test=test, y_test=LABELS)
+
+
+def test_bytes_beside_fractions_are_clear(tmp_path: Path) -> None:
+    dataset = load(
+        tmp_path, x_train=IMAGES / 255, y_train=LABELS, x_test=IMAGES[:3] // 2, y_test=LABELS[:3]
+    )
+    np.testing.assert_array_equal(dataset.arrays.development, IMAGES)
+    np.testing.assert_array_equal(dataset.arrays.test, IMAGES[:3] // 2)
+
+
 def test_labels_as_a_column_strings_or_with_names(tmp_path: Path) -> None:
     column = load(tmp_path, x_train=IMAGES, y_train=LABELS[:, None])
     assert column.arrays.development_labels.tolist() == LABELS.tolist()
@@ -112,6 +182,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     [
         ({"x_train": IMAGES}, "lacks y_train and holds x_train"),
         ({"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES}, "lacks y_test"),
+        (
+            {"x_train": IMAGES, "train_images": IMAGES, "y_train": LABELS},
+            "one array of train images; .* has x_train and train_images",
+        ),
         ({"x_train": IMAGES, "y_train": LABELS - 1}, "must count from 0; y_train holds -1"),
         ({"x_train": IMAGES, "y_train": LABELS + 1}, "never holds class '0' of 4 classes"),
         ({"x_train": IMAGES, "y_train": LABELS * 10}, "numbers 21 classes with 12 images"),

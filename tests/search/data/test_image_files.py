@@ -1,4 +1,4 @@
-"""Image folders: layouts, mixed content, bad files, changes between starts."""
+"""Image files: mixed content, bad files, changes between starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from cnn_blocks.errors import UserError
-from search.data import folder, load_data, split_data
+from search.data import decoding, inspection, load_data, split_data
+from search.data.formats import READABLE
+from search.data.tree import Tree
 from tests.search.data.conftest import MakeFolder
 
 TWO = {"train/cat": 6, "train/dog": 7, "test/cat": 3, "test/dog": 2}
@@ -86,7 +88,8 @@ def test_other_files_are_ignored_with_a_note(make_folder: MakeFolder) -> None:
     assert dataset.images == 18
     assert dataset.notes == (
         "Folders beside train/ were ignored: extra/.",
-        "1 files that are no PNG, JPEG, BMP, WebP or GIF were ignored (.txt).",
+        f"1 files that are no {READABLE} were ignored (.txt).",
+        "1 hidden files and leftovers of systems were ignored (.DS_Store).",
     )
 
 
@@ -113,9 +116,47 @@ def test_a_decompression_bomb_is_a_bad_file(
 ) -> None:
     root = make_folder(TWO)
     Image.new("RGB", (50, 50)).save(root / "train" / "cat" / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    (note,) = load_data(root, max_bad_files=0.1).notes
-    assert "train/cat/bomb.png (Image size (2500 pixels) exceeds limit" in note
+    monkeypatch.setattr(decoding, "_LARGEST_DECODED", 9_000)
+    assert (
+        "train/cat/bomb.png (50x50 pixels take 10,000 bytes, more than 9,000)"
+        in (load_data(root, max_bad_files=0.1).notes[-1])
+    )
+
+
+def test_one_range_of_deep_grey_for_all_roles(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/a": 0, "train/b": 0, "test/a": 0, "test/b": 0})
+    for number, folder in enumerate(("train/a", "train/b", "test/a", "test/b")):
+        for index in range(3):
+            values = np.full((8, 10), 1000 * number + index + 500, dtype=np.uint16)
+            values[0, 0] = 100 if folder == "train/a" else 200
+            Image.fromarray(values).save(root / folder / f"{index}.png")
+    dataset = load_data(root)
+    assert dataset.notes[0] == (
+        "12 grey images are stored with more than 8 bits; their values 100 to 1502 became 0 to "
+        "255, in all roles alike."
+    )
+    assert dataset.arrays.development[0, 1, 1, 0] == round(400 / 1402 * 255)
+    assert dataset.arrays.test is not None
+    assert (dataset.arrays.test[:, 1, 1] == 255).all()
+
+
+def test_an_installed_reader_makes_files_readable(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(TWO)
+    content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    (root / "train" / "cat" / "phone.heic").write_bytes(content)
+    with pytest.raises(UserError, match=r"phone\.heic \(HEIC needs `pip install pillow-heif`\)"):
+        load_data(root)
+    read_header, decode = decoding.read_header, decoding.decode
+    png = (root / "train" / "cat" / "0000.png").read_bytes()
+
+    def convert(given: bytes) -> bytes:
+        return png if given == content else given
+
+    monkeypatch.setattr(decoding, "read_header", lambda given: read_header(convert(given)))
+    monkeypatch.setattr(decoding, "decode", lambda given, *rest: decode(convert(given), *rest))
+    assert load_data(root).images == 19
 
 
 def test_a_repaired_file_comes_back(make_folder: MakeFolder) -> None:
@@ -137,13 +178,13 @@ def test_a_later_start_reads_only_what_changed(
     root = make_folder(TWO)
     first = load_data(root)
     read: list[str] = []
-    inspect = folder._inspect_file
+    inspect = inspection._inspect_file
 
-    def spy(path: Path) -> tuple[bytes, int, int]:
-        read.append(path.name)
-        return inspect(path)
+    def spy(tree: Tree, path: str) -> tuple[bytes, decoding.Header]:
+        read.append(path.rpartition("/")[2])
+        return inspect(tree, path)
 
-    monkeypatch.setattr(folder, "_inspect_file", spy)
+    monkeypatch.setattr(inspection, "_inspect_file", spy)
     assert load_data(root).fingerprint == first.fingerprint
     assert read == []
 
@@ -186,40 +227,6 @@ def test_leaked_images_are_counted_and_reported(make_folder: MakeFolder) -> None
     assert "1 of 6 test images also stand, pixel for pixel" in dataset.notes[0]
     assert "1 of 5 validation images also stand, pixel for pixel" in dataset.notes[1]
     assert dataset.notes[2] == "1 images repeat another image's pixels under another class."
-
-
-@pytest.mark.parametrize(
-    ("classes", "message"),
-    [
-        ({"cat": 3}, r"at least two classes; .*photos holds only 'cat'"),
-        ({"photos/cat": 3, "photos/dog": 3}, r"Did you mean .*photos/photos\?"),
-        ({"cat": 3, "dog": 0}, r"Every class needs images; .*dog holds no PNG"),
-        ({"test/cat": 3, "test/dog": 3}, r"that has test/ needs train/ too"),
-        (
-            {"train/cat": 3, "train/dog": 3, "test/cat": 3},
-            r"test must have the same class folders as train; it lacks 'dog'",
-        ),
-        (
-            {"train/cat": 3, "train/dog": 3, "test/cat": 3, "test/dogs": 3},
-            r"it lacks 'dog' and has 'dogs', which train does not",
-        ),
-        (
-            {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "valid/a": 1},
-            r"has val/ and valid/ for validation",
-        ),
-    ],
-)
-def test_what_is_no_image_folder(
-    make_folder: MakeFolder, classes: dict[str, int], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        load_data(make_folder(classes))
-
-
-def test_images_without_class_folders(make_folder: MakeFolder) -> None:
-    root = make_folder({".": 3})
-    with pytest.raises(UserError, match=r"holds no folder\. Expected train/<class>"):
-        load_data(root)
 
 
 def test_a_class_whose_files_are_all_bad(make_folder: MakeFolder) -> None:

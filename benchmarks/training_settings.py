@@ -1,0 +1,181 @@
+"""How the networks and training settings of our studies do on small sets, one change at a time.
+
+    python benchmarks/training_settings.py signs path/to/sign-digits --image-size 64 --seconds 60
+    python benchmarks/training_settings.py cifar5k path/to/cifar10 --images 7000 --steps 390
+    python benchmarks/training_settings.py digits digits --seconds 30 --only default,wider
+
+Every setting is the default of `auto` with some parameters changed, and gets the same processor
+time (a fast network gets more steps) or, with --steps, the same number of steps. Judged on
+validation images alone; test images stay closed.
+Rows go to benchmarks/results/training_settings.json, where a new row replaces an equal older one.
+"""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from optuna.trial import FixedTrial
+
+from cnn_blocks.build import assign_weights, build_model
+from search.data import Split, load_data, split_data
+from search.runtime import dtype_policy
+from search.training.batches import steps_per_epoch
+from search.training.fit import fit
+from search.training.result import FitResult
+from spaces.auto import auto
+from spaces.candidate import Candidate
+from spaces.task import Task
+from studies import auto as study
+
+RESULTS = Path(__file__).parent / "results" / "training_settings.json"
+_TIMED_STEPS = 8
+_TIMED_EPOCHS = 4
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "flips": {"horizontal_flip": True},
+    "narrow": {"filters": 32},
+    "wide": {"filters": 96},
+    "no stem": {"stem_filters": 0},
+    "stem": {"stem_filters": 24},
+    "silu": {"activation": "silu"},
+    "relu": {"activation": "relu"},
+    "residual": {"family": "residual"},
+    "inverted residual": {"family": "inverted_residual"},
+    "convnext": {"family": "convnext"},
+    "average pooling": {"pooling": "average"},
+    "rate halved": {"learning_rate_factor": 0.5},
+    "rate doubled": {"learning_rate_factor": 2.0},
+    "no label smoothing": {"label_smoothing": 0.0},
+    "little decay": {"weight_decay": 0.005},
+    "dropout": {"dropout": 0.2},
+    "erasing": {"erasing": 0.2},
+    "mixup": {"mixup": 0.2},
+    "cutmix": {"cutmix": 0.5},
+    "batch halved": {"batch_factor": 0.5},
+    "batch doubled": {"batch_factor": 2.0},
+    "no clipping": {"clip_norm": None},
+}
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="What the rows call the set.")],
+    data: Annotated[str, typer.Argument(help="An image folder, or the name of a known set.")],
+    seconds: Annotated[float, typer.Option(help="Processor seconds of each training.")] = 60.0,
+    steps: Annotated[int | None, typer.Option(help="Steps of each training instead.")] = None,
+    image_size: int | None = None,
+    images: Annotated[int | None, typer.Option(help="Training and validation images.")] = None,
+    validation_fraction: float = 0.15,
+    seed: Annotated[int, typer.Option(min=100, help="Below 100 the benchmarks' own.")] = 100,
+    only: Annotated[str, typer.Option(help="Names of settings, with commas between.")] = "",
+) -> None:
+    """Trains each setting on one set, and keeps a row of each."""
+    split = split_data(
+        load_data(data, image_size=image_size), seed=seed, validation_fraction=validation_fraction
+    )
+    if images is not None:
+        split = split.with_fewer_images(images)
+    for setting in only.split(",") if only else SETTINGS:
+        given: dict[str, Any] = {"seconds": seconds} if steps is None else {"steps": steps}
+        row = {"set": name, "setting": setting, "seed": seed, "given": given}
+        _keep(row | measure(candidate(SETTINGS[setting], split), split, **given, seed=seed))
+
+
+def candidate(changes: dict[str, Any], split: Split) -> Candidate:
+    """Returns the default candidate of `auto` on a split's task, with some parameters changed."""
+    task = Task(
+        image_shape=split.spec.image_shape, classes=split.spec.classes, images=len(split.train)
+    )
+    parameters = {**study.start(task)[0], **changes}
+    rate = parameters["learning_rate"] * parameters.pop("learning_rate_factor", 1.0)
+    batch = parameters.pop("batch_factor", 1.0)
+    clip = {name: parameters.pop(name) for name in ("clip_norm",) if name in parameters}
+    found = auto(FixedTrial({**parameters, "learning_rate": rate}), task=task)
+    return found.with_training(batch_size=round(found.training.batch_size * batch), **clip)
+
+
+def measure(
+    candidate: Candidate,
+    split: Split,
+    *,
+    seconds: float = 0.0,
+    steps: int | None = None,
+    seed: int,
+) -> dict[str, Any]:
+    """Trains a candidate for about so many processor seconds, or steps, in whole epochs.
+
+    Returns its figures; with flips, the accuracy of two averaged views, too.
+    """
+    size = candidate.training.batch_size
+    step = _seconds_a_step(candidate, split, seed)
+    epoch = steps_per_epoch(len(split.train), size)
+    epochs = max(1, round((steps or seconds / step) / epoch))
+    began = time.process_time()
+    result = fit(
+        candidate.with_training(epochs=epochs),
+        split.train,
+        spec=split.spec,
+        validation=split.validation,
+        seed=seed,
+    )
+    spent = time.process_time() - began
+    last = result.history[-1]
+    mirrored = {}
+    if candidate.training.augmentation.horizontal_flip:
+        mirrored = {"validation_accuracy_of_two_views": _accuracy_of_two_views(result, split)}
+    return {
+        "candidate": candidate.summary(),
+        "parameters": result.parameters,
+        "images": len(split.train),
+        "steps": epochs * epoch,
+        "epochs": epochs,
+        "images_per_processor_second": round(size / step),
+        "processor_seconds": round(spent, 1),
+        "dtype_policy": dtype_policy("auto"),
+        "training_accuracy": round(last["accuracy"], 4),
+        "validation_accuracy": round(last["val_accuracy"], 4),
+        "validation_loss": round(last["val_loss"], 4),
+        **mirrored,
+    }
+
+
+def _accuracy_of_two_views(result: FitResult, split: Split) -> float:
+    """Returns the validation accuracy with `ModelConfig.mirror`."""
+    images, labels = split.validation.gather(np.arange(len(split.validation)))
+    config = result.candidate.model.model_copy(update={"mirror": True})
+    model = build_model(config, split.spec, pretrained=False)
+    assign_weights(model, result.weights)
+    guesses = model.predict(images, batch_size=250, verbose=0).argmax(axis=-1)
+    return round(float((guesses == labels).mean()), 4)
+
+
+def _seconds_a_step(candidate: Candidate, split: Split, seed: int) -> float:
+    """Returns a step's processor time, without that of building and compiling."""
+    size = candidate.training.batch_size
+    few = replace(split.train, indices=split.train.indices[: size * _TIMED_STEPS])
+    ends: list[float] = []
+    fit(
+        candidate.with_training(epochs=_TIMED_EPOCHS),
+        few,
+        spec=split.spec,
+        seed=seed,
+        on_report=lambda report: ends.append(time.process_time()),
+    )
+    return (ends[-1] - ends[0]) / (len(ends) - 1) / steps_per_epoch(len(few), size)
+
+
+def _keep(row: dict[str, Any]) -> None:
+    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    key = ("set", "setting", "seed", "given")
+    rows = [old for old in rows if any(old[name] != row[name] for name in key)]
+    lines = ",\n".join(json.dumps(kept) for kept in [*rows, row])
+    RESULTS.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

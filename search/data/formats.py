@@ -1,0 +1,62 @@
+"""Which files are images: the formats that are read, and advice for those that are not."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable
+
+SUFFIXES = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"),
+    }
+)
+READABLE = "PNG, JPEG, BMP, WebP, GIF, TIFF, PPM, AVIF or HEIC"
+
+_PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF", "TIFF", "PPM", "AVIF")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+_CONTAINER_BRANDS = (b"mif1", b"msf1")  # of HEIC and AVIF
+_CONVERSIONS = {
+    (".jp2", ".j2k", ".jpx", ".jpf"): "Convert JPEG 2000 to PNG, for example with "
+    "`magick mogrify -format png *.jp2`.",
+    (".dcm", ".dicom"): "Convert DICOM to PNG with a window that suits the question, for example "
+    "with pydicom's apply_voi_lut.",
+}
+
+
+def is_image(name: str) -> bool:
+    """Returns whether a file's name has the suffix of an image that can be read."""
+    return suffix_of(name) in SUFFIXES
+
+
+def suffix_of(name: str) -> str:
+    """Returns a file's suffix in lower case, with its dot."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each file is slow
+
+
+def advice_for(suffixes: Iterable[str]) -> str:
+    """Returns how to convert files of these suffixes; "" where there is nothing special to say."""
+    present = set(suffixes)
+    return " ".join(text for kinds, text in _CONVERSIONS.items() if present & set(kinds))
+
+
+def pillow_formats(content: bytes) -> tuple[str, ...]:
+    """Returns the formats that Pillow may try on an image file.
+
+    Raises ValueError where it is HEIC and pillow-heif is not installed.
+    """
+    if not _is_heic(content):
+        return _PILLOW_FORMATS
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError as error:
+        raise ValueError("HEIC needs `pip install pillow-heif`") from error
+    return ("HEIF",)
+
+
+def _is_heic(content: bytes) -> bool:
+    brand = content[8:12]
+    return content[4:8] == b"ftyp" and (
+        brand in _HEIC_BRANDS or (brand in _CONTAINER_BRANDS and b"avif" not in content[12:64])
+    )

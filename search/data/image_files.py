@@ -1,0 +1,173 @@
+"""Image files: hashed and decoded once; later only what changed is read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+
+from cnn_blocks.errors import UserError
+from search.data import decoding
+from search.data.cache import Cache, Content, Entry, PixelWriter
+from search.data.dataset import Images
+from search.data.formats import READABLE
+from search.data.inspection import Inspection, inspect
+from search.data.layout import list_images
+from search.data.levels import SIXTEEN_BITS
+from search.data.listing import Listing
+from search.data.names import enumerate_names, shown
+from search.data.target import Target, choose_target
+from search.data.threads import in_threads
+from search.data.tree import Tree
+
+_MISSING = "No such file or directory"
+
+
+def load_image_files(
+    tree: Tree,
+    *,
+    table: str | None = None,
+    image_size: tuple[int, int] | None,
+    max_bad_files: float,
+    cache: Cache,
+) -> tuple[Entry, tuple[str, ...]]:
+    """Returns the decoded images of a tree and notes for the user.
+
+    `table` is the path of the table that holds the labels, None to find out.
+    Raises UserError where the files follow no known pattern, a class is alone or without training
+    images, or more files than allowed cannot be read.
+    """
+    try:
+        listing = list_images(tree, table)
+    except OSError as error:
+        raise UserError(
+            f"An image folder and its class folders must be readable; {error.filename} is not "
+            f"({error.strerror}). Change its permissions."
+        ) from error
+    with decoding.strict_decoding():
+        inspection = inspect(tree, listing, cache)
+        in_development = len(listing.paths) - listing.counts.get("test", 0)
+        if not inspection.heights[:in_development].any():
+            raise _unreadable(tree, listing)
+        target = choose_target(inspection, in_development, image_size)
+        entry = cache.fetch(
+            _key(listing, inspection, target),
+            lambda development, test: _decode_all(tree, listing, target, development, test),
+        )
+    files = len(listing.paths)
+    bad = [f"{shown(listing.paths[row])} ({reason})" for row, reason in entry.content.bad_files]
+    _check_bad_files(bad, files, max_bad_files)
+    notes = [*listing.notes, *tree.notes(), *target.notes, *_class_notes(entry, listing)]
+    if bad:
+        notes.append(
+            f"{len(bad)} of {files} image files could not be read and were skipped: "
+            f"{enumerate_names(bad)}."
+        )
+    return entry, tuple(notes)
+
+
+def _unreadable(tree: Tree, listing: Listing) -> UserError:
+    example = _decoded(tree, listing, 0, Target((1, 1), SIXTEEN_BITS))
+    reason = f" ({example})" if isinstance(example, str) else ""
+    return UserError(
+        f"A data set needs readable training images; none can be read, for example "
+        f"{shown(listing.paths[0])}{reason}. Check that they are {READABLE} images."
+    )
+
+
+def _key(listing: Listing, inspection: Inspection, target: Target) -> str:
+    levels = target.levels
+    head = [
+        *(decoding.DECODING_VERSION, listing.class_names, listing.counts, target.size),
+        *(levels.low, levels.high),
+    ]
+    digest = hashlib.sha256(json.dumps(head).encode())
+    digest.update(np.array(listing.labels, dtype="<i8").tobytes())
+    digest.update(inspection.hashes.tobytes())
+    # A file becomes readable without a change when what reads its format is installed.
+    digest.update((inspection.heights > 0).tobytes())
+    return digest.hexdigest()
+
+
+def _decode_all(
+    tree: Tree,
+    listing: Listing,
+    target: Target,
+    development: PixelWriter,
+    test: PixelWriter,
+) -> Content:
+    in_development = len(listing.paths) - listing.counts.get("test", 0)
+    bad: list[tuple[int, str]] = []
+
+    def decode_row(row: int) -> Images | str:
+        return _decoded(tree, listing, row, target)
+
+    own_validation = 0
+    for row, image in enumerate(in_threads(decode_row, range(len(listing.paths)))):
+        if isinstance(image, str):
+            bad.append((row, image))
+        elif row < in_development:
+            development.append(image, listing.labels[row])
+            own_validation += row >= listing.counts["train"]
+        else:
+            test.append(image, listing.labels[row])
+    if not development.labels:
+        raise _unreadable(tree, listing)
+    return Content(
+        class_names=listing.class_names,
+        image_shape=(*target.size, 3),
+        own_validation=own_validation,
+        bad_files=tuple(bad),
+    )
+
+
+def _decoded(tree: Tree, listing: Listing, row: int, target: Target) -> Images | str:
+    """Returns a file's image, or why there is none."""
+    if listing.sizes[row] < 0:
+        return _MISSING
+    try:
+        content = tree.read(listing.paths[row])
+        return decoding.decode(content, target.size, target.levels)
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged content
+        return _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    # Pillow names the memory buffer that we hand it: of no use to anyone.
+    return "not an image" if text.startswith("cannot identify") else text
+
+
+def _check_bad_files(bad: list[str], files: int, max_bad_files: float) -> None:
+    if len(bad) > max_bad_files * files:
+        raise UserError(
+            f"At most {max_bad_files:.3g} of the image files may be unreadable (--max-bad-files); "
+            f"{len(bad)} of {files} are: {enumerate_names(bad, limit=20)}. "
+            "Repair or remove them, or raise the limit."
+        )
+
+
+def _class_notes(entry: Entry, listing: Listing) -> list[str]:
+    """Says which classes validation and test lack; raises UserError where it is training."""
+    arrays = entry.arrays
+    train = arrays.development_labels[: len(arrays.development_labels) - arrays.own_validation]
+    parts = {"train": train}
+    if "validation" in listing.counts:
+        parts["validation"] = arrays.development_labels[len(train) :]
+    if "test" in listing.counts and arrays.test_labels is not None:
+        parts["test"] = arrays.test_labels
+    notes = []
+    for role, labels in parts.items():
+        counts = np.bincount(labels, minlength=len(listing.class_names))
+        empty = [f"'{listing.class_names[number]}'" for number in np.flatnonzero(counts == 0)]
+        if empty and role == "train":
+            raise UserError(
+                f"Every class needs images; none of class {shown(empty[0])} in train can be read. "
+                "Repair its files or remove the class."
+            )
+        if empty:
+            notes.append(f"The {role} images hold none of class {enumerate_names(empty)}.")
+    return notes

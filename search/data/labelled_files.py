@@ -1,0 +1,233 @@
+"""Image files whose labels stand in a table beside them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from cnn_blocks.errors import UserError
+from search.data.file_index import FileIndex, folder_role
+from search.data.label_table import LabelTable, Row, is_table, read_table, sorted_classes
+from search.data.listing import Listing
+from search.data.names import enumerate_names, shown
+from search.data.roles import ROLES, plain_role, split_role
+from search.data.tree import Node, Tree, join
+
+_MISSING = Node("", is_folder=False, size=-1, modified=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFiles:
+    """A table with (row, path) for each row; a missing file keeps the name that the row gives."""
+
+    tree: Tree
+    table_path: str
+    table: LabelTable
+    index: FileIndex
+    files: list[tuple[Row, str]]
+
+    @property
+    def found(self) -> int:
+        """The number of rows whose file exists."""
+        return sum(path in self.index.images for _, path in self.files)
+
+    @property
+    def is_a_guess(self) -> bool:
+        """Whether the table's name does not say that it holds labels of training images."""
+        return _rank(self.table_path)[:2] == (True, True)
+
+    @property
+    def follows_folders(self) -> bool:
+        """Whether each label has folders of its own, so that the folders say the same."""
+        labels = defaultdict(set)
+        for row, path in self.files:
+            labels[path.rpartition("/")[0]].add(row.label)
+        return len(labels) > 1 and all(len(inside) == 1 for inside in labels.values())
+
+
+def find_labelled_files(tree: Tree, table: str | None = None) -> LabelledFiles | None:
+    """Returns the files of a table with their labels; None where there is no table.
+
+    `table` is its path. Without it, the tables in the root and in train/ are tried, and the one
+    that names most files counts. Raises UserError where no table can be used.
+    """
+    candidates = [table] if table is not None else sorted(_tables(tree), key=_rank)
+    if not candidates:
+        return None
+    index = FileIndex(tree)
+    results, errors = [], []
+    for path in candidates:
+        try:
+            results.append(_resolve(tree, path, index))
+        except UserError as error:
+            errors.append(error)
+    if not results:
+        raise errors[0]
+    return _with_other_roles(max(results, key=lambda result: result.found))
+
+
+def list_labelled_files(labelled: LabelledFiles) -> Listing:
+    """Lists the files of a table with their labels.
+
+    A listed file that is missing counts as unreadable. Raises UserError where no file is found, a
+    file has two labels or a class has no training row.
+    """
+    place = labelled.tree.place(labelled.table_path)
+    if not labelled.found:
+        example = labelled.table.rows[0].file
+        beside = enumerate_names(labelled.index.images, limit=2) or "no image at all"
+        raise UserError(
+            f"A label table names images in its folder or below; {place} names, for example, "
+            f"'{shown(example)}', and the folder holds {beside}. Put the images beside the table."
+        )
+    listing = Listing(notes=[_origin(labelled.table_path, labelled.table), *labelled.table.notes])
+    roles: dict[str, dict[str, str]] = {role: {} for role in ROLES}
+    for path, (role, label) in _labels(labelled, place, listing).items():
+        roles[role][path] = label
+    _check_roles(roles, place)
+    listing.class_names = sorted_classes(set(roles["train"].values()))
+    numbers = {name: number for number, name in enumerate(listing.class_names)}
+    for role in ROLES:
+        for path in sorted(roles[role], key=lambda path: (numbers[roles[role][path]], path)):
+            node = labelled.index.images.get(path, _MISSING)
+            listing.add(path, node, numbers[roles[role][path]])
+        if roles[role]:
+            listing.counts[role] = len(roles[role])
+    listing.notes.extend(_unlisted(labelled, listing.paths))
+    return listing
+
+
+def _tables(tree: Tree) -> list[str]:
+    places = ["", *(name for name in tree.folders() if plain_role(name) == "train")]
+    return [
+        join(folder, node.name)
+        for folder in places
+        for node in tree.scan(folder)
+        if is_table(node.name)
+        and not node.is_folder
+        and _table_role(node.name) in ("train", None)
+        and "submission" not in node.name.lower()
+    ]
+
+
+def _rank(path: str) -> tuple[bool, bool, str]:
+    stem = PurePosixPath(path).stem.lower()
+    return "label" not in stem, _table_role(path) is None, path
+
+
+def _table_role(path: str) -> str | None:
+    """Returns the role that a table's name spells: that of train_labels.csv is train."""
+    found = split_role(PurePosixPath(path).stem)
+    return found[0] if found else None
+
+
+def _resolve(tree: Tree, path: str, index: FileIndex, role: str | None = None) -> LabelledFiles:
+    def is_file(name: str) -> bool:
+        return bool(index.find(name, "train"))
+
+    place = tree.place(path)
+    try:
+        content = tree.read(path)
+    except Exception as error:  # zipfile's readers raise nearly anything on damaged content
+        raise UserError(f"A label table must be readable; {place} is not ({error}).") from error
+    table = read_table(content, place, is_file)
+    files = []
+    for row in table.rows:
+        if role is not None and row.role is None:
+            row = replace(row, role=role)
+        found = index.find(row.file, row.role or "train")
+        if len(found) > 1:
+            raise UserError(
+                f"A label table must say clearly which file it means; '{shown(row.file)}' in "
+                f"{row.where} may be {' or '.join(map(shown, found[:2]))}. Write the path or the "
+                "suffix too."
+            )
+        files.append((row, found[0] if found else row.file))
+    return LabelledFiles(tree, path, table, index, files)
+
+
+def _with_other_roles(labelled: LabelledFiles) -> LabelledFiles:
+    """Adds the rows of val.csv and test.csv, where they have the same columns as the table."""
+    folder = labelled.table_path.rpartition("/")[0]
+    tables = [labelled.table]
+    files = list(labelled.files)
+    for node in labelled.tree.scan(folder):
+        role = _table_role(node.name)
+        if role in ("validation", "test") and is_table(node.name) and not node.is_folder:
+            try:
+                other = _resolve(labelled.tree, join(folder, node.name), labelled.index, role)
+            except UserError:
+                continue  # such as Kaggle's test.csv, which has no labels
+            if other.found and other.table.header == labelled.table.header:
+                tables.append(other.table)
+                files.extend(other.files)
+    notes = tuple(note for table in tables for note in table.notes)
+    return replace(labelled, table=replace(labelled.table, notes=notes), files=files)
+
+
+def _labels(labelled: LabelledFiles, place: str, listing: Listing) -> dict[str, tuple[str, str]]:
+    """Returns (role, label) of each file; a repeated file must repeat both."""
+    first: dict[str, tuple[Row, str]] = {}
+    repeated, contradictions = 0, []
+    for row, path in labelled.files:
+        role = row.role or folder_role(path) or "train"
+        if path not in first:
+            first[path] = row, role
+            continue
+        repeated += 1
+        other, other_role = first[path]
+        if (other.label, other_role) != (row.label, role):
+            contradictions.append(
+                f"{path} is '{other.label}' in {other_role} ({other.where}) and "
+                f"'{row.label}' in {role} ({row.where})"
+            )
+    if contradictions:
+        raise UserError(
+            f"Every image needs one label and one role; in {place}, "
+            f"{enumerate_names(contradictions, limit=3)}. Remove the wrong rows."
+        )
+    if repeated:
+        listing.notes.append(f"{repeated} rows of {place} repeat an earlier one and count once.")
+    return {path: (role, row.label) for path, (row, role) in first.items()}
+
+
+def _check_roles(roles: dict[str, dict[str, str]], place: str) -> None:
+    classes = {role: set(labels.values()) for role, labels in roles.items()}
+    if len(classes["train"]) < 2:
+        raise UserError(
+            f"A classifier needs at least two classes; the training rows of {place} hold "
+            f"{enumerate_names(sorted(classes['train'])) or 'none'}. Add rows of other classes."
+        )
+    for role in ("validation", "test"):
+        unknown = sorted(classes[role] - classes["train"])
+        if unknown:
+            raise UserError(
+                f"Every class needs training images; {place} has '{shown(unknown[0])}' in {role} "
+                "only. Add training rows or remove the class."
+            )
+
+
+def _origin(path: str, table: LabelTable) -> str:
+    columns = f" (columns {enumerate_names(table.header)})" if table.header else ""
+    return f"The labels come from {path}{columns}."
+
+
+def _unlisted(labelled: LabelledFiles, listed: Sequence[str]) -> list[str]:
+    """Returns notes about images without a row: one about test/, one about the others."""
+    unlisted = sorted(labelled.index.images.keys() - set(listed))
+    test, others = [], unlisted
+    if not any(folder_role(path) == "test" for path in listed):
+        test = [path for path in unlisted if folder_role(path) == "test"]
+        others = [path for path in unlisted if folder_role(path) != "test"]
+    notes = []
+    if test:
+        folder = test[0].partition("/")[0]
+        notes.append(f"{folder}/ was left out: {len(test)} images without labels.")
+    if others:
+        notes.append(
+            f"{len(others)} images that {labelled.table_path} does not list were left out: "
+            f"{enumerate_names(others)}."
+        )
+    return notes

@@ -1,0 +1,99 @@
+"""Tells the folders of roles from those of classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cnn_blocks.errors import UserError
+from search.data.formats import is_image
+from search.data.names import enumerate_names, shown
+from search.data.roles import find_roles, plain_role, split_role
+from search.data.tree import Tree, join
+
+LAYOUTS = (
+    "train/<class>/*.jpg (with test/ and val/ if there are any), <class>/*.jpg, or images with "
+    "their file names and labels in a labels.csv"
+)
+
+
+@dataclass(frozen=True)
+class RoleFolders:
+    """The folder whose folders are classes, for each role; "" is the root."""
+
+    roles: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def find_role_folders(tree: Tree) -> RoleFolders:
+    """Finds the folder of each role; without role folders, the root is the training folder.
+
+    Raises UserError where folders look like roles but do not follow the pattern.
+    """
+    names = tree.folders()
+    found = find_roles(names)
+    if len(found) == 1 and len(names) > 1 and not tree.folders(next(iter(found))):
+        # Vehicles: bus/, car/ and train/, with images and no classes inside.
+        (name,) = found
+        note = f"{shown(name)}/ was taken for a class, because the folders beside it are no roles."
+        return RoleFolders({"train": ""}, (note,))
+    if not found:
+        _refuse_roles_below(tree, names)
+        return RoleFolders({"train": ""})
+    roles: dict[str, str] = {}
+    for name, role in found.items():
+        if role in roles:
+            raise UserError(
+                f"An image folder has one folder a role; {tree.place('')} has {roles[role]}/ and "
+                f"{name}/ for {role}. Remove or rename one."
+            )
+        roles[role] = name
+    if "train" not in roles:
+        raise UserError(
+            f"An image folder that has {' and '.join(f'{name}/' for name in found)} needs train/ "
+            f"too; {tree.place('')} has none. Expected {LAYOUTS}."
+        )
+    notes = []
+    others = [name + "/" for name in names if name not in found]
+    if others:
+        beside = f"{roles['train']}/"
+        notes.append(f"Folders beside {beside} were ignored: {enumerate_names(others)}.")
+    return RoleFolders({role: _innermost(tree, name) for role, name in roles.items()}, tuple(notes))
+
+
+def _innermost(tree: Tree, folder: str) -> str:
+    """Passes over training_set/training_set/ and train/images/: one folder alone, no class."""
+    while True:
+        nodes = [node for node in tree.scan(folder) if node.is_folder or is_image(node.name)]
+        if len(nodes) != 1 or not nodes[0].is_folder:
+            return folder
+        name = nodes[0].name
+        inner = join(folder, name)
+        repeats = name == folder.rpartition("/")[2] or plain_role(name) is not None
+        if not (repeats or name.lower() == "images") or not tree.folders(inner):
+            return folder
+        folder = inner
+
+
+def _refuse_roles_below(tree: Tree, names: list[str]) -> None:
+    """Refuses to learn data/ and models/, or cats/train/ and cats/test/, as classes."""
+    for name in names:
+        inner = tree.folders(name)
+        roles = find_roles(inner)
+        if len(names) > 1 and "train" in roles.values() and len(set(roles.values())) > 1:
+            train = next(folder for folder, role in roles.items() if role == "train")
+            if tree.folders(join(name, train)):
+                advice = f"Did you mean {tree.place(name)}?"
+            else:
+                advice = f"Move the images: {shown(train)}/{shown(name)}/ and so on."
+            found = enumerate_names(f"{folder}/" for folder in roles)
+            raise UserError(
+                f"Folders of roles have class folders inside and stand in the data set's root; "
+                f"{tree.place(name)} holds {found}. Expected {LAYOUTS}. {advice}"
+            )
+    spelled = [split_role(name) for name in names]
+    if all(spelled) and len({found[0] for found in spelled if found}) > 1:
+        raise UserError(
+            f"Folders of classes must not all be called like roles; {tree.place('')} holds "
+            f"{enumerate_names(names)}. If they are roles, rename them train/ and test/. "
+            f"Expected {LAYOUTS}."
+        )

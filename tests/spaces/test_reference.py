@@ -1,0 +1,43 @@
+"""The training that studies hold fixed: it fits the number and the size of the images."""
+
+import pytest
+
+from spaces.reference import (
+    most_images_a_batch,
+    reference_batch_size,
+    reference_learning_rate,
+    reference_training,
+)
+from spaces.task import Task
+
+
+@pytest.mark.parametrize(
+    ("images", "size"),
+    [(10, 8), (60, 8), (400, 16), (1_442, 32), (5_000, 64), (42_500, 256), (10**7, 256)],
+)
+def test_a_batch_follows_from_the_number_of_images(images: int, size: int) -> None:
+    task = Task(images=images)
+
+    assert reference_batch_size(task) == size
+    assert reference_training(task).batch_size == size
+    assert size <= max(8, images // 10)
+
+
+def test_the_rate_follows_from_the_batch() -> None:
+    assert reference_learning_rate(64) == 0.003
+    assert reference_learning_rate(256) == 0.006
+    assert reference_training(Task(images=5_000)).learning_rate == 0.003
+    assert reference_training(Task(images=5_000), batch_size=256).learning_rate == 0.006
+    assert reference_training(Task(images=5_000), learning_rate=0.1).learning_rate == 0.1
+
+
+def test_no_image_is_mirrored_unasked() -> None:
+    augmentation = reference_training(Task(image_shape=(64, 64, 3))).augmentation
+
+    assert not augmentation.horizontal_flip
+    assert augmentation.crop_padding == 8
+
+
+@pytest.mark.parametrize(("images", "most"), [(10, 32), (1_000, 100), (50_000, 512)])
+def test_the_largest_batch_is_a_tenth_of_the_images(images: int, most: int) -> None:
+    assert most_images_a_batch(Task(images=images)) == most
