@@ -152,7 +152,8 @@ def dry_run(
     from search.pipeline import load_split, require_data
     from search.warm_start import enqueue_recipes
 
-    spec = load_study(study).spec
+    loaded = load_study(study)
+    spec = loaded.spec
     source = require_data(spec, data)
     feasibility.gpu_memory()
     start_keras()
@@ -173,6 +174,7 @@ def dry_run(
         precision=precision,
         xla=xla,
         spent_seconds=lambda: 0.0,
+        source=loaded.source,
     )
     speed = measured_speed(precision=precision, xla=xla, known=plan.speed)
     features = FeatureSource(split, limit=cache_limit)

@@ -156,6 +156,7 @@ def run_study(
                         precision=precision,
                         xla=xla,
                         spent_seconds=lambda: time.monotonic() - began,
+                        source=loaded.source,
                     )
             if plan.budget_seconds is not None:
                 progress.note(plan.describe())

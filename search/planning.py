@@ -12,6 +12,7 @@ import cloudpickle
 
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
+from cnn_blocks.registry import load_source
 from search.runtime import Precision, Xla
 from search.sizing.machine_speed import measured_speed
 from search.time_division import make_plan
@@ -73,11 +74,13 @@ def plan_run(
     precision: Precision,
     xla: Xla,
     spent_seconds: Callable[[], float],
+    source: str | None = None,
 ) -> tuple["Split", TimePlan]:
     """Returns the images, loaded at the size that suits the time, and the plan for them.
 
     `load` loads the images at a size, None for their own; `sized` says that the person chose it.
-    `spent_seconds` tells how much of the budget is over.
+    `spent_seconds` tells how much of the budget is over. `source` is the study's file, if it has
+    one of its own.
     """
     lengths = lengths.of(spec)
     split = load(None)
@@ -96,7 +99,7 @@ def plan_run(
         precision=precision,
         xla=xla,
     )
-    plan = _answer(request, spent_seconds())
+    plan = _answer(request, spent_seconds(), source)
     if plan.image_size is not None:
         split = load(plan.image_size)
     return split, plan
@@ -107,11 +110,11 @@ def _task(split: "Split") -> Task:
     return Task(image_shape=spec.image_shape, classes=spec.classes, images=len(split.train))
 
 
-def _answer(request: _Request, spent_seconds: float) -> TimePlan:
+def _answer(request: _Request, spent_seconds: float, source: str | None) -> TimePlan:
     if not visible_gpus():
         return _plan(request, spent_seconds)
     # A process that has used a GPU keeps what it took of its memory, which workers want.
-    question = cloudpickle.dumps((request, spent_seconds))
+    question = pickle.dumps((source, cloudpickle.dumps((request, spent_seconds))))
     code = "import sys; from search.planning import answer; sys.exit(answer())"
     process = subprocess.run(
         [sys.executable, "-c", code], input=question, stdout=subprocess.PIPE, check=False
@@ -130,9 +133,12 @@ def _answer(request: _Request, spent_seconds: float) -> TimePlan:
 
 def answer() -> int:
     """Makes the plan that standard input asks for and writes it to standard output, pickled."""
-    request, spent_seconds = pickle.loads(sys.stdin.buffer.read())
+    source, question = pickle.loads(sys.stdin.buffer.read())
     plan, problem = None, None
     try:
+        if source is not None:
+            load_source(source)
+        request, spent_seconds = pickle.loads(question)
         plan = _plan(request, spent_seconds)
     except UserError as error:
         problem = str(error)

@@ -20,7 +20,7 @@ from search.retraining import (
     remove_leftovers,
     run_directory,
 )
-from search.time_plan import most_retraining_steps, steps_of
+from search.time_plan import most_retraining_steps
 
 if TYPE_CHECKING:
     from search.runtime import Precision, Xla
@@ -121,9 +121,11 @@ def _intervals(retraining: Retraining) -> int:
 
 
 def _most_steps(retraining: Retraining) -> int:
+    from search.training.batches import steps_per_epoch
+
     candidate, images = retraining.configuration.candidate, len(retraining.images)
     if retraining.epochs is not None:
-        return steps_of(retraining.epochs, candidate, images)
+        return retraining.epochs * steps_per_epoch(images, candidate.training.batch_size)
     return most_retraining_steps(candidate, images, on_features=retraining.on_features)
 
 

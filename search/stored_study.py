@@ -101,7 +101,7 @@ def stored_plan(storage: optuna.storages.BaseStorage, name: str) -> TimePlan | N
 def as_begun(spec: StudySpec, storage: optuna.storages.BaseStorage, name: str) -> StudySpec:
     """Returns a study as a stored one of that name was begun.
 
-    One without a time plan is of a version that knew no lengths but epochs; it goes on in its own.
+    One of a version that knew no lengths but epochs goes on in its own.
     Pretrained networks that were found at hand stay those that they were.
     """
     stored = _stored_attributes(storage, name)
@@ -110,7 +110,7 @@ def as_begun(spec: StudySpec, storage: optuna.storages.BaseStorage, name: str) -
             stored[StudyAttribute.BACKBONES]
         )
         spec = spec.model_copy(update={"backbones": found})
-    if spec.epochs is not None or "epochs" not in stored or StudyAttribute.TIME_PLAN in stored:
+    if spec.epochs is not None or stored.get("epochs") is None:
         return spec
     unit = _STEP_UNIT.fullmatch(str(stored.get("step_unit")))
     return spec.model_copy(

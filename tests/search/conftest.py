@@ -1,6 +1,7 @@
 """Fixtures of the search's tests."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -12,6 +13,7 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from search.data import Split, load_data, split_data
+from search.sizing.machine_speed import MachineSpeed, MeasuredOn
 from search.storage import open_storage, quiet_optuna
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.stages import staged
@@ -25,6 +27,18 @@ def components_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     for role in registry.ROLES:
         known = registry.components(role)
         monkeypatch.setitem(registry._registered, role, dict(known))
+
+
+@pytest.fixture
+def saved_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes a checkpoint after every interval, however short the time since the last one."""
+    from search.training import callbacks
+
+    monkeypatch.setattr(
+        callbacks,
+        "CheckpointAndReport",
+        partial(callbacks.CheckpointAndReport, seconds_between=0.0),
+    )
 
 
 @pytest.fixture
@@ -78,4 +92,25 @@ def tiny_space(trial: Trial) -> Candidate:
     return Candidate(
         model=ModelConfig(backbone=backbone, head=Pooled()),
         training=TrainingConfig(batch_size=256, optimizer="adam"),
+    )
+
+
+@pytest.fixture
+def timed_study(tiny_study: StudySpec) -> StudySpec:
+    """The same study, whose lengths the time plan decides."""
+    return tiny_study.model_copy(update={"epochs": None, "retrain_epochs": None})
+
+
+@pytest.fixture(scope="session")
+def speed() -> MachineSpeed:
+    """The speed of the machine that the shipped coefficients were measured on."""
+    return MachineSpeed(
+        measured_on=MeasuredOn(
+            backend="tensorflow",
+            policy="float32",
+            compiled=False,
+            threads=2,
+            processor="a processor",
+            device="cpu",
+        )
     )

@@ -6,8 +6,17 @@ from pathlib import Path
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from cnn_blocks.errors import UserError
 from search.dry_run import describe_distribution, dry_run
+from search.sizing.machine_speed import MachineSpeed
 from studies.study import StudySpec, load_study
+
+
+@pytest.fixture
+def quick_speed(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
+    """A machine whose speed is known."""
+    for place in ("search.planning", "search.dry_run"):
+        monkeypatch.setattr(f"{place}.measured_speed", lambda **_: speed)
 
 
 def test_names_the_space_its_extremes_and_the_time(
@@ -28,8 +37,49 @@ def test_names_the_space_its_extremes_and_the_time(
     assert "search: 4 trials of 2 epochs on 1,259 images" in str(answer)
     assert not (tmp_path / "runs").exists()
 
-    bounded = dry_run(tiny_study, budget_seconds=0.01)
-    assert bounded.search_seconds == 0.01
+    bounded = dry_run(tiny_study, budget_seconds=30.0, trials=100_000)
+    assert bounded.search_seconds == bounded.plan.search_seconds
+    assert bounded.search_seconds is not None and bounded.search_seconds < 30
+    assert "time plan: 30 s in all: " in str(bounded)
+
+
+@pytest.mark.usefixtures("quick_speed")
+def test_a_study_of_planned_lengths_shows_the_plan_and_trains_nothing(
+    timed_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a dry run trains nothing")
+
+    monkeypatch.setattr(keras.Model, "fit", refuse)
+    answer = dry_run(timed_study, budget_seconds=480.0)
+
+    text = str(answer)
+    assert (answer.epochs, answer.retrain_epochs, answer.trials) == (None, None, None)
+    assert answer.plan.describe() in text
+    assert text.startswith("tiny: Filters and dropout")
+    assert "search: as many trials as fit of " in text
+    assert "nothing was trained" in text
+    assert answer.default.images_per_second > 0
+    assert answer.default.multiply_accumulates > 0
+    assert answer.retrain_seconds == answer.plan.retraining_seconds
+    unlimited = dry_run(timed_study, trials=3, retrain=False)
+    assert "time plan: no limit of time" in str(unlimited)
+    assert unlimited.search_seconds == 3 * unlimited.plan.trial_seconds  # type: ignore[operator]
+    assert unlimited.retrain_seconds is None
+
+
+@pytest.mark.usefixtures("quick_speed")
+def test_a_retraining_that_leaves_no_time_is_refused(
+    timed_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
+
+    with pytest.raises(UserError, match="the final training included"):
+        dry_run(timed_study, budget_seconds=60.0, retrain_budget_seconds=60.0)
 
 
 def test_says_which_recipes_come_first(

@@ -242,6 +242,27 @@ def test_a_head_learns_from_features_what_it_learns_from_images(
     assert reached[0] == pytest.approx(reached[1], abs=0.1)
 
 
+def test_a_heads_statistics_are_those_of_its_features(
+    digits: Split, candidate: Make, source: FeatureSource
+) -> None:
+    import keras
+
+    layer = DenseLayer(units=12, batch_normalization=True, dropout=0.5)
+    made = candidate(Pooled(pooling="average_max", layers=(layer,)))
+
+    result = fit(made, digits.train, spec=digits.spec, seed=0, features=source, precision="float32")
+
+    normalizing = [layer for layer in result.model.layers if "batch_normalization" in layer.name]
+    images, _ = digits.train.gather(np.arange(len(digits.train)))
+    values = np.asarray(keras.Model(result.model.inputs, normalizing[-1].input)(images))
+    np.testing.assert_allclose(
+        normalizing[-1].moving_mean, values.mean(axis=0), atol=0.1 * values.std()
+    )
+    np.testing.assert_allclose(
+        normalizing[-1].moving_variance, values.var(axis=0), rtol=0.15, atol=1e-3
+    )
+
+
 def test_mirroring_is_two_views_of_which_training_draws_one(
     candidate: Make, digits: Split, source: FeatureSource, evaluated: list[int]
 ) -> None:

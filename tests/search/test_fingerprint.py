@@ -9,6 +9,7 @@ from cnn_blocks.errors import UserError
 from search.data import Split, split_data
 from search.fingerprint import identify, remember_or_refuse, step_unit
 from search.storage import quiet_optuna
+from search.time_plan import TimePlan
 from studies.study import StudySpec
 
 
@@ -22,7 +23,7 @@ def test_the_same_identity_resumes(
     study: optuna.Study, tiny_study: StudySpec, digits: Split
 ) -> None:
     for _ in range(2):
-        identity = identify(tiny_study, digits, metric="accuracy", seed=0)
+        identity = identify(tiny_study, digits, TimePlan(), metric="accuracy", seed=0)
         remember_or_refuse(study, identity)
 
     assert study.user_attrs["step_unit"] == "1/2 epoch"
@@ -45,7 +46,7 @@ def test_the_same_identity_resumes(
 def test_another_identity_is_refused_with_the_way_out(
     study: optuna.Study, tiny_study: StudySpec, digits: Split, field: str, value: object, words: str
 ) -> None:
-    identity = identify(tiny_study, digits, metric="accuracy", seed=0)
+    identity = identify(tiny_study, digits, TimePlan(), metric="accuracy", seed=0)
     remember_or_refuse(study, identity)
 
     with pytest.raises(UserError, match=words) as raised:
@@ -58,11 +59,15 @@ def test_another_identity_is_refused_with_the_way_out(
 def test_another_seed_is_another_split(tiny_study: StudySpec, digits: Split) -> None:
     other = split_data(digits.dataset, seed=1)
 
-    first = identify(tiny_study, digits, metric="accuracy", seed=0)
-    second = identify(tiny_study, other, metric="accuracy", seed=1)
+    first = identify(tiny_study, digits, TimePlan(), metric="accuracy", seed=0)
+    second = identify(tiny_study, other, TimePlan(), metric="accuracy", seed=1)
 
     assert first.split_sha256 != second.split_sha256
 
 
-def test_a_step_unit_is_text() -> None:
-    assert [step_unit(1), step_unit(4)] == ["1 epoch", "1/4 epoch"]
+def test_a_step_unit_is_text(tiny_study: StudySpec) -> None:
+    plans = TimePlan(), TimePlan(trial_seconds=12.34, intervals=5)
+    whole = tiny_study.model_copy(update={"reports_per_epoch": 1})
+
+    assert [step_unit(whole, plan) for plan in plans] == ["1 epoch", "1/5 trial of 12.3 s"]
+    assert step_unit(tiny_study, TimePlan()) == "1/2 epoch"

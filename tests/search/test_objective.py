@@ -5,6 +5,7 @@ Training itself is replaced by a curve, except where a test says otherwise.
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,23 @@ from cnn_blocks.backbones.keras_application import KerasApplication
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search import feasibility, objective
+from search import feasibility, objective, trial_reporter
+from search.attempts import continue_later
 from search.data import Split
 from search.errors import NonFiniteLossError
+from search.mirroring import MirroredAccuracy
 from search.objective import TrialContext, TrialResult, run_trial
 from search.outcomes import Outcome
 from search.sampling import ReseedingSampler
+from search.sizing.machine_speed import MachineSpeed
 from search.storage import open_storage, quiet_optuna
+from search.time_plan import TimePlan
 from search.training import FitResult, Report
+from search.trial_reporter import TrialReporter
 from spaces.candidate import Candidate, FineTuning, TrainingConfig
 from spaces.stages import staged
 from spaces.suggest import Trial
+from spaces.task import Task
 from studies.study import StudySpec
 
 Curve = Callable[[Candidate], list[float]]
@@ -52,18 +59,26 @@ def study(tiny_study: StudySpec, tmp_path: Path) -> Iterator[optuna.Study]:
 
 
 @pytest.fixture
-def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Curve], list[dict[str, Any]]]:
-    """Replaces training by a curve of validation accuracies; returns the calls made."""
+def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+    """Replaces training by a curve of validation accuracies; returns the calls made.
 
-    def install(curve: Curve) -> list[dict[str, Any]]:
+    Where it is told to, it chooses so many steps, and says how mirrored images fare.
+    """
+
+    def install(
+        curve: Curve, *, steps: int | None = None, mirrored: MirroredAccuracy | None = None
+    ) -> list[dict[str, Any]]:
         calls: list[dict[str, Any]] = []
 
         def fit(candidate: Candidate, train: object, **settings: Any) -> FitResult:
-            calls.append(settings)
+            calls.append(settings | {"candidate": candidate})
+            if steps is not None:
+                settings["on_steps"](steps)
             settings["checkpoint_directory"].mkdir(parents=True, exist_ok=True)
             rows = []
             for epoch, value in enumerate(curve(candidate), start=1):
-                rows.append({"epoch": epoch, "val_accuracy": value, "val_loss": 1 - value})
+                measured = {"val_accuracy": value, "val_loss": 1 - value}
+                rows.append({"epoch": epoch, "step": epoch * 10, **measured})
                 per_epoch = settings["reports_per_epoch"]
                 settings["on_report"](Report(epoch * per_epoch, float(epoch), rows[-1]))
             stops_early = candidate.training.early_stopping is not None
@@ -77,6 +92,7 @@ def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Curve], list[dict[str
                 seconds=1.0,
                 images_per_second=100.0,
                 parameters=1,
+                mirrored=mirrored if settings["mirrored"] else None,
             )
 
         monkeypatch.setattr(objective, "fit", fit)
@@ -101,6 +117,7 @@ def test_a_complete_trial_stores_what_a_reader_wants(
     assert trial.state is TrialState.COMPLETE and trial.value == 0.8
     assert trial.intermediate_values == {2: 0.9, 4: 0.8}
     assert trial.user_attrs["epochs_trained"] == 2
+    assert trial.user_attrs["steps"] == 20
     assert trial.user_attrs["images_per_second"] == 100.0
     assert trial.user_attrs["parameters"] > 0
     assert trial.user_attrs["seconds"] >= 0
@@ -314,6 +331,144 @@ def test_a_candidate_that_was_trained_before_is_not_trained_again(
     assert len(calls) == 1
     assert results[1] == TrialResult(Outcome.COMPLETE, 0.6, "same candidate as trial 0")
     assert study.trials[1].value == 0.6
+
+
+@pytest.fixture
+def timed(context: TrialContext, timed_study: StudySpec, speed: MachineSpeed) -> TrialContext:
+    """Trials of ten seconds, for a retraining of a hundred."""
+    plan = TimePlan(
+        trial_seconds=10.0,
+        intervals=4,
+        retraining_seconds=100.0,
+        fewest_passes=0.5,
+        task=Task(images=len(context.split.train)),
+    )
+    return replace(context, spec=timed_study, plan=plan, speed=speed)
+
+
+def test_a_trial_gets_the_plans_seconds(
+    study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    calls = train_as(lambda candidate: [0.5, 0.6])
+
+    run(study, timed)
+
+    assert calls[0]["seconds"]() == 10.0
+    assert (calls[0]["intervals"], calls[0]["mirrored"]) == (4, True)
+    assert calls[0]["most_steps"] == 60 * 1259 // 256
+    assert calls[0]["candidate"].training.steps is None
+    assert study.trials[0].user_attrs["predicted_images_per_second"] > 0
+
+
+def test_fixed_epochs_are_neither_timed_nor_mirrored(
+    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    calls = train_as(lambda candidate: [0.5, 0.6])
+
+    run(study, context)
+
+    assert (calls[0]["seconds"], calls[0]["mirrored"]) == (None, False)
+    assert "predicted_images_per_second" not in study.trials[0].user_attrs
+
+
+def test_how_many_steps_the_time_allowed_does_not_make_another_candidate(
+    study: optuna.Study, timed: TrialContext, train_as: Callable[..., Any]
+) -> None:
+    calls = train_as(lambda candidate: [0.5, 0.6], steps=123)
+    for _ in range(2):
+        study.enqueue_trial({"filters": 4, "dropout": 0.25})
+
+    results = [run(study, timed) for _ in range(2)]
+
+    assert len(calls) == 1
+    assert results[1] == TrialResult(Outcome.COMPLETE, 0.6, "same candidate as trial 0")
+    stored = Candidate.from_json(study.trials[0].user_attrs["candidate"])
+    assert stored.training.steps == 123
+    assert study.trials[1].user_attrs["steps"] == study.trials[0].user_attrs["steps"]
+
+
+def test_a_continued_trial_keeps_the_steps_of_the_first_attempt(
+    study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    def die(candidate: Candidate) -> list[float]:
+        trial = study.trials[-1]
+        told = candidate.with_length(steps=77)
+        study._storage.set_trial_user_attr(trial._trial_id, "candidate", told.to_json())
+        raise KeyboardInterrupt
+
+    train_as(die)
+    with pytest.raises(KeyboardInterrupt):
+        run(study, timed)
+    continue_later(study, study.trials[0], Outcome.INTERRUPTED, "interrupted")
+    calls = train_as(lambda candidate: [0.5, 0.6])
+
+    run(study, timed)
+
+    assert calls[0]["candidate"].training.steps == 77
+    assert study.trials[1].params == study.trials[0].params
+
+
+def test_a_candidate_that_is_too_slow_costs_no_training_and_says_by_how_much(
+    study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    calls = train_as(lambda candidate: [0.5, 0.6])
+    plan = timed.plan.model_copy(update={"fewest_passes": 1e6})
+
+    result = run(study, replace(timed, plan=plan))
+
+    trial = study.trials[0]
+    assert calls == []
+    assert result.outcome is Outcome.INFEASIBLE
+    figure = trial.user_attrs["predicted_images_per_second"]
+    assert f"at {figure:,.0f} images/s" in trial.user_attrs["reason"]
+    assert trial.state is TrialState.PRUNED
+    assert trial.constraints == trial.user_attrs["constraints"] == {"seconds": 1.0}
+
+
+def test_what_trials_took_corrects_the_prediction(
+    study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
+) -> None:
+    train_as(lambda candidate: [0.5, 0.6])  # at 100 images/s, far below the prediction
+    passes = 1000 * 100.0 / len(timed.split.train)  # of which it would see a tenth
+    timed = replace(timed, plan=timed.plan.model_copy(update={"fewest_passes": passes / 100}))
+
+    first = run(study, timed)
+    second = run(study, timed)
+
+    predicted = study.trials[0].user_attrs["predicted_images_per_second"]
+    assert first.outcome is Outcome.COMPLETE
+    assert timed.slowdowns[0] == pytest.approx(predicted / 100, rel=1e-3)
+    assert second.outcome is Outcome.COMPLETE
+
+    strict = replace(timed, plan=timed.plan.model_copy(update={"fewest_passes": passes}))
+    assert run(study, strict).outcome is Outcome.INFEASIBLE
+
+
+def test_what_is_found_on_mirrored_images_is_stored_and_not_asked_again(
+    study: optuna.Study, timed: TrialContext, train_as: Callable[..., Any]
+) -> None:
+    found = MirroredAccuracy(0.9, 0.4, worst_class=3, worst_loss=0.8, harmless=False)
+    calls = train_as(lambda candidate: [0.5, 0.6], mirrored=found)
+
+    for _ in range(2):
+        run(study, timed)
+
+    assert [call["mirrored"] for call in calls] == [True, False]
+    assert study.trials[0].user_attrs["mirrored_images"] == asdict(found)
+    assert "mirrored_images" not in study.trials[1].user_attrs
+
+
+def test_a_trial_of_the_plans_length_is_never_too_long(
+    study: optuna.Study, timed: TrialContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The plan may give a trial more than a fifth of the search, where images are many.
+    monkeypatch.setattr(trial_reporter, "_PACE_SECONDS", 0.0)
+    short = replace(timed, most_trial_seconds=lambda: 0.0)
+    trial = study.ask()
+    reporter = TrialReporter(trial, short.spec.candidate(trial, short.plan.task), short)
+
+    for epoch in (0.0, 1.0, 1.5):
+        reporter.progress(epoch, 2.0, {})
 
 
 def test_memory_errors_of_the_interpreter_are_infeasible(

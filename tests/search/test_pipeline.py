@@ -12,20 +12,25 @@ from typing import Any
 import optuna
 import psutil
 import pytest
+from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
 from cnn_blocks.errors import UserError
-from search import stored_study
+from search import pipeline, planning, stored_study, time_division, time_plan
 from search.engines import launch
 from search.errors import SearchFailure, SearchInterrupted
 from search.objective import TrialContext
 from search.pipeline import run_study
+from search.progress import Progress
 from search.results import RunResult
 from search.retraining import Retraining, only_retraining
+from search.sizing.machine_speed import MachineSpeed
 from search.storage import quiet_optuna
+from search.time_plan import TimePlan
 from search.winner import load_stored_study
 from spaces.candidate import Candidate
 from studies.study import StudySpec
+from tests.search.test_stored_study import store_golden
 
 STUDY_FILE = '''
 """Networks of one stage."""
@@ -106,6 +111,72 @@ def test_a_study_runs_to_its_end_and_resumes_into_retraining(
         run_study(tiny_study, metric="loss", **places)
     with pytest.raises(UserError, match="the seed"):
         run_study(tiny_study, seed=5, **places)
+
+
+class Notes(Progress):
+    """Keeps what the user is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def quick_plans(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
+    """Nothing is measured, and no training takes longer than a few passes."""
+    for module in (planning, pipeline):
+        monkeypatch.setattr(module, "measured_speed", lambda **_: speed)
+    for module in (time_plan, time_division):
+        monkeypatch.setattr(module, "MOST_TRIAL_PASSES", 2.0)
+        monkeypatch.setattr(module, "MOST_RETRAINING_PASSES", 3.0)
+
+
+@pytest.mark.usefixtures("quick_plans")
+def test_one_budget_is_divided_once_and_another_one_is_not_heard(
+    timed_study: StudySpec, places: dict[str, Any]
+) -> None:
+    progress = Notes()
+    first = run_study(timed_study, budget_seconds=30, trials=2, progress=progress, **places)
+
+    stored = first.study.user_attrs["time_plan"]
+    plan = TimePlan.model_validate_json(stored)
+    assert plan.budget_seconds == 30
+    assert plan.search_seconds is not None and plan.retraining_seconds is not None
+    assert plan.describe() in progress.lines
+    trials = [Candidate.from_json(trial.user_attrs["candidate"]) for trial in first.study.trials]
+    assert all(1 <= trial.training.steps <= 2 * 1259 // 256 + 1 for trial in trials)  # type: ignore[operator]
+    assert first.metrics["retraining"]["epochs"] == pytest.approx(3, rel=0.1)
+    assert set(first.study.user_attrs["seconds_by_phase"]) == {"search", "retraining"}
+
+    for budget, told in ((600, True), (30, False), (None, False)):
+        again = Notes()
+        settings = {**places, "budget_seconds": budget, "trials": 2, "progress": again}
+        later = run_study(timed_study, retrain=False, **settings)
+
+        assert later.study.user_attrs["time_plan"] == stored
+        assert len(later.study.trials) == 2
+        assert any("begun with a budget of 30 s" in line for line in again.lines) is told
+
+
+def test_a_study_of_an_earlier_version_goes_on_in_its_epochs(
+    timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> MachineSpeed:
+        raise AssertionError("there is nothing to plan")
+
+    monkeypatch.setattr(planning, "measured_speed", refuse)
+    spec = timed_study.model_copy(update={"pruner": lambda first_rung: NopPruner()})
+    store_golden(places["storage"])
+
+    run_study(spec, trials=3, retrain=False, **places)
+    result = run_study(spec, trials=4, **places)
+
+    trials = result.study.trials
+    assert [trial.user_attrs["epochs_trained"] for trial in trials] == [2, 2, 2, 2]
+    assert [list(trial.intermediate_values) for trial in trials] == [[2, 4]] * 4
+    assert result.metrics["retraining"]["epochs"] == 1
 
 
 def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict[str, Any]) -> None:

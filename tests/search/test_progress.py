@@ -108,24 +108,24 @@ def test_plain_progress_prints_one_line_per_event() -> None:
         "search depth_filters: 8 trials, at most 10 min 00 s, by accuracy; resumed: "
         "2 done, 0 pruned, 0 failed, 0 running, best accuracy 0.5000 (trial 1)",
         "12 images stand in both train and test",
-        "trial 2 started: candidate 2, 2 epochs",
+        "trial 2 started, 2 epochs: candidate 2",
         "trial 2 complete 0.6100 in 2.0 s; best accuracy 0.6100 (trial 2); "
         "3 done, 0 pruned, 0 failed, 0 running; about 10 s left",
-        "trial 3 started: candidate 3, 2 epochs",
+        "trial 3 started, 2 epochs: candidate 3",
         "trial 3 pruned (below the median at epoch 2) in 2.0 s; best accuracy 0.6100 (trial 2); "
         "3 done, 1 pruned, 0 failed, 0 running; about 8.0 s left",
-        "trial 4 started: candidate 4, 2 epochs",
+        "trial 4 started, 2 epochs: candidate 4",
         "trial 4 infeasible (needs 90 GiB [of memory]) in 2.0 s; best accuracy 0.6100 (trial 2); "
         "3 done, 1 pruned, 1 infeasible, 0 failed, 0 running; about 6.0 s left",
-        "trial 5 started: candidate 5, 2 epochs",
+        "trial 5 started, 2 epochs: candidate 5",
         "trial 5 failed (the loss became NaN) in 2.0 s; best accuracy 0.6100 (trial 2); "
         "3 done, 1 pruned, 1 infeasible, 1 failed, 0 running; about 4.0 s left",
-        "trial 6 started: candidate 6, 2 epochs",
+        "trial 6 started, 2 epochs: candidate 6",
         "trial 6 interrupted (Ctrl-C) in 2.0 s; best accuracy 0.6100 (trial 2); "
         "3 done, 1 pruned, 1 infeasible, 1 failed, 0 running; about 5.0 s left",
         "warning: three files could not be read",
         "search finished: 3 done, 1 pruned, 1 infeasible, 1 failed; best accuracy 0.6100 (trial 2)",
-        "retraining: 2 epochs on 42,500 images: candidate 2",
+        "retraining, 2 epochs on 42,500 images: candidate 2",
         "retraining epoch 1/2: loss 0.5000",
         "retraining epoch 2/2: loss 0.5000",
         "retraining finished in 4.0 s",
@@ -142,6 +142,34 @@ def test_a_long_trial_gives_signs_of_life_in_a_log() -> None:
 
     lines = _output(console).splitlines()
     assert lines[1:] == [f"trial 0 epoch {epoch}/4: loss 1.0000" for epoch in (1, 2, 3, 4)]
+
+
+def test_lengths_in_steps_are_rounded_and_said_when_they_are_known() -> None:
+    clock, console = Clock(), _console(terminal=False)
+    progress = PlainProgress(console, clock=clock, interval=15.0)
+    progress.trial_started(number=0, summary="timed", epochs=0)
+    clock.now += 20.0
+    progress.trial_progress(number=0, epoch=1.234567, epochs=17.391304, metrics={"loss": 1.0})
+    progress.retraining_started(epochs=0, images=1, summary="timed")
+
+    assert _output(console).splitlines() == [
+        "trial 0 started: timed",
+        "trial 0 epoch 1.23/17.39: loss 1.0000",
+        "retraining on 1 image: timed",
+    ]
+
+
+def test_short_epochs_of_a_retraining_are_a_line_every_few_seconds() -> None:
+    clock, console = Clock(), _console(terminal=False)
+    progress = PlainProgress(console, clock=clock)
+    progress.retraining_started(epochs=1600, images=361, summary="a head")
+    for epoch in range(1, 1601):
+        clock.now += 0.03
+        progress.retraining_progress(epoch=epoch, epochs=1600, metrics={"loss": 1.0})
+
+    lines = _output(console).splitlines()
+    assert len(lines) < 30  # of 48 seconds
+    assert lines[-1] == "retraining epoch 1600/1600: loss 1.0000"
 
 
 def test_live_progress_shows_the_whole_standing() -> None:

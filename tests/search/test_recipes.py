@@ -27,7 +27,7 @@ class Recorder(Progress):
         self.epochs: list[float] = []
 
     def retraining_progress(
-        self, *, epoch: float, epochs: int, metrics: Mapping[str, float]
+        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
     ) -> None:
         self.epochs.append(epoch)
         if self.interrupts and epoch > 1:

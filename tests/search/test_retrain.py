@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from cnn_blocks.errors import UserError
+from search import time_plan
 from search.configuration_file import BestConfiguration, read_configuration, write_configuration
 from search.data import Split, load_data, split_data
 from search.evaluate import evaluate, predict
@@ -21,8 +22,10 @@ from search.export import classification_report, read_class_names
 from search.progress import Progress
 from search.results import RunOutput
 from search.retrain import finish_run, retrain, retrain_from_configuration
-from search.retraining import Retraining, epochs_within, only_retraining, run_directory
+from search.retraining import Retraining, only_retraining, run_directory
 from spaces.candidate import Candidate
+
+pytestmark = pytest.mark.usefixtures("saved_at_once")
 
 FILES = {
     "model.keras",
@@ -106,7 +109,7 @@ class Recorder(Progress):
         self.warnings.append(text)
 
     def retraining_progress(
-        self, *, epoch: float, epochs: int, metrics: Mapping[str, float]
+        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
     ) -> None:
         self.epochs.append(epoch)
         if epoch == self.interrupt_after:
@@ -340,31 +343,81 @@ def test_held_out_images_leave_validation_driven_settings(split: Split, tmp_path
     assert progress.notes == []
 
 
-def test_a_budget_becomes_epochs() -> None:
-    assert epochs_within((100 + 15) / 0.95, 999, 100.0) == 10
-    assert epochs_within(1, 50_000, 10.0) == 1
+class Stopped(Recorder):
+    """Interrupts as soon as anything was trained."""
+
+    def retraining_progress(
+        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
+    ) -> None:
+        raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(
-    ("epochs", "speed", "expected"), [(None, 300.0, 12), (5, 300.0, 5), (500, 300.0, 12)]
-)
-def test_a_budget_bounds_the_epochs_by_the_given_speed(
-    split: Split, tmp_path: Path, epochs: int | None, speed: float, expected: int
-) -> None:
-    budget = (len(split.development) * 12.5 / speed + 15) / 0.95
+def planned_steps(directory: Path) -> int:
+    plan = json.loads((directory / "retraining.json").read_text("utf-8"))
+    assert "epochs" not in plan
+    return int(plan["steps"])
+
+
+def test_a_budget_becomes_steps_that_the_continuation_keeps(split: Split, tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def seconds_left() -> float:
+        asked.append(0.5)
+        return asked[-1]
+
+    retraining = Retraining(
+        configuration=configuration(),
+        split=split,
+        budget_seconds=600,
+        seconds_left=seconds_left,
+        precision="float32",
+    )
     with pytest.raises(KeyboardInterrupt):
-        retrain(
-            Retraining(
-                configuration=configuration(),
-                split=split,
-                epochs=epochs,
-                budget_seconds=budget,
-                images_per_second=speed,
-                progress=Recorder(interrupt_after=1),
-            ),
-            tmp_path,
-        )
-    assert json.loads((tmp_path / "retraining.json").read_text("utf-8"))["epochs"] == expected
+        retrain(replace(retraining, progress=Stopped()), tmp_path)
+    chosen = planned_steps(tmp_path)
+    result = retrain(retraining, tmp_path)
+    assert asked == [0.5]
+    assert chosen >= 5
+    assert result.candidate.training.steps == planned_steps(tmp_path) == chosen
+    assert result.history[-1]["step"] == pytest.approx(chosen, abs=len(result.history) / 2)
+
+
+@pytest.mark.parametrize("epochs", [None, 2])
+def test_a_budget_is_a_limit_and_the_rest_is_given_back(
+    epochs: int | None, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_plan, "MOST_RETRAINING_PASSES", 3.0)
+    progress = Recorder()
+    result = retrain(
+        Retraining(
+            configuration=configuration(),
+            split=split,
+            epochs=epochs,
+            budget_seconds=1e6,
+            precision="float32",
+            progress=progress,
+        ),
+        tmp_path,
+    )
+    # An epoch is the five whole batches of the images; three passes are what they say.
+    assert len(split.development) // 256 == 5
+    expected = 18 if epochs is None else 10
+    assert result.candidate.training.steps == result.history[-1]["step"] == expected
+    assert len(result.history) == planned_steps(tmp_path)  # at most a hundred parts
+    if epochs is not None:
+        assert result.epochs_trained == epochs
+    assert any("given back" in note for note in progress.notes)
+
+
+def test_a_budget_of_one_length_is_another_retraining_than_one_of_epochs(
+    split: Split, tmp_path: Path
+) -> None:
+    of_epochs = Retraining(configuration=configuration(), split=split, progress=Stopped())
+    with pytest.raises(KeyboardInterrupt):
+        retrain(of_epochs, tmp_path)
+    assert json.loads((tmp_path / "retraining.json").read_text("utf-8"))["epochs"] == 3
+    with pytest.raises(UserError, match="holds one retraining"):
+        retrain(replace(of_epochs, budget_seconds=60), tmp_path)
 
 
 def test_a_file_alone_is_enough(
@@ -381,7 +434,9 @@ def test_a_file_alone_is_enough(
     assert not list(tmp_path.rglob("*.db"))
     assert len(output.metrics["test_openings"]) == 1
     assert not progress.warnings
-    assert read_configuration(output.directory / "best_config.yaml").epochs == 1
+    written = read_configuration(output.directory / "best_config.yaml")
+    assert (written.epochs, written.candidate.training.steps) == (None, 5)
+    assert output.metrics["retraining"]["epochs"] == 1
 
 
 def test_other_classes_are_allowed_and_said(tmp_path: Path) -> None:

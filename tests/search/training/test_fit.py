@@ -61,7 +61,7 @@ def test_training_learns_and_returns_the_whole_story(
 ) -> None:
     train, validation = digits
     reports: list[Report] = []
-    progress: list[tuple[float, int]] = []
+    progress: list[tuple[float, float]] = []
     clock = Clock()
 
     result = fit(
@@ -78,8 +78,10 @@ def test_training_learns_and_returns_the_whole_story(
 
     assert result.history[-1]["val_accuracy"] > 0.8
     assert [row["epoch"] for row in result.history] == [1, 2, 3, 4, 5]
+    assert [row["step"] for row in result.history] == [16, 32, 48, 64, 80]
     assert set(result.history[0]) == {
         "epoch",
+        "step",
         "learning_rate",
         "seconds",
         "loss",
@@ -187,7 +189,7 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(
 def test_running_out_of_memory_is_a_trials_failure(
     digits: Digits, spec: InputSpec, candidate: Make
 ) -> None:
-    def refuse(epoch: float, epochs: int, metrics: dict[str, float]) -> None:
+    def refuse(epoch: float, epochs: float, metrics: dict[str, float]) -> None:
         raise MemoryError("no more")
 
     with pytest.raises(OutOfMemoryError, match="MemoryError with batches of 64 images"):
@@ -355,7 +357,7 @@ def test_gradients_too_small_for_float16_move_weights(
     # Divided by the batch, a logit's gradient is below 1e-8, and float16 ends at 6e-8.
     small = np.full(10, 1e-6, np.float32)
     # By its name, for the package's attribute is the function.
-    module = importlib.import_module("search.training.fit")
+    module = importlib.import_module("search.training.phase")
     monkeypatch.setattr(module, "class_weights", lambda *arguments: small)
     made = candidate(
         epochs=1, optimizer="sgd", learning_rate=1.0, schedule="constant", normalization="none"
@@ -412,14 +414,16 @@ def test_our_batch_normalisation_serves_a_short_training(
 ) -> None:
     from search.training import network
 
-    made = candidate(filters=16, depth=4, batch_size=32, schedule="constant")
+    made = candidate(filters=16, depth=4, batch_size=32, schedule="constant", epochs=3)
     options: dict[str, Any] = {"spec": spec, "validation": digits[1], "seed": 0}
 
-    ours = fit(made, digits[0], **options).history[-1]
+    # The last row's statistics are recomputed.
+    *_, ours, _ = fit(made, digits[0], **options).history
     monkeypatch.setattr(network, "set_batch_normalization_momentum", lambda *arguments: None)
-    keras_default = fit(made, digits[0], **options).history[-1]
+    *_, keras_default, at_the_end = fit(made, digits[0], **options).history
 
     # Both train alike: what differs is the statistics that validation uses.
     assert keras_default["accuracy"] == pytest.approx(ours["accuracy"], abs=0.05)
     assert keras_default["val_accuracy"] < 0.45
     assert ours["val_accuracy"] > 0.8
+    assert at_the_end["val_accuracy"] > 0.8

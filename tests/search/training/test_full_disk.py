@@ -44,6 +44,7 @@ def test_the_earlier_checkpoint_stays_and_the_half_of_the_new_one_goes(tmp_path:
     assert saved[0] == {"epoch": 1}
 
 
+@pytest.mark.usefixtures("saved_at_once")
 def test_a_training_goes_on_says_so_once_and_saves_again_when_it_can(
     digits: tuple[Share, Share],
     spec: InputSpec,

@@ -16,6 +16,8 @@ from search.training import FitResult, Report, fit
 from search.training.checkpoint import Checkpoint
 from spaces.candidate import Candidate, FineTuning, TrainingConfig
 
+pytestmark = pytest.mark.usefixtures("saved_at_once")
+
 Digits = tuple[Share, Share]
 Make = Callable[..., Candidate]
 

@@ -14,6 +14,8 @@ from search.data import Share
 from search.training import FitResult, Report, fit
 from spaces.candidate import Candidate
 
+pytestmark = pytest.mark.usefixtures("saved_at_once")
+
 Make = Callable[..., Candidate]
 Digits = tuple[Share, Share]
 Run = Callable[..., FitResult]
