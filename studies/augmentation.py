@@ -32,7 +32,6 @@ study = StudySpec(
         },
     ),
     variations=(
-        {"horizontal_flip": True},
         {"erasing": 0.2},
         {"cutmix": 0.5},
         {"mixup": 0.2},
