@@ -42,14 +42,16 @@ from search.stored_study import (
     as_begun,
     open_study,
     opening_recorder,
-    phase_seconds,
     remember_phase,
+    searched_seconds,
     stored_plan,
 )
 from search.time_plan import TimePlan
 from search.winner import best_configuration, mirrors, search_curve
 from studies.study import LoadedStudy, StudySpec, load_study
 
+# Of the final training's planned time.
+_LEAST_PART = 0.25
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 
@@ -123,9 +125,9 @@ def run_study(
         retraining_epochs=retrain_epochs,
     )
     opened = open_storage(storage)
-    plan = stored_plan(opened, name)
+    known = stored_plan(opened, name)
     spec = as_begun(spec, opened, name)
-    if plan is None and spec.takes_backbones and not spec.backbones:
+    if known is None and spec.takes_backbones and not spec.backbones:
         backbones, reason = backbones_at_hand()
         spec = spec.model_copy(update={"backbones": backbones})
         progress.note(reason)
@@ -144,27 +146,23 @@ def run_study(
                         max_bad_files=max_bad_files,
                     )
 
-                if plan is not None:
-                    split = load(plan.image_size)
-                    _note_other_budget(plan, budget_seconds, name, progress)
-                else:
-                    split, plan = plan_run(
-                        spec,
-                        lengths,
-                        load=load,
-                        sized=image_size is not None,
-                        precision=precision,
-                        xla=xla,
-                        spent_seconds=lambda: time.monotonic() - began,
-                        source=loaded.source,
-                    )
+                if known is not None:
+                    _note_other_budget(known, budget_seconds, name, progress)
+                split, plan = plan_run(
+                    spec,
+                    lengths,
+                    known=known,
+                    load=load,
+                    sized=image_size is not None,
+                    precision=precision,
+                    xla=xla,
+                    spent_seconds=lambda: time.monotonic() - began,
+                    source=loaded.source,
+                )
             if plan.budget_seconds is not None:
                 progress.note(plan.describe())
-            total = trials or plan.trials
-            if total is None:
-                total = spec.trials if plan.search_seconds is None else UNLIMITED_TRIALS
-                if spec.epochs is not None:
-                    total = spec.trials
+            ends_by_time = plan.search_seconds is not None and spec.epochs is None
+            total = trials or plan.trials or (UNLIMITED_TRIALS if ends_by_time else spec.trials)
             context = TrialContext(
                 spec=spec,
                 split=split,
@@ -188,7 +186,7 @@ def run_study(
                 context = replace(context, speed=speed)
             with clock.measure("storage"):
                 stored = open_study(loaded, context, opened, name=name, warm_start=warm_start)
-            earlier = sum(phase_seconds(stored).values())
+            earlier = searched_seconds(stored)
             if workers:
                 job = WorkerJob(
                     study_name=name,
@@ -305,7 +303,9 @@ def _retrain_winner(
         assert seconds is not None
         if given_seconds is not None or plan.budget_seconds is None:
             return seconds
-        return plan.budget_seconds - plan.closing_seconds - spent_seconds()
+        rest = plan.budget_seconds - plan.closing_seconds - spent_seconds()
+        # Where a search took far too long, because a machine slept, the winner is trained even so.
+        return max(rest, _LEAST_PART * seconds)
 
     retraining = Retraining(
         configuration=configuration,

@@ -69,6 +69,7 @@ def plan_run(
     spec: StudySpec,
     lengths: Lengths,
     *,
+    known: TimePlan | None = None,
     load: Callable[[tuple[int, int] | None], "Split"],
     sized: bool,
     precision: Precision,
@@ -78,10 +79,12 @@ def plan_run(
 ) -> tuple["Split", TimePlan]:
     """Returns the images, loaded at the size that suits the time, and the plan for them.
 
-    `load` loads the images at a size, None for their own; `sized` says that the person chose it.
-    `spent_seconds` tells how much of the budget is over. `source` is the study's file, if it has
-    one of its own.
+    `known` is the plan that the study was begun with, which stays. `load` loads the images at a
+    size, None for their own; `sized` says that the person chose it. `spent_seconds` tells how much
+    of the budget is over. `source` is the study's file, if it has one of its own.
     """
+    if known is not None:
+        return load(known.image_size), known
     lengths = lengths.of(spec)
     split = load(None)
     fixed = spec.epochs is not None and (lengths.retraining_epochs or not lengths.retrain)

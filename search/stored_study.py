@@ -135,6 +135,11 @@ def phase_seconds(study: optuna.Study) -> dict[str, float]:
     return dict(found)
 
 
+def searched_seconds(study: optuna.Study) -> float:
+    """Returns the seconds that earlier starts have searched."""
+    return float(study.user_attrs.get(StudyAttribute.SEARCH_SECONDS, 0.0))
+
+
 def remember_phase(study: optuna.Study, phase: str, seconds: float) -> None:
     """Adds seconds to those of a phase."""
     spent = phase_seconds(study)

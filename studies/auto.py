@@ -60,7 +60,7 @@ def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str,
         "head_share": 0.2,
         "fine_tuning_learning_rate": 5e-4,
     }
-    first = [features, fine_tuning]
+    first: list[dict[str, Any]] = [features, fine_tuning]
     if (task.multiply_accumulates or math.inf) >= _FROM_SCRATCH_BESIDE_PRETRAINED:
         first.append(from_scratch)
     return first
