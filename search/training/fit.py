@@ -87,12 +87,16 @@ def fit(
         found = features.find(first_candidate, train, validation, spec=spec, seed=seed, clock=clock)
     prepared: PreparedPhase | None = None
     if seconds is not None and candidate.training.steps is None:
+        # Trials are compared at the ends of their intervals: each must have one.
+        least = 1 if validation is None or intervals is None else intervals
         candidate, prepared = _within(
-            seconds, setting, candidate, found, least=intervals or 1, most=most_steps
+            seconds, setting, candidate, found, least=least, most=most_steps
         )
         assert candidate.training.steps is not None
         on_steps(candidate.training.steps)
-    length = training_length(candidate.training, len(train), intervals)
+    length = training_length(
+        candidate.training, len(train), intervals, compared=validation is not None
+    )
     if not in_epochs:
         reports_per_epoch = 1
     phases = candidate.phases(length.intervals)

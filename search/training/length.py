@@ -1,5 +1,6 @@
 """How long a training is, and in which parts it is validated, saved and reported."""
 
+import math
 from dataclasses import dataclass
 
 from search.training.batches import steps_per_epoch
@@ -32,14 +33,20 @@ class Length:
         return self.intervals * self.epochs_per_interval
 
 
-def training_length(training: TrainingConfig, images: int, intervals: int | None = None) -> Length:
+def training_length(
+    training: TrainingConfig, images: int, intervals: int | None = None, *, compared: bool = True
+) -> Length:
     """Returns the length of a training on so many images.
 
-    A training measured in steps is divided into about `intervals` equal parts; its steps are
-    rounded to whole ones.
+    A training measured in steps is divided into `intervals` equal parts, and its steps are rounded
+    to whole ones in each. Where nothing is `compared` at their ends there may be fewer parts, so
+    that the steps stay about as many.
     """
     in_epoch = steps_per_epoch(images, training.batch_size)
     if training.steps is None:
         return Length(in_epoch, training.epochs, in_epoch)
     parts = max(1, min(intervals or DEFAULT_INTERVALS, training.steps))
+    if not compared:
+        each = math.ceil(training.steps / parts)
+        return Length(each, max(1, round(training.steps / each)), in_epoch)
     return Length(max(1, round(training.steps / parts)), parts, in_epoch)

@@ -254,7 +254,7 @@ def test_a_heads_statistics_are_those_of_its_features(
 
     normalizing = [layer for layer in result.model.layers if "batch_normalization" in layer.name]
     images, _ = digits.train.gather(np.arange(len(digits.train)))
-    values = np.asarray(keras.Model(result.model.inputs, normalizing[-1].input)(images))
+    values = np.asarray(keras.Model(result.model.input, normalizing[-1].input)(images))
     np.testing.assert_allclose(
         normalizing[-1].moving_mean, values.mean(axis=0), atol=0.1 * values.std()
     )

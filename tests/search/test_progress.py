@@ -126,7 +126,7 @@ def test_plain_progress_prints_one_line_per_event() -> None:
         "warning: three files could not be read",
         "search finished: 3 done, 1 pruned, 1 infeasible, 1 failed; best accuracy 0.6100 (trial 2)",
         "retraining, 2 epochs on 42,500 images: candidate 2",
-        "retraining epoch 1/2: loss 0.5000",
+        "retraining epoch 1.5/2: loss 0.5000",
         "retraining epoch 2/2: loss 0.5000",
         "retraining finished in 4.0 s",
     ]

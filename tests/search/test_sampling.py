@@ -6,8 +6,10 @@ import optuna
 import pytest
 from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
 
-from search.sampling import ReseedingSampler, _random_states
+from search.sampling import ReseedingSampler, _random_states, make_sampler
 from search.storage import quiet_optuna
+from spaces.task import Task
+from studies.study import StudySpec
 
 
 def _draws(sampler: Callable[[int], BaseSampler], count: int, *, per_process: int) -> list[float]:
@@ -55,3 +57,34 @@ def test_optunas_samplers_keep_their_randomness_where_it_is_looked_for() -> None
     with pytest.warns(optuna.exceptions.ExperimentalWarning):
         outer = PartialFixedSampler({}, inner)
     assert len(list(_random_states(outer))) == 2
+
+
+def test_a_studys_variations_come_between_its_first_trials_and_its_sampler(
+    timed_study: StudySpec,
+) -> None:
+    asked: list[Task] = []
+
+    def start(task: Task) -> list[dict[str, object]]:
+        asked.append(task)
+        return [{"filters": 6, "dropout": 0.0}]
+
+    spec = timed_study.model_copy(
+        update={"start": start, "variations": ({"filters": 8}, {"dropout": 0.25})}
+    )
+    task = Task(images=77)
+    with quiet_optuna():
+        study = optuna.create_study(direction="maximize", sampler=make_sampler(spec, task, seed=0))
+    for parameters in spec.first_trials(task):
+        study.enqueue_trial(dict(parameters))
+    for value in (0.5, 0.9, 0.1, 0.1):
+        trial = study.ask()
+        spec.candidate(trial, task)
+        study.tell(trial, value)
+
+    assert {found.images for found in asked} == {77}
+    assert [trial.params for trial in study.trials[:3]] == [
+        {"filters": 6, "dropout": 0.0},
+        {"filters": 8, "dropout": 0.0},
+        {"filters": 8, "dropout": 0.25},
+    ]
+    assert study.trials[3].params not in [trial.params for trial in study.trials[:3]]

@@ -184,6 +184,57 @@ def test_early_stopping_waits_for_the_second_phase_and_restores_from_it(
     assert result.epochs_trained == result.best["epoch"] + 1 < 8
 
 
+def test_two_phases_share_the_steps(digits: Digits, spec: InputSpec, two_phases: Make) -> None:
+    made = two_phases(steps=12, fine_tuning=FineTuning(head_share=0.25, learning_rate=0.001))
+
+    result = _train(made, digits[0], spec, validation=digits[1], intervals=4)
+
+    assert [row["step"] for row in result.history] == [3, 6, 9, 12]
+    rates = [row["learning_rate"] for row in result.history]
+    assert rates == pytest.approx([0.02, 0.001, 0.001, 0.001])
+
+
+def test_an_interruption_at_the_boundary_of_phases_in_steps_changes_nothing(
+    digits: Digits, spec: InputSpec, two_phases: Make, tmp_path: Path
+) -> None:
+    made = two_phases(steps=12)
+    options: dict[str, Any] = {"validation": digits[1], "intervals": 4}
+    whole = _train(made, digits[0], spec, **options)
+
+    def interrupt(report: Report) -> None:
+        if report.step == 2:
+            raise _Interruption
+
+    options["checkpoint_directory"] = tmp_path
+    with pytest.raises(_Interruption):
+        _train(made, digits[0], spec, on_report=interrupt, **options)
+    resumed = _train(made, digits[0], spec, **options)
+
+    for a, b in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_time_of_two_phases_becomes_their_steps(
+    digits: Digits, spec: InputSpec, two_phases: Make
+) -> None:
+    told: list[int] = []
+    options: dict[str, Any] = {"validation": digits[1], "intervals": 4}
+
+    timed = _train(
+        two_phases(),
+        digits[0],
+        spec,
+        seconds=lambda: 0.3,
+        most_steps=24,
+        on_steps=told.append,
+        **options,
+    )
+
+    given = _train(two_phases(steps=told[0]), digits[0], spec, **options)
+    for a, b in zip(timed.weights, given.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_single_epoch_tunes_everything(digits: Digits, spec: InputSpec, two_phases: Make) -> None:
     result = _train(two_phases(epochs=1), digits[0], spec)
 

@@ -30,7 +30,7 @@ def _inputs(model: Any, layer: Any, images: npt.NDArray[Any]) -> npt.NDArray[Any
     """Returns what a layer is given for some images, (values, channels)."""
     import keras
 
-    values = np.asarray(keras.Model(model.inputs, layer.input)(images))
+    values = np.asarray(keras.Model(model.input, layer.input)(images))
     return values.reshape(-1, values.shape[-1])
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.config import InputSpec
@@ -36,9 +38,9 @@ def run(digits: Digits, spec: InputSpec) -> Run:
     """Trains in float32 on 512 images, of which 8 batches of 64 are an epoch."""
 
     def train(candidate: Candidate, **options: Any) -> FitResult:
-        settings: dict[str, Any] = {"validation": digits[1], "seed": 5, "intervals": 4}
-        settings |= {"precision": "float32", **options}
-        return fit(candidate, digits[0], spec=spec, **settings)
+        usual: dict[str, Any] = {"validation": digits[1], "seed": 5, "intervals": 4}
+        usual |= {"precision": "float32"}
+        return fit(candidate, digits[0], spec=spec, **(usual | options))
 
     return train
 
@@ -67,6 +69,18 @@ def test_a_length_is_equal_parts_of_the_steps_or_whole_epochs() -> None:
     assert length(512, steps=100).intervals == 10
     assert length(512, 4, steps=20).epochs == 2.5
     assert length(6400, 4, steps=20).epochs == 0.2
+
+
+@settings(deadline=None)
+@given(steps=some.integers(1, 100_000), intervals=some.integers(1, 100))
+def test_where_nothing_is_compared_the_steps_stay_about_as_many(steps: int, intervals: int) -> None:
+    training = TrainingConfig(batch_size=64, steps=steps)
+
+    length = training_length(training, 512, intervals, compared=False)
+
+    assert 1 <= length.intervals <= intervals
+    # A retraining of 150 steps in a hundred parts is neither of 100 nor of 200.
+    assert abs(length.steps * length.intervals - steps) <= length.steps / 2 <= steps
 
 
 def test_there_is_a_row_and_a_report_for_each_interval(run: Run, candidate: Make) -> None:
@@ -161,7 +175,7 @@ def _stopping(told: list[int]) -> Callable[[int], None]:
 
 @pytest.mark.parametrize(
     ("seconds", "most", "expected"),
-    [(1e6, 7, 7), (1e6, 2, 2), (0.0, None, 4), (0.0, 3, 3)],
+    [(1e6, 8, 8), (1e6, 2, 2), (0.0, None, 4), (0.0, 3, 3)],
     ids=["capped", "capped below the intervals", "one an interval", "no fewer than asked for"],
 )
 def test_the_most_steps_cap_what_the_time_allows(
@@ -172,6 +186,14 @@ def test_the_most_steps_cap_what_the_time_allows(
     result = run(candidate(), seconds=lambda: seconds, most_steps=most, on_steps=told.append)
 
     assert told == [expected] == [result.history[-1]["step"]]
+
+
+def test_what_is_not_compared_takes_no_more_steps_than_it_has_time_for(
+    run: Run, candidate: Make
+) -> None:
+    result = run(candidate(), seconds=lambda: 0.0, validation=None)
+
+    assert [row["step"] for row in result.history] == [1]
 
 
 def test_a_candidate_that_has_steps_is_not_timed(run: Run, candidate: Make) -> None:
