@@ -40,7 +40,7 @@ from search.workers.measuring_process import BusyTime
 
 RESULTS = Path(__file__).parent / "results" / "cost_prediction.json"
 PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")
-SECONDS = 1.5
+SECONDS = 1.0
 # The probes take turns with the networks: their fastest times are the machine's.
 CASES_PER_PROBES = 12
 PROBE_SECONDS = 0.7
@@ -126,8 +126,11 @@ def undisturbed(row: Row, part: str) -> float:
     wall, processor = float(row[part]), float(row[f"{part}_processor"])
     if row["others_share"] <= BUSY_SHARE:
         return wall
-    # One thread traces and compiles.
-    cores = 1.0 if part == "compiling" else min(CORES_OF_A_STEP, available_cores())
+    if part == "compiling":
+        # One thread traces and compiles until the first step begins.
+        tracing = processor - float(row["step_processor"])
+        return min(wall, tracing + undisturbed(row, "step"))
+    cores = min(CORES_OF_A_STEP, available_cores())
     serial = SERIAL_SECONDS if part == "step" else 0.0
     return min(wall, serial + max(0.0, processor - serial) / cores)
 
@@ -203,7 +206,8 @@ def fit_table(known: Mapping[str, Case], record: Row, precision: Precision) -> R
             ratios["validation"].append(
                 price(of_validation(case.shape), prices) * 1e-9 / row["validation"]
             )
-            ratios["compiling"].append(price(step, compiling) / row["compiling"])
+            compiled = price(step, compiling) + row["step"]
+            ratios["compiling"].append(compiled / row["compiling"])
     prices, compiling = fit_prices_of(known, measured, names, precision)
     turns = record["probes"][precision]
     probes = {
@@ -250,7 +254,8 @@ def fit_prices_of(
         gradients,
     )
     compiling = fit_prices(
-        [(steps[name], measured[name]["compiling"]) for name in names], COMPILING_SECONDS
+        [(steps[name], measured[name]["compiling"] - measured[name]["step"]) for name in names],
+        COMPILING_SECONDS,
     )
     return {**gradients, **passes}, compiling
 
