@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.cost.fitting import fit
-from benchmarks.cost_prediction import spread, undisturbed
+from benchmarks.cost.fitting import fit, spread
+from benchmarks.cost.rows import undisturbed
 
 PRIOR = {"steps": 100.0, "multiplies": 1.0, "simple": 1.0}
 TRUE = {"steps": 300.0, "multiplies": 0.2, "simple": 4.0}
