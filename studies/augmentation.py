@@ -38,6 +38,6 @@ study = StudySpec(
         {"rotation": 10.0},
         {"zoom": 0.1},
         {"contrast": 0.2, "brightness": 0.1},
-        {"crop_padding": 2},
+        {"crop_padding": 0},
     ),
 )
