@@ -145,6 +145,22 @@ def test_images_are_loaded_again_at_the_size_of_the_plan(
     assert made.task.image_shape == ((32, 32, 3) if sized else (24, 20, 3))
 
 
+def test_the_plan_that_a_study_was_begun_with_stays(
+    plan: Plan, measured: list[str], timed_study: StudySpec, digits: Split
+) -> None:
+    known = TimePlan(budget_seconds=30.0, trial_seconds=2.0, image_size=(20, 16))
+    sizes: list[tuple[int, int] | None] = []
+
+    def load(size: tuple[int, int] | None) -> Split:
+        sizes.append(size)
+        return digits
+
+    _, made = plan(timed_study, Lengths(budget_seconds=900.0), known=known, load=load)
+
+    assert made is known
+    assert (sizes, measured) == ([(20, 16)], [])
+
+
 @pytest.fixture
 def in_another_process(
     monkeypatch: pytest.MonkeyPatch, measured: list[str]
