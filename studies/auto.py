@@ -74,12 +74,14 @@ def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict
     With backbones, changes of the pretrained networks: on few images these lead.
     """
     if backbones:
+        # Fine-tuning is named with all its settings: the best so far may be frozen features.
+        fine_tuning = start(task, backbones=backbones)[1]
+        del fine_tuning["horizontal_flip"]
         return [
-            {"horizontal_flip": True},
             {"pooling": "average_max"},
-            {"trainable_stages": 5},
             {"input_size": 192},
-            {"fine_tuning_learning_rate": 1.5e-3},
+            {**fine_tuning, "trainable_stages": 5},
+            {**fine_tuning, "fine_tuning_learning_rate": 1.5e-3},
             {"dense_units": 256},
         ]
     rate = reference_learning_rate(reference_batch_size(task))
