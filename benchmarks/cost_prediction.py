@@ -1,13 +1,14 @@
-"""How well `predict_cost` foretells the seconds of training steps and of validation.
+"""How well `predict_cost` predicts the seconds of training steps, validation and compiling.
 
     python -m benchmarks.cost_prediction
 
 Measures real training steps of the published recipes that have networks of their own and of 50
 candidates drawn from the from-scratch spaces, in each precision, and compares them with what is
-predicted from shapes and the speed of this machine. `--fit` fits the coefficients as well, judges
-each half of the networks by a fit on the other one, and prints the fit on all for
-`search/sizing/coefficients.py`. Where other programs are busy, `--rounds 2` measures everything
-twice and takes the faster. Takes about ten minutes on 2 CPU cores and resumes where it was
+predicted from shapes and the speed of this machine. `--fit` also fits the coefficients: it judges
+each half of the networks by a fit on the other half, and prints a fit on all networks for
+`search/sizing/coefficients.py`. Where other programs take more than a tenth of the processor, wall
+times are estimated from processor times; `--rounds 2` measures everything twice and takes the
+faster. Takes about ten minutes on 2 CPU cores and resumes where it was
 interrupted; `--again` measures everything anew. The result goes to
 benchmarks/results/cost_prediction.json.
 """
@@ -15,44 +16,31 @@ benchmarks/results/cost_prediction.json.
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated
 
-import numpy as np
 import typer
 
 from benchmarks.cost.cases import Case, cases
-from benchmarks.cost.fitting import fit as fit_prices
+from benchmarks.cost.fitting import fit_table, spread
+from benchmarks.cost.rows import PARTS, Row, fastest, row_of, undisturbed
 from search.files import write_text
 from search.runtime import cpu_name, start_keras
-from search.sizing import coefficients as shipped
-from search.sizing.coefficients import COMPILING_SECONDS, GROUPS, Group, Precision
+from search.sizing.coefficients import GROUPS, Group, Precision
 from search.sizing.cost import predict_cost
 from search.sizing.machine_speed import MachineSpeed, ThisProcess, measured_on, speed_from
 from search.sizing.probes import probe
-from search.sizing.quantities import of_step, of_validation
 from search.sizing.timing import Timed, time_training
 from search.workers.machine import available_cores
 from search.workers.measuring_process import BusyTime
 
 RESULTS = Path(__file__).parent / "results" / "cost_prediction.json"
 PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")
-SECONDS = 1.5
-# The probes take turns with the networks: their fastest times are the machine's.
+SECONDS = 1.0
+# The probes are measured again after so many networks; their fastest times count.
 CASES_PER_PROBES = 12
 PROBE_SECONDS = 0.7
-# On a busy machine the processor's time tells what a step takes on a free one: its threads keep so
-# many of two cores busy, but for what Python does between steps.
-BUSY_SHARE = 0.1
-CORES_OF_A_STEP = 1.82
-SERIAL_SECONDS = 0.002
-
-PARTS = ("step", "validation", "compiling")
-
-Row: TypeAlias = dict[str, Any]
 
 
 def main(
@@ -68,7 +56,7 @@ def main(
     if again:
         RESULTS.unlink(missing_ok=True)
     for one in PRECISIONS:
-        # In a process of its own, as a trial's worker is.
+        # Each in its own process, like a trial's worker.
         command = [sys.executable, "-m", "benchmarks.cost_prediction", "--precision", one]
         command += ["--rounds", str(rounds)]
         subprocess.run(command, check=True)
@@ -107,7 +95,7 @@ def measure(precision: Precision, rounds: int) -> None:
 
 
 def measure_case(case: Case, precision: Precision) -> Row:
-    """Returns the seconds that a network takes."""
+    """Measures one network."""
     busy = BusyTime([ThisProcess()])
     found = time_training(
         case.candidate, case.spec, precision=precision, xla="auto", seconds=SECONDS
@@ -115,30 +103,13 @@ def measure_case(case: Case, precision: Precision) -> Row:
     return {"batch_size": case.candidate.training.batch_size, **row_of(found, busy)}
 
 
-def row_of(timed: Timed, busy: BusyTime) -> Row:
-    """Returns what was measured, and how busy other programs were."""
-    seconds = {name: value for name, value in asdict(timed).items() if value is not None}
-    return {**seconds, "others_share": round(busy.others_share(), 3)}
-
-
-def undisturbed(row: Row, part: str) -> float:
-    """Returns the seconds that a part takes on a machine with nothing else to do."""
-    wall, processor = float(row[part]), float(row[f"{part}_processor"])
-    if row["others_share"] <= BUSY_SHARE:
-        return wall
-    # One thread traces and compiles.
-    cores = 1.0 if part == "compiling" else min(CORES_OF_A_STEP, available_cores())
-    serial = SERIAL_SECONDS if part == "step" else 0.0
-    return min(wall, serial + max(0.0, processor - serial) / cores)
-
-
 def report(*, fit: bool) -> None:
-    """Predicts everything that was measured, and prints how far off that is."""
+    """Predicts every measured network, and prints and stores the errors."""
     start_keras()
     record = read()
     known = {case.name: case for case in cases()}
     record["predicted"], record["errors"] = {}, {}
-    for precision in PRECISIONS:
+    for precision in [one for one in PRECISIONS if one in record["measured"]]:
         measured = fastest(record, precision)
         if fit:
             record.setdefault("held_out", {})[precision] = fit_table(known, record, precision)
@@ -161,16 +132,8 @@ def report(*, fit: bool) -> None:
     write(record)
 
 
-def fastest(record: Row, precision: Precision) -> dict[str, Row]:
-    """Returns the shortest of each network's times, because disturbances only lengthen them."""
-    return {
-        name: rows[0] | {part: min(undisturbed(row, part) for row in rows) for part in PARTS}
-        for name, rows in record["measured"][precision].items()
-    }
-
-
 def predicted(case: Case, speed: MachineSpeed) -> Row:
-    """Returns what a network is predicted to take, of as many images as there may be."""
+    """Returns the predicted seconds of a network with full batches."""
     cost = predict_cost(case.shape, case.candidate.training, speed, images=10**6)
     return {
         "step": cost.step_seconds,
@@ -180,95 +143,12 @@ def predicted(case: Case, speed: MachineSpeed) -> Row:
 
 
 def first_speed(record: Row, precision: Precision) -> MachineSpeed:
-    """Returns the speed that the first turn of the probes told, as a search would measure it."""
+    """Returns the speed from the first turn of the probes, as a search would measure it."""
     timed = {
         group: Timed(undisturbed(turns[0], "step"), undisturbed(turns[0], "compiling"))
         for group, turns in record["probes"][precision].items()
     }
     return speed_from(timed, measured_on(precision, "auto"))
-
-
-def fit_table(known: Mapping[str, Case], record: Row, precision: Precision) -> Row:
-    """Prints tables fitted to all networks; returns the errors of fits to the other half."""
-    measured = fastest(record, precision)
-    names = list(measured)
-    halves = names[::2], names[1::2]
-    ratios: dict[str, list[float]] = {part: [] for part in PARTS}
-    for fitted_on, judged_on in (halves, halves[::-1]):
-        prices, compiling = fit_prices_of(known, measured, fitted_on, precision)
-        for name in judged_on:
-            case, row = known[name], measured[name]
-            step = of_step(case.shape, case.candidate.training, row["batch_size"])
-            ratios["step"].append(price(step, prices) * 1e-9 / row["step"])
-            ratios["validation"].append(
-                price(of_validation(case.shape), prices) * 1e-9 / row["validation"]
-            )
-            ratios["compiling"].append(price(step, compiling) / row["compiling"])
-    prices, compiling = fit_prices_of(known, measured, names, precision)
-    turns = record["probes"][precision]
-    probes = {
-        group: [
-            min(undisturbed(turn, part) for turn in turns[group]) for part in ("step", "compiling")
-        ]
-        for group in GROUPS
-    }
-    for title, table in (("COEFFICIENTS", prices), ("COMPILING_SECONDS", compiling)):
-        rounded = {name: float(f"{value:.3g}") for name, value in table.items()}
-        print(f"{title}, {precision}:", json.dumps(rounded, indent=4))
-    print(f"PROBES, {precision}: {probes}")
-    found = {part: spread(values) for part, values in ratios.items()}
-    print(f"held-out halves, {precision}:", json.dumps(found, indent=2))
-    return found
-
-
-def fit_prices_of(
-    known: Mapping[str, Case],
-    measured: Mapping[str, Row],
-    names: Sequence[str],
-    precision: Precision,
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns nanoseconds of each quantity, and seconds of compiling, fitted to some networks."""
-    before = shipped.COEFFICIENTS[precision]
-    passes = {name: price for name, price in before.items() if name.startswith("forward_")}
-    passes = fit_prices(
-        [(of_validation(known[name].shape), measured[name]["validation"] * 1e9) for name in names],
-        passes,
-    )
-    steps = {
-        name: of_step(
-            known[name].shape, known[name].candidate.training, measured[name]["batch_size"]
-        )
-        for name in names
-    }
-    gradients = {name: value for name, value in before.items() if name not in passes}
-    gradients = fit_prices(
-        [
-            # What frozen layers do was found out by validating.
-            (steps[name], measured[name]["step"] * 1e9 - price(steps[name], passes))
-            for name in names
-        ],
-        gradients,
-    )
-    compiling = fit_prices(
-        [(steps[name], measured[name]["compiling"]) for name in names], COMPILING_SECONDS
-    )
-    return {**gradients, **passes}, compiling
-
-
-def price(quantities: Mapping[str, float], prices: Mapping[str, float]) -> float:
-    """Returns what quantities cost together; those without a price cost nothing."""
-    return sum(amount * prices.get(name, 0.0) for name, amount in quantities.items())
-
-
-def spread(ratios: Sequence[float]) -> Row:
-    """Returns how far predictions are off, as shares of what was measured."""
-    errors = np.abs(np.array(ratios) - 1)
-    return {
-        "networks": len(ratios),
-        "median_error": round(float(np.median(errors)), 3),
-        "90th_percentile": round(float(np.quantile(errors, 0.9)), 3),
-        "median_ratio": round(float(np.median(ratios)), 3),
-    }
 
 
 def show(name: str, measured: Row, found: Row) -> None:

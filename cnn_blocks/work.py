@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]
 
-# All others need an exponential or an error function, which costs several times as much.
+# Others need at least an exponential, which costs several times as much.
 _SIMPLE_ACTIVATIONS = {"relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_silu", "hard_swish"}
 _SIMPLE_LAYERS = {"PReLU", "LayerScale"}
 _SMOOTH_LAYERS = {"ELU", "Softmax"}
@@ -35,7 +35,9 @@ class Work:
         convolved: Output elements of convolutions and dense layers.
         simple: Elements of ReLU and similar activations, of additions, concatenations and every
             other layer.
-        smooth: Elements of activations with an exponential or an error function.
+        smooth: Elements of activations with an exponential, such as SiLU and ELU; those of Mish
+            count twice.
+        gelu: Elements of GELU, whose error function is slow.
         batch_normalized: Elements of batch normalisation.
         normalized: Elements of other normalisations, which take several passes.
         dropped: Random numbers that dropout draws.
@@ -53,6 +55,7 @@ class Work:
     convolved: int = 0
     simple: int = 0
     smooth: int = 0
+    gelu: int = 0
     batch_normalized: int = 0
     normalized: int = 0
     dropped: int = 0
@@ -188,7 +191,11 @@ def _activation(layer: Any, elements: int) -> Work:
     name = getattr(getattr(layer, "activation", None), "__name__", "linear")
     if name == "linear":
         return Work()
-    return Work(simple=elements) if name in _SIMPLE_ACTIVATIONS else Work(smooth=elements)
+    if name in _SIMPLE_ACTIVATIONS:
+        return Work(simple=elements)
+    if name == "gelu":
+        return Work(gelu=elements)
+    return Work(smooth=2 * elements if name == "mish" else elements)
 
 
 def _drawn(layer: Any, kind: str, output: Shape, elements: int) -> int:

@@ -52,6 +52,7 @@ from studies.study import LoadedStudy, StudySpec, load_study
 
 # Of the final training's planned time.
 _LEAST_PART = 0.25
+_BRIEF_SECONDS = 60.0
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 
@@ -161,6 +162,8 @@ def run_study(
                 )
             if plan.budget_seconds is not None:
                 progress.note(plan.describe())
+            if workers == "auto" and share is None and _is_brief(plan):
+                workers = 0
             ends_by_time = plan.search_seconds is not None and spec.epochs is None
             total = trials or plan.trials or (UNLIMITED_TRIALS if ends_by_time else spec.trials)
             context = TrialContext(
@@ -334,6 +337,11 @@ def _retrain_winner(
     except UserError as error:  # the run itself is whole
         context.progress.warning(str(error))
     return output
+
+
+def _is_brief(plan: TimePlan) -> bool:
+    """Whether a search is over before a process of its own would have paid for its start."""
+    return plan.search_seconds is not None and plan.search_seconds < _BRIEF_SECONDS
 
 
 def _note_other_budget(

@@ -28,7 +28,6 @@ study = StudySpec(
         },
     ),
     variations=(
-        {"horizontal_flip": True},
         {"pooling": "average"},
         {"pooling": "average_max"},
         {"activation": "silu"},

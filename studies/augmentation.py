@@ -32,13 +32,12 @@ study = StudySpec(
         },
     ),
     variations=(
-        {"horizontal_flip": True},
         {"erasing": 0.2},
         {"cutmix": 0.5},
         {"mixup": 0.2},
         {"rotation": 10.0},
         {"zoom": 0.1},
         {"contrast": 0.2, "brightness": 0.1},
-        {"crop_padding": 2},
+        {"crop_padding": 0},
     ),
 )

@@ -46,10 +46,9 @@ def start(task: Task) -> list[dict[str, Any]]:
 
 
 def variations(task: Task) -> list[dict[str, Any]]:
-    """Returns flips, then another block in the last stages, then other sizes."""
+    """Returns another block in the last stages, then other sizes."""
     last = reductions(task)
     return [
-        {"horizontal_flip": True},
         {f"stage_{last}_block": "residual"},
         {f"stage_{last - 1}_block": "residual", f"stage_{last}_depth": 1},
         {"filters": 40},

@@ -29,7 +29,6 @@ study = StudySpec(
         },
     ),
     variations=(
-        {"horizontal_flip": True},
         {"head_dropout": 0.2},
         {"dropout": 0.1},
         {"weight_decay": 0.15},

@@ -50,7 +50,6 @@ study = StudySpec(
     backbones=DEFAULT_BACKBONES,
     start=start,
     variations=(
-        {"horizontal_flip": True},
         {"trainable_stages": 4},
         {"input_size": 128},
         {"fine_tuning_learning_rate": 1e-3},

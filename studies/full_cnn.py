@@ -38,7 +38,6 @@ study = StudySpec(
     budget_seconds=14400,
     start=start,
     variations=(
-        {"horizontal_flip": True},
         {"cutmix": 0.5},
         {"filters": 40},
         {"erasing": 0.2},

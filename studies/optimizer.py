@@ -50,5 +50,5 @@ study = StudySpec(
     trials=40,
     budget_seconds=2400,
     start=start,
-    variations=({"horizontal_flip": True}, {"schedule": "cosine"}),
+    variations=({"schedule": "cosine"},),
 )

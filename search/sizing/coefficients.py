@@ -12,57 +12,115 @@ Precision: TypeAlias = Literal["float32", "bfloat16"]
 Coefficients: TypeAlias = Mapping[str, float]
 
 GROUPS: tuple[Group, ...] = ("overhead", "arithmetic", "memory")
-_OVERHEAD = {"steps", "layers", "variables"}
+_OVERHEAD = {"steps", "layers", "variables", "augmentations"}
 _ARITHMETIC = {"multiplies", "gathered", "scattered"}
 
-COEFFICIENTS: dict[Precision, Coefficients] = {
+# Depthwise convolutions in float32 have the prices of bfloat16: too few were measured.
+COEFFICIENTS: Mapping[Precision, Coefficients] = {
     "bfloat16": {
-        "steps": 3e6,
-        "layers": 8e4,
-        "variables": 1e4,
-        "parameters": 0.5,
-        "multiplies": 0.008,
-        "gathered": 0.2,
-        "scattered": 0.2,
-        "depthwise": 0.3,
-        "convolved": 1.0,
-        "simple": 1.0,
-        "smooth": 4.0,
-        "batch_normalized": 3.0,
-        "normalized": 8.0,
-        "dropped": 3.0,
-        "maximized": 2.0,
-        "averaged": 5.0,
+        "steps": 663000.0,
+        "layers": 4870.0,
+        "variables": 6850.0,
+        "parameters": 2.08,
+        "multiplies": 0.0175,
+        "gathered": 0.0,
+        "scattered": 0.0,
+        "depthwise": 0.266,
+        "convolved": 0.0,
+        "simple": 1.54,
+        "smooth": 3.35,
+        "gelu": 6.56,
+        "batch_normalized": 4.07,
+        "normalized": 7.08,
+        "dropped": 2.79,
+        "maximized": 0.0,
+        "averaged": 0.0,
         "resized": 3.0,
-        "pixels": 1.0,
-        "augmented": 6.0,
-        "forward_steps": 1e6,
-        "forward_layers": 2e4,
-        "forward_multiplies": 0.0027,
-        "forward_gathered": 0.05,
-        "forward_scattered": 0.05,
-        "forward_depthwise": 0.06,
-        "forward_convolved": 0.3,
-        "forward_simple": 0.3,
-        "forward_smooth": 1.0,
-        "forward_batch_normalized": 0.6,
-        "forward_normalized": 2.0,
+        "pixels": 0.0392,
+        "augmentations": 881000.0,
+        "augmented": 6.59,
+        "forward_steps": 2360000.0,
+        "forward_layers": 0.0,
+        "forward_multiplies": 0.005,
+        "forward_gathered": 0.0,
+        "forward_scattered": 0.0,
+        "forward_depthwise": 0.0387,
+        "forward_convolved": 0.0661,
+        "forward_simple": 0.0,
+        "forward_smooth": 0.264,
+        "forward_gelu": 2.61,
+        "forward_batch_normalized": 0.631,
+        "forward_normalized": 2.8,
         "forward_dropped": 0.0,
-        "forward_maximized": 0.5,
-        "forward_averaged": 0.5,
-        "forward_resized": 2.0,
-        "forward_pixels": 1.0,
+        "forward_maximized": 0.0504,
+        "forward_averaged": 0.375,
+        "forward_resized": 2.63,
+        "forward_pixels": 2.12,
+    },
+    "float32": {
+        "steps": 2810000.0,
+        "layers": 17200.0,
+        "variables": 0.0,
+        "parameters": 3.07,
+        "multiplies": 0.0279,
+        "gathered": 0.0,
+        "scattered": 0.0,
+        "depthwise": 0.266,
+        "convolved": 0.0,
+        "simple": 1.97,
+        "smooth": 3.71,
+        "gelu": 3.76,
+        "batch_normalized": 4.43,
+        "normalized": 8.98,
+        "dropped": 7.69,
+        "maximized": 0.0,
+        "averaged": 0.0,
+        "resized": 3.9,
+        "pixels": 0.0539,
+        "augmentations": 0.0,
+        "augmented": 2.91,
+        "forward_steps": 1910000.0,
+        "forward_layers": 0.0,
+        "forward_multiplies": 0.00895,
+        "forward_gathered": 0.0,
+        "forward_scattered": 0.0,
+        "forward_depthwise": 0.0387,
+        "forward_convolved": 0.213,
+        "forward_simple": 0.0,
+        "forward_smooth": 0.597,
+        "forward_gelu": 1.61,
+        "forward_batch_normalized": 0.666,
+        "forward_normalized": 2.56,
+        "forward_dropped": 0.0,
+        "forward_maximized": 0.0905,
+        "forward_averaged": 0.563,
+        "forward_resized": 8.68,
+        "forward_pixels": 3.14,
     },
 }
-COEFFICIENTS = {**COEFFICIENTS, "float32": {**COEFFICIENTS["bfloat16"], "multiplies": 0.016}}
 
-# Seconds until the end of the first step: a constant, and for each layer with and without gradient.
-COMPILING_SECONDS = {"steps": 0.8, "layers": 0.05, "forward_layers": 0.01}
+# Seconds until the first step, for each of these quantities. `forward_layers` is an estimate.
+COMPILING_SECONDS = {
+    "steps": 0.0,
+    "layers": 0.0308,
+    "variables": 0.0149,
+    "augmentations": 0.139,
+    "forward_layers": 0.01,
+}
 
-# Seconds that the probes of `machine_speed` took on the same machine: one step, and compiling.
-PROBES: Mapping[Precision, Mapping[str, tuple[float, float]]] = {
-    "bfloat16": {"overhead": (0.0032, 0.91), "arithmetic": (0.025, 0.43), "memory": (0.024, 0.43)},
-    "float32": {"overhead": (0.0040, 0.94), "arithmetic": (0.04, 0.47), "memory": (0.018, 0.41)},
+# Seconds that the probes of `machine_speed` took on the same machine: one step, and the time until
+# the end of the first one.
+PROBES: Mapping[Precision, Mapping[Group, tuple[float, float]]] = {
+    "bfloat16": {
+        "overhead": (0.0025, 1.11),
+        "arithmetic": (0.0149, 0.473),
+        "memory": (0.0141, 0.543),
+    },
+    "float32": {
+        "overhead": (0.00338, 1.01),
+        "arithmetic": (0.0229, 0.514),
+        "memory": (0.0109, 0.497),
+    },
 }
 
 

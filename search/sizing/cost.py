@@ -50,10 +50,11 @@ def predict_cost(
     step_images = min(training.batch_size, images)
     step = of_step(shape, training, step_images, on_features=on_features)
     validation = of_validation(shape, on_features=on_features)
+    step_seconds = _scaled(seconds_by_group(step, speed.table), speed)
     return TrainingCost(
-        step_seconds=_scaled(seconds_by_group(step, speed.table), speed),
+        step_seconds=step_seconds,
         validation_seconds=_scaled(seconds_by_group(validation, speed.table), speed),
-        compiling_seconds=compiling_seconds(step) * speed.compiling,
+        compiling_seconds=compiling_seconds(step) * speed.compiling + step_seconds,
         step_images=step_images,
     )
 

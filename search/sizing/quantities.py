@@ -47,7 +47,9 @@ def of_step(
     if not on_features:
         step |= _forward(shape.frozen_work, images)
         step["pixels"] = shape.image_elements * images
-        step["augmented"] = step["pixels"] * _augmentation(training.augmentation)
+        costs = _augmentations(training.augmentation)
+        step["augmentations"] = len(costs)
+        step["augmented"] = step["pixels"] * sum(costs)
     return step
 
 
@@ -74,5 +76,6 @@ def _forward(work: Work, images: int) -> dict[str, float]:
     return {f"forward_{name}": amount for name, amount in amounts.items()}
 
 
-def _augmentation(augmentation: Augmentation) -> float:
-    return sum(cost for name, cost in _AUGMENTATION.items() if getattr(augmentation, name))
+def _augmentations(augmentation: Augmentation) -> list[float]:
+    """Returns the relative cost of each augmentation that is switched on."""
+    return [cost for name, cost in _AUGMENTATION.items() if getattr(augmentation, name)]

@@ -67,8 +67,10 @@ def test_what_convolutions_read_and_write_grows_with_the_other_side() -> None:
         (layers.Activation("relu"), Work(layers=1, simple=378)),
         (layers.LeakyReLU(), Work(layers=1, simple=378)),
         (layers.PReLU(), Work(layers=1, variables=1, simple=378)),
-        (layers.Activation("gelu"), Work(layers=1, smooth=378)),
-        (layers.Activation("mish"), Work(layers=1, smooth=378)),
+        (layers.Activation("silu"), Work(layers=1, smooth=378)),
+        (layers.ELU(), Work(layers=1, smooth=378)),
+        (layers.Activation("gelu"), Work(layers=1, gelu=378)),
+        (layers.Activation("mish"), Work(layers=1, smooth=2 * 378)),
         (layers.Activation("linear"), Work(layers=1)),
         (layers.BatchNormalization(), Work(layers=1, variables=2, batch_normalized=378)),
         (layers.LayerNormalization(), Work(layers=1, variables=2, normalized=378)),
@@ -91,7 +93,7 @@ def test_elements_of_a_layer(layer: Any, expected: Work) -> None:
 def test_an_activation_inside_a_layer_counts_as_one_behind_it() -> None:
     work = work_of_layer(layers.Conv2D(8, 1, activation="gelu"), (9, 7, 6))
 
-    assert (work.layers, work.smooth) == (1, 63 * 8)
+    assert (work.layers, work.gelu) == (1, 63 * 8)
 
 
 def test_a_layer_counts_wherever_it_is_called() -> None:
