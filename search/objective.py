@@ -145,11 +145,13 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
     on_features = context.features is not None and context.features.suits(candidate)
     _check_memory(trial, shape, candidate, on_features=on_features, context=context)
     feasibility.require_parameters(shape.parameters, context.spec.most_parameters)
-    cost = _predict(shape, candidate, context, on_features=on_features)
+    cost = _predict(shape, candidate, context.speed, context, on_features=on_features)
     if cost is not None:
         speed = cost.step_images / cost.step_seconds
         trial.set_user_attr(TrialAttribute.PREDICTED_IMAGES_PER_SECOND, round(speed, 1))
-        plan.require_affordable(corrected(cost, context.slowdowns), candidate)
+        # The final training has the whole machine, of which this may be one worker of many.
+        whole = _predict(shape, candidate, plan.speed, context, on_features=on_features) or cost
+        plan.require_affordable(corrected(whole, context.slowdowns), candidate)
     reporter = TrialReporter(trial, candidate, context)
     result = fit(
         candidate,
@@ -199,13 +201,18 @@ def _remember(trial: optuna.Trial, candidate: Candidate, context: TrialContext) 
 
 
 def _predict(
-    shape: ModelShape, candidate: Candidate, context: TrialContext, *, on_features: bool
+    shape: ModelShape,
+    candidate: Candidate,
+    speed: MachineSpeed | None,
+    context: TrialContext,
+    *,
+    on_features: bool,
 ) -> TrainingCost | None:
-    if context.speed is None:
+    if speed is None:
         return None
     training = candidate.phases()[-1].candidate.training
     images = len(context.split.train)
-    return predict_cost(shape, training, context.speed, images=images, on_features=on_features)
+    return predict_cost(shape, training, speed, images=images, on_features=on_features)
 
 
 def _without_steps(text: str) -> str:

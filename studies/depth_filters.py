@@ -52,7 +52,6 @@ study = StudySpec(
     start=start,
     variations=(
         {"filters": 40},
-        {"stem_filters": 0},
         {"dropout": 0.1},
         {"pooling": "average"},
         {"activation": "silu"},

@@ -47,7 +47,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["run"], "'--study'"),
+        (["run"], "'auto' brings none of its own. Name them with --data FOLDER"),
         (["run", "--study", "quickstart", "--hypermodel", "package.Model"], "one of '--study'"),
         (["run", "--hypermodel", "no/such/file.py:Model"], "no/such/file.py"),
         (["run", "--study", "quickstart", "--budget", "forty"], "--budget must be a duration"),

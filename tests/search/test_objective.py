@@ -425,6 +425,27 @@ def test_a_candidate_that_is_too_slow_costs_no_training_and_says_by_how_much(
     assert trial.constraints == trial.user_attrs["constraints"] == {"seconds": 1.0}
 
 
+def test_a_worker_judges_by_the_machine_that_the_final_training_has(
+    study: optuna.Study, timed: TrialContext, speed: MachineSpeed, train_as: Callable[[Curve], Any]
+) -> None:
+    train_as(lambda candidate: [0.5, 0.6])
+    one_of_many = speed.model_copy(update={"overhead": 16.0, "arithmetic": 16.0, "memory": 16.0})
+    predicted = 16 * _predicted(study, replace(timed, speed=one_of_many, slowdowns=[]))
+    # A quarter of what the whole machine does in the final training.
+    passes = 0.25 * 100.0 * predicted / len(timed.split.train)
+    plan = timed.plan.model_copy(update={"fewest_passes": passes, "speed": speed})
+
+    result = run(study, replace(timed, speed=one_of_many, plan=plan))
+
+    assert result.outcome is Outcome.COMPLETE
+
+
+def _predicted(study: optuna.Study, context: TrialContext) -> float:
+    trial = study.ask()
+    run_trial(trial, context)
+    return float(study.trials[trial.number].user_attrs["predicted_images_per_second"])
+
+
 def test_what_trials_took_corrects_the_prediction(
     study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
 ) -> None:

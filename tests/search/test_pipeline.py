@@ -131,6 +131,8 @@ def quick_plans(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
     for module in (time_plan, time_division):
         monkeypatch.setattr(module, "MOST_TRIAL_PASSES", 2.0)
         monkeypatch.setattr(module, "MOST_RETRAINING_PASSES", 3.0)
+    # However busy this machine is, no candidate is too slow.
+    monkeypatch.setattr(time_division, "_FEWEST_PART", 0.0)
 
 
 @pytest.mark.usefixtures("quick_plans")
@@ -145,8 +147,9 @@ def test_one_budget_is_divided_once_and_another_one_is_not_heard(
     assert plan.budget_seconds == 30
     assert plan.search_seconds is not None and plan.retraining_seconds is not None
     assert plan.describe() in progress.lines
-    trials = [Candidate.from_json(trial.user_attrs["candidate"]) for trial in first.study.trials]
-    assert all(1 <= trial.training.steps <= 2 * 1259 // 256 + 1 for trial in trials)  # type: ignore[operator]
+    assert [trial.user_attrs["outcome"] for trial in first.study.trials][:1] == ["complete"]
+    chosen = Candidate.from_json(first.study.trials[0].user_attrs["candidate"]).training.steps
+    assert chosen is not None and 1 <= chosen <= 2 * 1259 / 256 + 1
     assert first.metrics["retraining"]["epochs"] == pytest.approx(3, rel=0.1)
     assert set(first.study.user_attrs["seconds_by_phase"]) == {"search", "retraining"}
 
