@@ -88,8 +88,7 @@ def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict
     passes = _affordable_passes(task)
     changes: list[dict[str, Any]] = [
         {"family": "residual"},
-        {"pooling": "average"},
-        {"learning_rate": round(2 * rate, 5)},
+        {"learning_rate": round(0.6 * rate, 5)},
     ]
     if passes >= _LONG_TRAINING:
         changes += [{"cutmix": 0.5}, {"dropout": 0.2}, {"filters": 96}, {"erasing": 0.2}]
@@ -97,6 +96,7 @@ def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict
         changes += [{"filters": 32}, {"label_smoothing": 0.0}, {"activation": "relu"}]
     return [
         *changes,
+        {"pooling": "average_max"},
         {"weight_decay": 0.15},
         {"depth": 2},
         {"family": "convnext"},
