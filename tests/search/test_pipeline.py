@@ -59,6 +59,10 @@ study = StudySpec(
 )
 '''
 
+PLANNED_FILE = STUDY_FILE.replace("trials=2, epochs=12", "trials=2").replace(
+    "first_rung=12, retrain_epochs=1, ", ""
+)
+
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -137,10 +141,15 @@ def quick_plans(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
 
 @pytest.mark.usefixtures("quick_plans")
 def test_one_budget_is_divided_once_and_another_one_is_not_heard(
-    timed_study: StudySpec, places: dict[str, Any]
+    timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("workers would take longer to start than this search lasts")
+
+    monkeypatch.setattr(launch, "search_with_workers", refuse)
     progress = Notes()
-    first = run_study(timed_study, budget_seconds=30, trials=2, progress=progress, **places)
+    settings = {**places, "budget_seconds": 30, "trials": 2, "progress": progress}
+    first = run_study(timed_study, workers="auto", **settings)
 
     stored = first.study.user_attrs["time_plan"]
     plan = TimePlan.model_validate_json(stored)
@@ -268,9 +277,9 @@ def test_a_study_without_data_names_the_option(
         run_study(tiny_study.model_copy(update={"data": None}), **places)
 
 
-def _command(tmp_path: Path, *options: str) -> list[str]:
+def _command(tmp_path: Path, *options: str, text: str = STUDY_FILE) -> list[str]:
     file = tmp_path / "long.py"
-    file.write_text(STUDY_FILE)
+    file.write_text(text)
     runs, storage = tmp_path / "runs", f"sqlite:///{tmp_path / 'studies.db'}"
     command = [sys.executable, "-m", "search.run", "--study", str(file), "--storage", storage]
     return [*command, "--runs-directory", str(runs), *options]
@@ -332,6 +341,34 @@ def test_the_same_command_goes_on_after_a_signal(
     with sqlite3.connect(tmp_path / "studies.db") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+@pytest.mark.slow
+def test_a_planned_run_goes_on_with_its_plan_after_a_kill(tmp_path: Path, repository: Path) -> None:
+    command = _command(tmp_path, "--budget", "45s", text=PLANNED_FILE)
+    with subprocess.Popen(
+        command, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        _wait_for_checkpoint(tmp_path, process)
+        process.kill()
+        process.communicate(timeout=60)
+    begun = _stored(tmp_path)
+    interrupted = Candidate.from_json(begun.trials[0].user_attrs["candidate"])
+    assert interrupted.training.steps is not None
+
+    command = _command(tmp_path, "--budget", "10m", text=PLANNED_FILE)
+    resumed = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=150)
+
+    assert resumed.returncode == 0, resumed.stderr
+    assert "was begun with a budget of 45 s, which counts" in resumed.stdout + resumed.stderr
+    study = _stored(tmp_path)
+    assert study.user_attrs["time_plan"] == begun.user_attrs["time_plan"]
+    continued = study.trials[1]
+    assert continued.user_attrs["continues_trial"] == 0
+    assert continued.params == study.trials[0].params
+    trained = Candidate.from_json(continued.user_attrs["candidate"]).training.steps
+    assert trained == interrupted.training.steps
+    assert len(list((tmp_path / "runs/long").glob("*/model.keras"))) == 1
 
 
 LEAK = """
