@@ -43,7 +43,7 @@ def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str,
         **augmented,
         "pooling": "max",
         "dropout": 0.0,
-        "activation": "gelu",
+        "activation": "relu",
         "filters": 32 if short else 64,
         "filters_growth": 2.0,
         "depth": 1,
@@ -52,11 +52,17 @@ def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str,
     }
     if not backbones:
         return [from_scratch]
-    pretrained = {"pooling": "average", "dropout": 0.2, "dense_units": 0, "input_size": 128}
-    features = {"family": "features", **common, **pretrained}
+    pretrained = {
+        "pooling": "average",
+        "dropout": 0.2,
+        "dense_units": 0,
+        "input_size": 128,
+        "learning_rate": 0.003,
+    }
+    features = {**common, "family": "features", **pretrained}
     fine_tuning = {
-        "family": "fine_tuning",
         **augmented,
+        "family": "fine_tuning",
         **pretrained,
         "trainable_stages": 3,
         "head_share": 0.2,
@@ -116,7 +122,7 @@ study = StudySpec(
     name="auto",
     description="Plain, residual, inverted residual and ConvNeXt-like networks; pretrained ones.",
     space=auto,
-    fixes="AdamW under one-cycle, batches by the number of images, a stem by their size.",
+    fixes="Muon under one-cycle, batches by the number of images, a stem by their size.",
     expected="The best network that your images and the time given allow.",
     trials=500,
     budget_seconds=1800,
