@@ -47,7 +47,7 @@ def test_the_rate_of_the_first_trial_follows_from_the_number_of_images(spec: Stu
     rates = [_first(spec, images=images)["learning_rate"] for images in (400, 5_000, 50_000)]
 
     assert rates == sorted(rates)
-    assert rates[1] == 0.003
+    assert rates[1] == 0.01
 
 
 def test_little_time_makes_a_narrow_network_and_no_strong_augmentation(spec: StudySpec) -> None:
