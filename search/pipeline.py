@@ -46,7 +46,7 @@ from search.stored_study import (
     searched_seconds,
     stored_plan,
 )
-from search.time_plan import TimePlan
+from search.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
 from search.winner import best_configuration, mirrors, search_curve
 from studies.study import LoadedStudy, StudySpec, load_study
 
@@ -300,11 +300,16 @@ def _retrain_winner(
     The retraining takes what the run's budget leaves, unless its own length was given.
     """
     spec, winner, plan = context.spec, study.best_trial, context.plan
-    seconds = given_seconds or (plan.retraining_seconds if epochs is None else None)
+    seconds = given_seconds
+    if seconds is None and epochs is None:
+        seconds = plan.retraining_seconds
+        if seconds is None and plan.trial_seconds is not None:
+            # The plan was for a search alone, and a retraining is wanted after all.
+            seconds = DEFAULT_BUDGET_SECONDS / 2
 
     def left() -> float:
         assert seconds is not None
-        if given_seconds is not None or plan.budget_seconds is None:
+        if given_seconds or plan.budget_seconds is None or not plan.retraining_seconds:
             return seconds
         rest = plan.budget_seconds - plan.closing_seconds - spent_seconds()
         # Where a search took far too long, because a machine slept, the winner is trained even so.

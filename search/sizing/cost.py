@@ -12,6 +12,9 @@ from search.sizing.quantities import of_step, of_validation
 from spaces.candidate import TrainingConfig
 
 
+_LARGEST_FACTOR = 2.0
+
+
 @dataclass(frozen=True)
 class TrainingCost:
     """The predicted cost of a training, in seconds.
@@ -62,13 +65,14 @@ def predict_cost(
 def corrected(cost: TrainingCost, ratios: Sequence[float]) -> TrainingCost:
     """Returns a cost scaled by the median of `ratios`: measured / predicted, of finished trials.
 
-    Ratios that are not positive and finite are ignored. Without any, the cost is unchanged.
-    Compiling is not scaled.
+    Ratios that are not positive and finite are ignored. Without any, the cost is unchanged. The
+    factor stays between a half and two: a machine that other programs slow down for a while slows
+    down all candidates. Compiling is not scaled.
     """
     usable = [ratio for ratio in ratios if 0 < ratio < math.inf]
     if not usable:
         return cost
-    factor = statistics.median(usable)
+    factor = min(max(statistics.median(usable), 1 / _LARGEST_FACTOR), _LARGEST_FACTOR)
     return replace(
         cost,
         step_seconds=cost.step_seconds * factor,
