@@ -29,6 +29,8 @@ class ModelShape:
     `work` is what the network computes on one image in a forward pass, without the layers in front
     of everything that trains; theirs is `frozen_work`.
     `image_elements` is height x width x channels of the image before any resizing.
+    `matrix_multiplies` are the multiply-accumulates of one iteration in which Muon orthogonalises
+    all kernels.
     """
 
     parameters: int
@@ -40,6 +42,7 @@ class ModelShape:
     work: Work = field(default_factory=Work)
     frozen_work: Work = field(default_factory=Work)
     image_elements: int = 0
+    matrix_multiplies: int = 0
 
     @property
     def multiply_accumulates(self) -> int:
@@ -163,7 +166,17 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
         work=sum((call.work for call in calls if call.trained), Work()),
         frozen_work=sum((call.work for call in calls if not call.trained), Work()),
         image_elements=count(spec.image_shape),
+        matrix_multiplies=sum(_matrix_multiplies(weight) for weight in model.trainable_weights),
     )
+
+
+def _matrix_multiplies(weight: Any) -> int:
+    """Returns the multiply-accumulates of one step towards an orthogonal matrix of a kernel."""
+    shape = weight.shape
+    if len(shape) not in (2, 4):
+        return 0
+    sides = sorted((count(shape[:-1]), shape[-1]))
+    return int(2 * sides[0] ** 2 * sides[1] + sides[0] ** 3)
 
 
 @contextmanager

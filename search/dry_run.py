@@ -265,7 +265,9 @@ def _size(
 ) -> Sizing:
     shape = describe_model(candidate.model, split.spec)
     cost = _cost(candidate, split, speed, features)
-    memory = feasibility.estimate_memory(shape, candidate.training, images=len(split.train))
+    memory = feasibility.estimate_memory(
+        shape, candidate.training, images=max(len(split.train), len(split.validation))
+    )
     problem = None
     try:
         feasibility.require_memory(memory)

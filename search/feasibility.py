@@ -18,7 +18,7 @@ from spaces.candidate import TrainingConfig
 
 MEBIBYTE = 2**20
 _ELEMENT_BYTES = 4
-_OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2, "adamw": 2}
+_OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2, "adamw": 2, "muon": 2}
 # The weight, its gradient, and both copied with the slots while a checkpoint is written.
 _COPIES_OF_WEIGHTS = 3
 _COPIES_OF_SLOTS = 2

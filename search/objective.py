@@ -264,7 +264,10 @@ def _check_memory(
     context: TrialContext,
 ) -> None:
     needed = feasibility.estimate_memory(
-        shape, candidate.training, on_features=on_features, images=len(context.split.train)
+        shape,
+        candidate.training,
+        on_features=on_features,
+        images=max(len(context.split.train), len(context.split.validation)),
     )
     trial.set_user_attr(TrialAttribute.PARAMETERS, shape.parameters)
     trial.set_user_attr(TrialAttribute.MEMORY_MIB, round(needed / feasibility.MEBIBYTE))

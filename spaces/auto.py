@@ -39,7 +39,7 @@ def auto(trial: Trial, *, backbones: Sequence[Pretrained] = (), task: Task = Tas
     families = [*FAMILIES, *(TRANSFER_FAMILIES if backbones else ())]
     family = trial.suggest_categorical("family", families)
     common: dict[str, Any] = {
-        "learning_rate": trial.suggest_float("learning_rate", 3e-4, 2e-2, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 3e-4, 5e-2, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-3, 0.5, log=True),
         "label_smoothing": trial.suggest_float("label_smoothing", 0.0, 0.2),
     }
@@ -61,6 +61,8 @@ def auto(trial: Trial, *, backbones: Sequence[Pretrained] = (), task: Task = Tas
         head = Pooled(pooling=pooling, dropout=dropout)
         model = _from_scratch(trial, family, head, task)
         return Candidate(model=model, training=reference_training(task, **common))
+    # Pretrained weights are changed gently.
+    common["optimizer"] = "adamw"
     units = trial.suggest_int("dense_units", 0, 512, step=128)
     layers = (DenseLayer(units=units, dropout=dropout),) if units else ()
     model = ModelConfig(

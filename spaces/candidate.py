@@ -37,9 +37,10 @@ class TrainingConfig(Configuration):
         epochs: Passes over the training images; counts where `steps` is None.
         steps: Optimizer steps of the whole training, whatever the number of images; None trains
             `epochs`.
-        optimizer: "sgd" uses Nesterov momentum.
+        optimizer: "sgd" uses Nesterov momentum; "muon" steps convolutions and hidden dense layers
+            along orthogonalised matrices, the rest as "adamw" (Jordan et al., 2024).
         learning_rate: The peak of the schedule.
-        weight_decay: Decoupled decay, for "adamw" and "sgd" (Loshchilov and Hutter, 2017): each
+        weight_decay: Decoupled decay, for all but "adam" (Loshchilov and Hutter, 2017): each
             step takes learning rate x decay off every weight but biases and normalisation's.
         clip_norm: Scales the gradients down to this norm where theirs is larger; None leaves them.
         schedule: "cosine" falls to zero; "one_cycle" rises, then falls, along cosines (Smith,
@@ -60,7 +61,7 @@ class TrainingConfig(Configuration):
     steps: PositiveInt | None = None
     batch_size: Annotated[PositiveInt, IntDistribution(32, 512, log=True)] = 128
     optimizer: Annotated[
-        Literal["adam", "adamw", "sgd"], CategoricalDistribution(["adam", "adamw", "sgd"])
+        Literal["adam", "adamw", "sgd", "muon"], CategoricalDistribution(["adam", "adamw", "sgd"])
     ] = "adamw"
     learning_rate: Annotated[PositiveFloat, FloatDistribution(1e-4, 1e-1, log=True)] = 1e-3
     weight_decay: Annotated[Strength, FloatDistribution(1e-5, 1e-1, log=True)] = 0.0

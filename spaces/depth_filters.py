@@ -16,7 +16,7 @@ def depth_filters(trial: Trial, *, task: Task = Task()) -> Candidate:
     """Suggests a plain CNN stage by stage, its learning rate, and whether to mirror images."""
     training = reference_training(
         task,
-        learning_rate=trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True),
+        learning_rate=trial.suggest_float("learning_rate", 1e-3, 5e-2, log=True),
         augmentation=suggest_augmentation(trial, task),
     )
     return Candidate(model=plain_network(trial, task=task), training=training)

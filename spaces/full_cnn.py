@@ -12,7 +12,7 @@ def full_cnn(trial: Trial, *, task: Task = Task()) -> Candidate:
     """Suggests a network as `depth_filters` does, and how it is trained."""
     training = reference_training(
         task,
-        learning_rate=trial.suggest_float("learning_rate", 5e-4, 2e-2, log=True),
+        learning_rate=trial.suggest_float("learning_rate", 1e-3, 5e-2, log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 0.5, log=True),
         batch_size=trial.suggest_int("batch_size", 16, most_images_a_batch(task), log=True),
         warmup=trial.suggest_float("warmup", 0.05, 0.4),

@@ -11,7 +11,7 @@ from spaces.task import Task
 
 def optimizer(trial: Trial, *, task: Task = Task()) -> Candidate:
     """Suggests how the reference network is optimised; each optimizer has its own ranges."""
-    name = trial.suggest_categorical("optimizer", ["adam", "adamw", "sgd"])
+    name = trial.suggest_categorical("optimizer", ["adam", "adamw", "sgd", "muon"])
     changes: dict[str, Any] = {
         "optimizer": name,
         "batch_size": trial.suggest_int("batch_size", 16, most_images_a_batch(task), log=True),
@@ -27,6 +27,9 @@ def optimizer(trial: Trial, *, task: Task = Task()) -> Candidate:
         changes["learning_rate"] = trial.suggest_float("sgd_learning_rate", 0.01, 1.0, log=True)
         changes["momentum"] = trial.suggest_float("sgd_momentum", 0.8, 0.98)
         changes["weight_decay"] = trial.suggest_float("sgd_weight_decay", 1e-5, 1e-2, log=True)
+    elif name == "muon":
+        changes["learning_rate"] = trial.suggest_float("muon_learning_rate", 1e-3, 5e-2, log=True)
+        changes["weight_decay"] = trial.suggest_float("muon_weight_decay", 1e-4, 0.5, log=True)
     else:
         changes["learning_rate"] = trial.suggest_float("adam_learning_rate", 1e-4, 2e-2, log=True)
     if name == "adamw":

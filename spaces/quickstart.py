@@ -32,7 +32,7 @@ def quickstart(trial: Trial, *, task: Task = Task()) -> Candidate:
     )
     training = reference_training(
         task,
-        learning_rate=trial.suggest_float("learning_rate", 1e-3, 3e-2, log=True),
+        learning_rate=trial.suggest_float("learning_rate", 1e-3, 5e-2, log=True),
         augmentation=suggest_augmentation(trial, task),
     )
     return Candidate(model=model, training=training)

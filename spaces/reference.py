@@ -13,7 +13,7 @@ from spaces.stages import growing_filters, scheduled_dropout, staged
 from spaces.task import Task
 
 # Of batches of 64. A larger batch's gradient is less noisy, and allows a larger step.
-_LEARNING_RATE, _BATCH_SIZE = 0.003, 64
+_LEARNING_RATE, _BATCH_SIZE = 0.01, 64
 _SMALLEST_BATCH, _LARGEST_BATCH = 8, 256
 _LEAST_SEARCHED_BATCH = 32
 
@@ -33,7 +33,7 @@ def reference_model(
     get two stages, large ones a stem that reduces them. `block_fields` replace those of its
     `Plain` blocks.
     """
-    block = Plain(**{"activation": "gelu", **block_fields})
+    block = Plain(**{"activation": "relu", **block_fields})
     stages = reductions(task)
     backbone = staged(
         block,
@@ -53,14 +53,14 @@ def reference_model(
 def reference_training(task: Task = Task(), **changes: Any) -> TrainingConfig:
     """Returns settings with which networks of any size learn on any number of images.
 
-    AdamW under one-cycle with clipped gradients, label smoothing 0.1 and padded crops. Batch size
+    Muon under one-cycle with clipped gradients, label smoothing 0.1 and padded crops. Batch size
     and learning rate follow from the number of images. There are no flips: mirrored digits,
     letters and signs mean something else. `changes` replace settings.
     """
     batch_size = reference_batch_size(task)
     settings: dict[str, Any] = {
         "batch_size": batch_size,
-        "optimizer": "adamw",
+        "optimizer": "muon",
         "learning_rate": reference_learning_rate(changes.get("batch_size", batch_size)),
         "weight_decay": 0.05,
         "clip_norm": 1.0,
@@ -87,5 +87,5 @@ def most_images_a_batch(task: Task, *, at_most: int = 512) -> int:
 
 
 def reference_learning_rate(batch_size: int) -> float:
-    """Returns AdamW's peak rate for a batch size, in proportion to the root of it."""
+    """Returns Muon's peak rate for a batch size, in proportion to the root of it."""
     return round(_LEARNING_RATE * math.sqrt(batch_size / _BATCH_SIZE), 5)

@@ -24,7 +24,7 @@ def start(task: Task) -> list[dict[str, Any]]:
         {
             "stages": stages,
             "kernel_size": 3,
-            "activation": "gelu",
+            "activation": "relu",
             "normalization": "batch",
             "initializer": "he_uniform",
             "reduction": "max",
@@ -61,7 +61,7 @@ study = StudySpec(
     name="blocks",
     description="Block, depth and filters of each stage; reduction, stochastic depth, head, flips.",
     space=blocks,
-    fixes="AdamW under one-cycle, padded crops; at most 4 million parameters.",
+    fixes="Muon under one-cycle, padded crops; at most 4 million parameters.",
     expected="A block, a depth and filters for each stage.",
     trials=60,
     budget_seconds=7200,

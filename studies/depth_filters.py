@@ -26,7 +26,7 @@ def start(task: Task) -> list[dict[str, Any]]:
             "dropout": 0.0,
             "dropout_schedule": "rising",
             "kernel_size": 3,
-            "activation": "gelu",
+            "activation": "relu",
             "normalization": "batch",
             "normalization_order": "before",
             "l2": 1e-7,
@@ -44,7 +44,7 @@ study = StudySpec(
     description="Depth, filters, kernels, activation, normalisation, pooling, dropout, L2, head, "
     "rate.",
     space=depth_filters,
-    fixes="AdamW under one-cycle, batches by the number of images, padded crops, label "
+    fixes="Muon under one-cycle, batches by the number of images, padded crops, label "
     "smoothing 0.1.",
     expected="A plain network that suits your images and the time given.",
     trials=40,
@@ -52,7 +52,6 @@ study = StudySpec(
     start=start,
     variations=(
         {"filters": 40},
-        {"stem_filters": 0},
         {"dropout": 0.1},
         {"pooling": "average"},
         {"activation": "silu"},

@@ -14,7 +14,7 @@ from studies.study import StudySpec
 
 
 def start(task: Task) -> list[dict[str, Any]]:
-    """Returns the reference training, and one with SGD, in this space's words."""
+    """Returns the reference training, and those with AdamW and SGD, in this space's words."""
     batch_size = max(16, reference_batch_size(task))
     common = {
         "batch_size": batch_size,
@@ -25,8 +25,14 @@ def start(task: Task) -> list[dict[str, Any]]:
     }
     return [
         {
+            "optimizer": "muon",
+            "muon_learning_rate": reference_learning_rate(batch_size),
+            "muon_weight_decay": 0.05,
+            **common,
+        },
+        {
             "optimizer": "adamw",
-            "adam_learning_rate": reference_learning_rate(batch_size),
+            "adam_learning_rate": 0.003,
             "adamw_weight_decay": 0.05,
             **common,
         },

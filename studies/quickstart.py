@@ -12,7 +12,7 @@ study = StudySpec(
     name="quickstart",
     description="Stages, filters, activation, pooling, dropout and learning rate of tiny networks.",
     space=quickstart,
-    fixes="AdamW under one-cycle, padded crops, label smoothing 0.1.",
+    fixes="Muon under one-cycle, padded crops, label smoothing 0.1.",
     expected="A network for the digits that come with scikit-learn, in a minute.",
     data="digits",
     trials=10,
@@ -24,11 +24,11 @@ study = StudySpec(
             "filters": 32,
             "dropout": 0.0,
             "pooling": "flatten",
-            "learning_rate": 0.005,
+            "learning_rate": 0.01,
             "horizontal_flip": False,
         },
     ),
-    variations=({"dropout": 0.1}, {"stages": 3}, {"learning_rate": 0.01}),
+    variations=({"dropout": 0.1}, {"stages": 3}, {"learning_rate": 0.02}),
     # Over before a worker process would have started.
     workers=0,
 )

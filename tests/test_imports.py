@@ -13,7 +13,7 @@ HEAVY |= {"ray", "tensorboard", "torch"}
 STUDY_MACHINERY = {"optuna", "optuna_dashboard", "keras_tuner"}
 # These extend Keras' own classes, so they import it; they count as heavy themselves.
 KERAS_SIDE = {"cnn_blocks.augmentation_policies"}
-KERAS_SIDE |= {f"search.training.{name}" for name in ("callbacks", "network", "optimizers")}
+KERAS_SIDE |= {f"search.training.{name}" for name in ("callbacks", "muon", "network", "optimizers")}
 KERAS_SIDE |= {"search.keras_tuner.our_space", "search.keras_tuner.parameters"}
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))

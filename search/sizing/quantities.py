@@ -12,7 +12,10 @@ from spaces.candidate import TrainingConfig
 Quantities = Mapping[str, float]
 
 # Copies of a weight that an optimizer reads and writes: the weight and its moments.
-_COPIES = {"sgd": 2, "adam": 3, "adamw": 3}
+_COPIES = {"sgd": 2, "adam": 3, "adamw": 3, "muon": 2}
+# Muon's iterations; a multiply-accumulate of the network stands for three, with its gradients.
+_MUON_ITERATIONS = 5
+_PASSES = 3
 # The cost of each augmentation relative to an affine one.
 _AUGMENTATION = {
     "horizontal_flip": 0.7,
@@ -44,6 +47,8 @@ def of_step(
     step = {"steps": 1.0, "parameters": float(shape.trainable_parameters * copies)}
     step |= _work(shape.work, images)
     step["variables"] *= copies
+    if training.optimizer == "muon":
+        step["multiplies"] += shape.matrix_multiplies * _MUON_ITERATIONS / _PASSES
     if not on_features:
         step |= _forward(shape.frozen_work, images)
         step["pixels"] = shape.image_elements * images

@@ -70,7 +70,7 @@ def time_training(
     network = build_model(candidate.model, spec, seed=0, dtype_policy=policy, pretrained=False)
     trainer = TrainingNetwork(network, settings, None)
     trainer.compile(
-        optimizer=make_optimizer(settings, 10**6, scale_loss=policy == "mixed_float16"),
+        optimizer=make_optimizer(settings, 10**6, policy=policy),
         jit_compile=runtime.jit_compile(xla) and (xla == "on" or trainer.supports_xla),
     )
     trainer.optimizer.build(trainer.trainable_variables)

@@ -7,26 +7,27 @@ from typing import Any
 import keras
 from keras import ops
 
+from search.training.muon import Muon
 from spaces.candidate import TrainingConfig
 
 
 def make_optimizer(
-    training: TrainingConfig, total_steps: int = 1, *, scale_loss: bool = False
+    training: TrainingConfig, total_steps: int = 1, *, policy: str = "float32"
 ) -> Any:
     """Returns the Keras optimizer with its schedule spread over `total_steps`.
 
     `set_total_steps` changes them before training begins. An optimizer that a model came compiled
-    with keeps its own schedule. `scale_loss` is for float16, in which small gradients would become
-    zero.
+    with keeps its own schedule. `policy` is the network's dtype policy; in float16 small gradients
+    would become zero without scaling.
     """
-    optimizer = _make_optimizer(training, total_steps)
+    optimizer = _make_optimizer(training, total_steps, policy)
     # Keras itself wraps the optimizer only of a model whose own policy is mixed_float16.
-    if scale_loss and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    if policy == "mixed_float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
 
-def _make_optimizer(training: TrainingConfig, total_steps: int) -> Any:
+def _make_optimizer(training: TrainingConfig, total_steps: int, policy: str) -> Any:
     if training.compilation is not None:
         return keras.optimizers.deserialize(copy.deepcopy(training.compilation.optimizer))
     rate = make_schedule(training, total_steps)
@@ -34,8 +35,17 @@ def _make_optimizer(training: TrainingConfig, total_steps: int) -> Any:
     if training.optimizer == "adam":
         return keras.optimizers.Adam(rate, global_clipnorm=clip)
     decay = training.weight_decay or None
+    optimizer: keras.optimizers.Optimizer
     if training.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(rate, weight_decay=decay or 0.0, global_clipnorm=clip)
+    elif training.optimizer == "muon":
+        optimizer = Muon(
+            rate,
+            weight_decay=decay,
+            adam_weight_decay=decay,
+            global_clipnorm=clip,
+            matrix_dtype="bfloat16" if policy == "mixed_bfloat16" else "float32",
+        )
     else:
         optimizer = keras.optimizers.SGD(
             rate,

@@ -83,7 +83,7 @@ def prepare(
         balance = class_weights(candidate, setting.train, setting.spec)
         trainer = TrainingNetwork(network, settings, balance)
         trainer.compile(
-            optimizer=make_optimizer(settings, scale_loss=setting.policy == "mixed_float16"),
+            optimizer=make_optimizer(settings, policy=setting.policy),
             # Keras would fall back as well, but warn: whoever asked for XLA should hear it.
             jit_compile=runtime.jit_compile(setting.xla)
             and (setting.xla == "on" or trainer.supports_xla),

@@ -59,7 +59,15 @@ def test_little_time_makes_a_narrow_network_and_no_strong_augmentation(spec: Stu
     assert _first(spec)["filters"] == 64
     assert {"cutmix": 0.5} not in spec.later_trials(short)
     assert {"cutmix": 0.5} in spec.later_trials(long)
-    assert spec.later_trials(short)[0] == {"horizontal_flip": True}
+    assert _first(spec, multiply_accumulates=1e8)["stem_filters"] == 0
+    assert _first(spec)["stem_filters"] == 24
+
+
+def test_flips_are_left_to_what_the_first_trial_finds(spec: StudySpec) -> None:
+    with_backbone = spec.model_copy(update={"backbones": (BACKBONE,)})
+
+    for found in (spec, with_backbone):
+        assert not any("horizontal_flip" in change for change in found.later_trials(Task()))
 
 
 def test_a_small_image_costs_less(spec: StudySpec) -> None:

@@ -87,7 +87,7 @@ def test_decay_spares_biases_and_normalisation(name: Any, scale_loss: bool) -> N
     optimizer = make_optimizer(
         TrainingConfig(optimizer=name, learning_rate=0.1, schedule="constant", weight_decay=0.5),
         10,
-        scale_loss=scale_loss,
+        policy="mixed_float16" if scale_loss else "float32",
     )
 
     gradients = [keras.ops.zeros(weight.shape) for weight in model.trainable_weights]
@@ -100,7 +100,8 @@ def test_decay_spares_biases_and_normalisation(name: Any, scale_loss: bool) -> N
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_an_optimizer_that_scales_the_loss_has_the_other_ones_rate(schedule: Any) -> None:
     training = TrainingConfig(schedule=schedule, learning_rate=0.3, warmup=0.0)
-    plain, scaling = (make_optimizer(training, 10, scale_loss=scale) for scale in (False, True))
+    policies = ("mixed_bfloat16", "mixed_float16")
+    plain, scaling = (make_optimizer(training, 10, policy=policy) for policy in policies)
 
     assert float(scaling.learning_rate) == pytest.approx(float(plain.learning_rate))
     assert float(scaling.scale_loss(1.0)) > 1000
@@ -117,7 +118,7 @@ def test_a_compiled_optimizer_that_scales_the_loss_stays_as_it_is() -> None:
         optimizer=keras.optimizers.serialize(optimizer), loss="categorical_crossentropy"
     )
 
-    made = make_optimizer(TrainingConfig(compilation=compilation), 10, scale_loss=True)
+    made = make_optimizer(TrainingConfig(compilation=compilation), 10, policy="mixed_float16")
 
     assert made.initial_scale == 8.0
     assert isinstance(made.inner_optimizer, keras.optimizers.SGD)
