@@ -142,8 +142,11 @@ def test_a_retraining_as_long_as_the_whole_is_refused(plan: Plan, seconds: float
         plan(retraining_seconds=seconds)
 
 
-def test_where_time_is_short_there_is_one_trial(plan: Plan) -> None:
-    short, long = plan(budget_seconds=60.0, images=5_000_000), plan(budget_seconds=6000.0)
+def test_where_time_is_short_there_is_one_trial(plan: Plan, speed: MachineSpeed) -> None:
+    slow = speed.model_copy(update={"overhead": 50.0, "arithmetic": 50.0, "memory": 50.0})
+    short, long = (
+        plan(budget_seconds=seconds, images=50_000, speed=slow) for seconds in (60.0, 86_400.0)
+    )
 
     assert short.trials == 1
     assert "(1 trial of " in short.describe()
