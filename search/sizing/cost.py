@@ -11,7 +11,6 @@ from search.sizing.machine_speed import MachineSpeed
 from search.sizing.quantities import of_step, of_validation
 from spaces.candidate import TrainingConfig
 
-
 _LARGEST_FACTOR = 2.0
 
 
