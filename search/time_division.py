@@ -61,10 +61,10 @@ def make_plan(
     """Divides a budget, of which `spent_seconds` are over, for a study on so many images.
 
     `retraining_seconds` and `retraining_epochs` say how long the final training lasts; without
-    `retrain` there is none. Without a budget the lengths are those of the default budget, and time
-    is not limited.
+    `retrain` there is none. Without a budget the lengths are those of the study's own, or of the
+    default one, and time is not limited.
     """
-    whole = budget_seconds or DEFAULT_BUDGET_SECONDS
+    whole = budget_seconds or spec.budget_seconds or DEFAULT_BUDGET_SECONDS
     development = images + validation_images
     task = Task(image_shape=inputs.image_shape, classes=inputs.classes, images=images)
     longest, cost = _longest_trial(spec, task, inputs, speed)

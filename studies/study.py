@@ -56,6 +56,11 @@ def successive_halving_pruner(first_rung: int) -> "BasePruner":
 class StudySpec(Configuration):
     """An experiment: which space, data, metric, sampler, pruner and budget.
 
+    Candidates are compared by what they reach in the final training's time, which is estimated by
+    what they reach in a fixed part of it: every trial trains for the same seconds, with its whole
+    learning-rate schedule within them, so that a network twice as fast takes twice the steps. With
+    `epochs` trials train for equally many epochs instead, whatever these cost.
+
     Attributes:
         name: The study's name in the storage, too.
         description: One line: what it searches.

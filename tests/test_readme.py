@@ -38,7 +38,7 @@ def test_the_first_screen_has_the_two_commands() -> None:
     first_screen = "\n".join(README.splitlines()[:14])
 
     assert "make run" in first_screen
-    assert "search.run --study depth_filters --data" in first_screen
+    assert "search.run --data path/to/images --budget" in first_screen
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
