@@ -123,7 +123,7 @@ def test_retraining_keeps_any_other_schedule(schedule: str, candidate: Candidate
 
 def test_the_summary_is_one_readable_line(candidate: Candidate) -> None:
     assert candidate.summary() == (
-        "plain gelu 24 | 64 64 | 128 128 | 256 256; max; adamw 0.006, batch 256"
+        "plain relu 24 | 64 64 | 128 128 | 256 256; max; muon 0.02, batch 256"
     )
 
 

@@ -114,7 +114,7 @@ def test_what_a_space_cannot_express_has_its_reasons() -> None:
     found = Expressing(depth_filters).express(RECIPES["granita_3"].candidate)
 
     assert "backbone.blocks.4.reduction_behind none (nearest max)" in found.differences
-    assert "optimizer adam (nearest adamw)" in found.settled
+    assert "optimizer adam (nearest muon)" in found.settled
     assert "initializer glorot_uniform (nearest he_uniform)" in found.settled
     depth_filters(FixedTrial(found.parameters))  # the nearest is one of its candidates
 
@@ -131,7 +131,7 @@ def test_a_transfer_space_holds_the_recipes_of_its_backbones() -> None:
     for name in names:
         found = expressing.express(RECIPES[name].candidate)
         assert found.differences == ()
-        assert "optimizer adam (nearest adamw)" in found.settled
+        assert "optimizer adam (nearest muon)" in found.settled
         replayed = space(FixedTrial(found.parameters))
         assert replayed.model.backbone == RECIPES[name].candidate.model.backbone
     unfrozen = expressing.express(RECIPES["g3_densenet121"].candidate)
