@@ -11,6 +11,7 @@ from search.storage import TrialAttribute
 
 # One slow candidate must not eat the budget of all others; its retraining would be slow as well.
 _TRIAL_SHARE_OF_BUDGET = 0.2
+_GRACE_OF_FIRST_TRIALS = 0.5
 
 
 @dataclass
@@ -49,13 +50,16 @@ class Budget:
             f"{duration(quickest)}: no further trial starts"
         )
 
-    def reason_to_stop(self, study: optuna.Study) -> str | None:
+    def reason_to_stop(self, study: optuna.Study, *, first: bool = False) -> str | None:
         """Returns why a running trial has to stop; None where it may go on.
 
-        It goes on while no trial is complete: a search without a winner would be lost time.
+        It goes on while no trial is complete: a search without a winner would be lost time. One of
+        the study's `first` trials, known to be good, may take half of the budget more.
         """
         left = self.left
-        if left is None or left > 0 or not any_complete(study):
+        if left is None or not any_complete(study):
+            return None
+        if left > (-_GRACE_OF_FIRST_TRIALS * (self.seconds or 0.0) if first else 0.0):
             return None
         return f"the search's budget of {self.seconds:g} s is over"
 

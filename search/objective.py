@@ -57,7 +57,8 @@ class TrialResult:
 class TrialContext:
     """Everything that the trials of one study share.
 
-    `stop_reason` is asked at every report: a text ends the running trial as pruned, with it.
+    `stop_reason` is asked while a trial trains, and told whether it is one of the study's first
+    trials: a text ends the trial as pruned, with it.
     `most_trial_seconds` is asked while a trial trains: one that would take longer is infeasible.
     `shared` keeps the checkpoints where other machines find them too.
     `memory_bytes` is this worker's share of the machine's memory; None is all that is free.
@@ -75,7 +76,7 @@ class TrialContext:
     clock: Clock = field(default_factory=Clock)
     progress: Progress = field(default_factory=Progress)
     interruption: Interruption = field(default_factory=Interruption)
-    stop_reason: Callable[[], str | None] = lambda: None
+    stop_reason: Callable[[bool], str | None] = lambda first: None
     most_trial_seconds: Callable[[], float | None] = lambda: None
     features: "FeatureSource | None" = None
     memory_bytes: int | None = None
@@ -153,6 +154,11 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         whole = _predict(shape, candidate, plan.speed, context, on_features=on_features) or cost
         plan.require_affordable(corrected(whole, context.slowdowns), candidate)
     reporter = TrialReporter(trial, candidate, context)
+
+    def begin(timed: Candidate) -> None:
+        _remember(trial, timed, context)
+        reporter.follow(timed)
+
     result = fit(
         candidate,
         context.split.train,
@@ -164,7 +170,7 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         intervals=plan.intervals,
         seconds=None if trial_seconds is None else lambda: trial_seconds,
         most_steps=plan.most_trial_steps(candidate, on_features=on_features),
-        on_steps=lambda steps: _remember(trial, candidate.with_length(steps=steps), context),
+        on_steps=begin,
         mirrored=plan.trial_seconds is not None and flips_are_harmless(trial.study) is None,
         checkpoint_directory=checkpoint_folder(trial, context.checkpoints, context.shared),
         precision=context.precision,
@@ -187,11 +193,15 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
 
 
 def _continued(trial: optuna.Trial, candidate: Candidate) -> Candidate:
-    """Returns the candidate with the steps that an interrupted attempt has chosen, if it had."""
+    """Returns the candidate with the length that an interrupted attempt has chosen, if it had."""
     stored = trial.user_attrs.get(TrialAttribute.CANDIDATE)
     if stored is None or TrialAttribute.CONTINUES not in trial.user_attrs:
         return candidate
-    return candidate.with_length(steps=json.loads(stored)["training"].get("steps"))
+    training = json.loads(stored)["training"]
+    if training.get("steps") is None:
+        return candidate
+    length = {name: training[name] for name in ("steps", "fine_tuning")}
+    return candidate.with_training(**length)
 
 
 def _remember(trial: optuna.Trial, candidate: Candidate, context: TrialContext) -> None:

@@ -69,7 +69,7 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
         intervals=_intervals(retraining),
         seconds=seconds,
         most_steps=_most_steps(retraining),
-        on_steps=lambda steps: remember_length(directory, retraining, steps=steps),
+        on_steps=lambda timed: remember_length(directory, retraining, timed),
         checkpoint_directory=directory / CHECKPOINTS,
         precision=retraining.precision,
         xla=retraining.xla,
@@ -96,7 +96,7 @@ def _with_length(
     configuration = retraining.configuration
     candidate = configuration.candidate
     if length := planned_length(directory, retraining):
-        return candidate.with_length(**length), None
+        return candidate.with_training(**length), None
     if retraining.budget_seconds is not None:
         began = time.monotonic()
         return candidate.with_training(steps=None), lambda: retraining.remaining_seconds(
@@ -106,11 +106,7 @@ def _with_length(
     if epochs is None and candidate.training.steps is None:
         epochs = candidate.training.epochs
     candidate = candidate.with_length(epochs=epochs)
-    training = candidate.training
-    if training.steps is None:
-        remember_length(directory, retraining, epochs=training.epochs)
-    else:
-        remember_length(directory, retraining, steps=training.steps)
+    remember_length(directory, retraining, candidate)
     return candidate, None
 
 
@@ -260,7 +256,10 @@ def retrain_from_configuration(
 
 def _as_trained(candidate: "Candidate", trained: "Candidate") -> "Candidate":
     """Returns the configuration's candidate with the length that it was trained for."""
-    return candidate.with_length(steps=trained.training.steps)
+    training = trained.training
+    if training.steps is None:
+        return candidate
+    return candidate.with_training(steps=training.steps, fine_tuning=training.fine_tuning)
 
 
 def _changes(before: "Candidate", after: "Candidate") -> list[str]:

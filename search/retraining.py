@@ -15,6 +15,7 @@ from search.clock import Clock
 from search.configuration_file import BestConfiguration
 from search.files import only_one
 from search.progress import Progress
+from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
     from search.data import Share, Split
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from search.runtime import Precision, Xla
 
 _PLAN = "retraining.json"
+# Of a candidate's training settings, those that say how long it is, and how divided.
+_LENGTH = ("epochs", "steps", "fine_tuning")
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.json"
 # A budget also pays for the evaluation and the files.
@@ -116,8 +119,8 @@ def run_directory(parent: Path, retraining: Retraining) -> Path:
     )
 
 
-def planned_length(directory: Path, retraining: Retraining) -> dict[str, int]:
-    """Returns the length that was chosen in a directory, {} where none was, as `epochs` or `steps`.
+def planned_length(directory: Path, retraining: Retraining) -> dict[str, Any]:
+    """Returns the training settings that say how long; {} where nothing was chosen yet.
 
     An interrupted retraining must keep its length, even if the speed would be another now.
     """
@@ -130,14 +133,15 @@ def planned_length(directory: Path, retraining: Retraining) -> dict[str, int]:
             f"A folder holds one retraining; {directory} has another one. Choose another folder, "
             f"or delete that one."
         )
-    return {name: int(plan[name]) for name in ("epochs", "steps") if name in plan}
+    return {name: plan[name] for name in _LENGTH if name in plan}
 
 
-def remember_length(directory: Path, retraining: Retraining, **length: int) -> None:
-    """Keeps the length of a retraining for the start that continues it."""
+def remember_length(directory: Path, retraining: Retraining, candidate: Candidate) -> None:
+    """Keeps a candidate's length for the start that continues its retraining."""
     from search.export import write_json
 
-    write_json(directory / _PLAN, {"identity": retraining.identity, **length})
+    training = candidate.training.model_dump(mode="json", include=set(_LENGTH))
+    write_json(directory / _PLAN, {"identity": retraining.identity, **training})
 
 
 def remove_leftovers(directory: Path) -> None:

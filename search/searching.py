@@ -136,7 +136,7 @@ def run_trials(
     """
     context = replace(
         context,
-        stop_reason=lambda: budget.reason_to_stop(study),
+        stop_reason=lambda first: budget.reason_to_stop(study, first=first),
         most_trial_seconds=lambda: budget.most_trial_seconds(study),
     )
     while work_left(study, trials, budget).may_start and not leaving():

@@ -29,6 +29,9 @@ _CLOSING_PART = 0.01
 _TEST_FACTOR = 3.0
 # The search never gets a larger part than this, unless the final training has no use for its own.
 _MOST_SEARCH = 0.5
+# A backbone's features are computed in float32; a head is trained on them in so many seconds.
+_FEATURES_FACTOR = 1.5
+_HEAD_SECONDS = 8.0
 # A trial sees every image so often, or so many images where there are many, before its value says
 # more than chance. Where that leaves no time for a second trial, the default alone is trained.
 _LEAST_PASSES = 4.0
@@ -80,7 +83,8 @@ def make_plan(
     # Before a trial of fine-tuning the same backbone's features are computed, and heads trained.
     before = 0.0
     if longest.training.fine_tuning is not None:
-        before = development * cost.validation_seconds + 3 * cost.compiling_seconds
+        before = _FEATURES_FACTOR * development * cost.validation_seconds
+        before += 3 * cost.compiling_seconds + _HEAD_SECONDS
     least = cost.compiling_seconds + _least_images(longest, images) * (
         cost.step_seconds / cost.step_images
     )
@@ -120,6 +124,9 @@ def make_plan(
     validation = validation_images * cost.validation_seconds
     intervals = int(_VALIDATION_PART * trial_seconds / max(validation, 1e-6))
     intervals = max(1, min(intervals, _MOST_INTERVALS))
+    if before:
+        # Those in which a head trains on features alone cost next to nothing.
+        intervals = _MOST_INTERVALS
     fewest = 0.0
     if retraining:
         default = cost_passes(cost, retraining, images)

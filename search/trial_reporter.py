@@ -44,17 +44,24 @@ class TrialReporter:
     def __init__(self, trial: optuna.Trial, candidate: Candidate, context: "TrialContext") -> None:
         self._trial = trial
         self._context = context
-        training, plan = candidate.training, context.plan
-        timed = plan.trial_seconds is not None
-        intervals = plan.intervals if timed else training.epochs
-        each = 1 if timed else context.spec.reports_per_epoch
-        self._last_step = intervals * each
-        self._head_steps = training.head_intervals(intervals) * each
+        timed = context.plan.trial_seconds is not None
+        self.follow(candidate)
         self._paced_from: tuple[float, float] | None = None
         # Where the plan gives every trial the same time none can take too much.
         self._pace_is_known = timed
         self._shared_at = time.monotonic()
-        self._reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
+        frozen = trial.storage.get_trial(trial._trial_id)
+        self._is_first = "fixed_params" in frozen.system_attrs
+        self._reported = set(frozen.intermediate_values)
+
+    def follow(self, candidate: Candidate) -> None:
+        """Counts the reports of a candidate as long as this."""
+        training, plan = candidate.training, self._context.plan
+        timed = plan.trial_seconds is not None
+        intervals = plan.intervals if timed else training.epochs
+        each = 1 if timed else self._context.spec.reports_per_epoch
+        self._last_step = intervals * each
+        self._head_steps = training.head_intervals(intervals) * each
 
     def progress(self, epoch: float, epochs: float, metrics: dict[str, float]) -> None:
         self._context.interruption.check()
@@ -88,7 +95,7 @@ class TrialReporter:
     def _check_time(self, epoch: float, epochs: float) -> None:
         """Ends a trial whose search is over, unless it is about to end by itself."""
         if epoch / epochs < _NEARLY_DONE:
-            reason = self._context.stop_reason()
+            reason = self._context.stop_reason(self._is_first)
             if reason is not None:
                 raise StopTrial(f"{reason}, at epoch {epoch:g}")
 
@@ -113,7 +120,7 @@ class TrialReporter:
         with self._context.clock.measure("storage"):
             if comparable and should_prune(self._trial):
                 raise StopTrial(self._pruning_reason(report.epoch, step, value))
-        reason = self._context.stop_reason()
+        reason = self._context.stop_reason(self._is_first)
         if reason is not None:
             raise StopTrial(f"{reason}, at epoch {report.epoch:g}")
 

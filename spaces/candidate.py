@@ -167,7 +167,8 @@ class Candidate(Configuration):
         """Returns the phases of this candidate's training: one, or two with fine-tuning.
 
         `intervals` is the whole training's length in them, its epochs if not said. In the first of
-        two phases the backbone is frozen, and early stopping waits for the second.
+        two phases the backbone is frozen, early stopping waits for the second, and images are
+        mirrored at most: all else would have to run the backbone on every image anew.
         """
         training = self.training
         length = training.epochs if intervals is None else intervals
@@ -182,7 +183,10 @@ class Candidate(Configuration):
         frozen = self.model.backbone.with_trainable("none")
         head = self.model_copy(update={"model": self.model.model_copy(update={"backbone": frozen})})
         head = head.with_training(
-            **self._part(max(1, first), length), early_stopping=None, fine_tuning=None
+            **self._part(max(1, first), length),
+            early_stopping=None,
+            fine_tuning=None,
+            augmentation=Augmentation(horizontal_flip=training.augmentation.horizontal_flip),
         )
         phases = (Phase(head, 0, first), Phase(tuned, first, length))
         return phases if first else phases[1:]

@@ -31,7 +31,7 @@ study = StudySpec(
         {"pooling": "average"},
         {"pooling": "average_max"},
         {"activation": "silu"},
-        {"activation": "relu"},
+        {"activation": "gelu"},
         {"reduction": "stride"},
         {"normalization_order": "after"},
     ),

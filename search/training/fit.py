@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from search.features import FeatureSource, HeadData
 
 
+# Of a training's time: checkpoints, records and what disturbs a machine now and then take the rest.
+_STEPS_PART = 0.96
+_HEAD_PASSES = 15.0
+_LEAST_HEAD_SHARE = 0.05
+
+
 def fit(
     candidate: Candidate,
     train: "Share",
@@ -32,7 +38,7 @@ def fit(
     intervals: int | None = None,
     seconds: Callable[[], float] | None = None,
     most_steps: int | None = None,
-    on_steps: Callable[[int], None] = lambda steps: None,
+    on_steps: Callable[[Candidate], None] = lambda candidate: None,
     on_report: Callable[[Report], None] | None = None,
     on_progress: Callable[[float, float, dict[str, float]], None] | None = None,
     checkpoint_directory: Path | None = None,
@@ -48,18 +54,18 @@ def fit(
     A training measured in steps is validated, saved and reported in so many `intervals`, 10 if not
     said; one measured in epochs after every epoch. With `seconds`, a candidate whose steps are not
     given gets as many as take so long here, found by timing a few of them, at most `most_steps`
-    (`seconds` is asked when they are timed: what is compiled by then does not count);
-    `on_steps` is told how many before training begins. Weights, shuffling, dropout and augmentation
-    are functions of the seed and the interval. With a checkpoint folder the state is saved every
-    few seconds, and a call with the same arguments goes on from there, repeating the reports made
-    so far. `on_report` may raise to end the training; `on_progress` gets (epochs done, epochs,
-    running metrics) a few times a second; `on_warning` is told when no checkpoint could be written,
-    which does not end the training. Batch normalisation ends with the statistics of clean training
-    images. Early stopping ends with the best epoch's weights. Fine-tuning trains in two phases, the
-    second with a new optimizer and the weights of the first; epochs and reports count through both.
-    A phase in which the backbone is frozen trains the head on what `features` finds for it. With
-    `mirrored` the result says how the network does on mirrored validation images, where it was
-    trained without flips.
+    (`seconds` is asked when they are timed: what is compiled by then does not count); `on_steps`
+    gets the candidate with these before training begins. Weights, shuffling, dropout and
+    augmentation are functions of the seed and the interval. With a checkpoint folder the state is
+    saved every few seconds, and a call with the same arguments goes on from there, repeating the
+    reports made so far. `on_report` may raise to end the training; `on_progress` gets (epochs done,
+    epochs, running metrics) a few times a second; `on_warning` is told when no checkpoint could be
+    written, which does not end the training. Batch normalisation ends with the statistics of clean
+    training images. Early stopping ends with the best epoch's weights. Fine-tuning trains in two
+    phases, the second with a new optimizer and the weights of the first; epochs and reports count
+    through both. A phase in which the backbone is frozen trains the head on what `features` finds
+    for it. With `mirrored` the result says how the network does on mirrored validation images,
+    where it was trained without flips.
 
     Raises NonFiniteLossError, OutOfMemoryError, or InfeasibleError for a network that cannot be
     built.
@@ -93,7 +99,7 @@ def fit(
             seconds, setting, candidate, found, least=least, most=most_steps
         )
         assert candidate.training.steps is not None
-        on_steps(candidate.training.steps)
+        on_steps(candidate)
     length = training_length(
         candidate.training, len(train), intervals, compared=validation is not None
     )
@@ -189,18 +195,28 @@ def _within(
 ) -> tuple[Candidate, PreparedPhase | None]:
     """Returns the candidate with as many steps as take so long, and its phase where it has one.
 
-    Of two phases the second is timed, which trains the backbone.
+    Of two phases the second is timed, which trains the backbone. A head on features costs next to
+    nothing: it is trained to its end before, whatever its share of the time was to be.
     """
     phases = candidate.phases()
-    head = found if len(phases) == 1 else None
-    prepared = prepare(setting, phases[-1].candidate, head, [])
-    share = 1.0
-    if candidate.training.fine_tuning is not None and len(phases) > 1:
-        share = 1.0 - candidate.training.fine_tuning.head_share
+    alone = len(phases) == 1
+    prepared = prepare(setting, phases[-1].candidate, found if alone else None, [])
     each = seconds_per_step(prepared)
-    steps = max(least, round(seconds() / each / share))
-    timed = candidate.with_training(steps=steps if most is None else max(1, min(steps, most)))
-    return timed, prepared if len(phases) == 1 else None
+    steps = _STEPS_PART * seconds() / each
+    tuning = candidate.training.fine_tuning
+    if tuning is not None and not alone:
+        images = len(setting.train)
+        head = _HEAD_PASSES * images / min(candidate.training.batch_size, images)
+        if found is None:
+            head = steps * tuning.head_share
+            steps -= head
+        share = min(max(head / (head + steps), _LEAST_HEAD_SHARE), 1 - _LEAST_HEAD_SHARE)
+        tuning = tuning.model_copy(update={"head_share": share})
+        candidate = candidate.with_training(fine_tuning=tuning)
+        steps += head
+    whole = max(least, round(steps))
+    timed = candidate.with_training(steps=whole if most is None else max(1, min(whole, most)))
+    return timed, prepared if alone else None
 
 
 def _identity(

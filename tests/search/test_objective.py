@@ -73,7 +73,7 @@ def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, An
         def fit(candidate: Candidate, train: object, **settings: Any) -> FitResult:
             calls.append(settings | {"candidate": candidate})
             if steps is not None:
-                settings["on_steps"](steps)
+                settings["on_steps"](candidate.with_length(steps=steps))
             settings["checkpoint_directory"].mkdir(parents=True, exist_ok=True)
             rows = []
             for epoch, value in enumerate(curve(candidate), start=1):
@@ -226,7 +226,7 @@ def test_the_end_of_the_budget_prunes(
     study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.5, 0.9])
-    over = TrialContext(**{**vars(context), "stop_reason": lambda: "the budget is over"})
+    over = TrialContext(**{**vars(context), "stop_reason": lambda first: "the budget is over"})
 
     result = run(study, over)
 
@@ -450,19 +450,22 @@ def test_what_trials_took_corrects_the_prediction(
     study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.5, 0.6])  # at 100 images/s, far below the prediction
-    passes = 1000 * 100.0 / len(timed.split.train)  # of which it would see a tenth
-    timed = replace(timed, plan=timed.plan.model_copy(update={"fewest_passes": passes / 100}))
 
     first = run(study, timed)
-    second = run(study, timed)
 
     predicted = study.trials[0].user_attrs["predicted_images_per_second"]
     assert first.outcome is Outcome.COMPLETE
     assert timed.slowdowns[0] == pytest.approx(predicted / 100, rel=1e-3)
-    assert second.outcome is Outcome.COMPLETE
 
-    strict = replace(timed, plan=timed.plan.model_copy(update={"fewest_passes": passes}))
-    assert run(study, strict).outcome is Outcome.INFEASIBLE
+    def run_where_it_needs(part: float) -> TrialResult:
+        """Of the passes that were predicted; a correction halves these at most."""
+        assert timed.plan.retraining_seconds is not None
+        passes = part * timed.plan.retraining_seconds * predicted / len(timed.split.train)
+        plan = timed.plan.model_copy(update={"fewest_passes": passes})
+        return run(study, replace(timed, plan=plan))
+
+    assert run_where_it_needs(0.4).outcome is Outcome.COMPLETE
+    assert run_where_it_needs(0.6).outcome is Outcome.INFEASIBLE
 
 
 def test_what_is_found_on_mirrored_images_is_stored_and_not_asked_again(

@@ -160,9 +160,9 @@ def test_the_running_trial_is_told_when_the_budget_is_over(
     reasons = []
 
     def ask(trial: optuna.Trial, context: TrialContext) -> TrialResult:
-        reasons.append(context.stop_reason())
+        reasons.append(context.stop_reason(False))
         time.sleep(1.2)
-        reasons.append(context.stop_reason())
+        reasons.append(context.stop_reason(False))
         return complete(trial, context)
 
     trials_are(ask)

@@ -93,7 +93,7 @@ def test_changed_settings_are_validated(candidate: Candidate) -> None:
     changed = candidate.with_training(epochs=7, optimizer="sgd")
 
     assert (changed.training.epochs, changed.training.optimizer) == (7, "sgd")
-    assert (candidate.training.epochs, candidate.training.optimizer) == (5, "adamw")
+    assert (candidate.training.epochs, candidate.training.optimizer) == (5, "muon")
     assert changed.model == candidate.model
     with pytest.raises(ValidationError, match="epochs"):
         candidate.with_training(epochs=0)

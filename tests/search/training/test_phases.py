@@ -217,7 +217,7 @@ def test_an_interruption_at_the_boundary_of_phases_in_steps_changes_nothing(
 def test_the_time_of_two_phases_becomes_their_steps(
     digits: Digits, spec: InputSpec, two_phases: Make
 ) -> None:
-    told: list[int] = []
+    told: list[Candidate] = []
     options: dict[str, Any] = {"validation": digits[1], "intervals": 4}
 
     timed = _train(
@@ -230,7 +230,7 @@ def test_the_time_of_two_phases_becomes_their_steps(
         **options,
     )
 
-    given = _train(two_phases(steps=told[0]), digits[0], spec, **options)
+    given = _train(told[0], digits[0], spec, **options)
     for a, b in zip(timed.weights, given.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -144,9 +144,14 @@ def test_an_interruption_in_the_middle_of_an_epoch_changes_nothing(
 
 
 def test_seconds_become_steps_and_leave_the_start_as_it_was(run: Run, candidate: Make) -> None:
-    told: list[int] = []
+    told: list[Any] = []
 
-    timed = run(candidate(**VARIED), seconds=lambda: 0.4, most_steps=40, on_steps=told.append)
+    timed = run(
+        candidate(**VARIED),
+        seconds=lambda: 0.4,
+        most_steps=40,
+        on_steps=lambda timed: told.append(timed.training.steps),
+    )
 
     assert timed.candidate.training.steps == told[0]
     assert len(told) == 1 and 4 <= told[0] <= 40
@@ -156,7 +161,7 @@ def test_seconds_become_steps_and_leave_the_start_as_it_was(run: Run, candidate:
 
 
 def test_more_time_is_more_steps(run: Run, candidate: Make) -> None:
-    told: list[int] = []
+    told: list[Any] = []
 
     for seconds in (0.05, 2.0):
         with pytest.raises(_Interruption):
@@ -165,9 +170,9 @@ def test_more_time_is_more_steps(run: Run, candidate: Make) -> None:
     assert told[1] > 4 * told[0]
 
 
-def _stopping(told: list[int]) -> Callable[[int], None]:
-    def stop(steps: int) -> None:
-        told.append(steps)
+def _stopping(told: list[Any]) -> Callable[[Candidate], None]:
+    def stop(timed: Candidate) -> None:
+        told.append(timed.training.steps)
         raise _Interruption
 
     return stop
@@ -181,9 +186,14 @@ def _stopping(told: list[int]) -> Callable[[int], None]:
 def test_the_most_steps_cap_what_the_time_allows(
     seconds: float, most: int | None, expected: int, run: Run, candidate: Make
 ) -> None:
-    told: list[int] = []
+    told: list[Any] = []
 
-    result = run(candidate(), seconds=lambda: seconds, most_steps=most, on_steps=told.append)
+    result = run(
+        candidate(),
+        seconds=lambda: seconds,
+        most_steps=most,
+        on_steps=lambda timed: told.append(timed.training.steps),
+    )
 
     assert told == [expected] == [result.history[-1]["step"]]
 
@@ -208,7 +218,7 @@ def test_a_candidate_that_has_steps_is_not_timed(run: Run, candidate: Make) -> N
 def test_a_timed_training_goes_on_with_the_steps_that_it_told(
     run: Run, candidate: Make, tmp_path: Path
 ) -> None:
-    told: list[int] = []
+    told: list[Any] = []
 
     def interrupt(report: Report) -> None:
         raise _Interruption
@@ -218,7 +228,7 @@ def test_a_timed_training_goes_on_with_the_steps_that_it_told(
             candidate(),
             seconds=lambda: 0.2,
             most_steps=40,
-            on_steps=told.append,
+            on_steps=lambda timed: told.append(timed.training.steps),
             on_report=interrupt,
             checkpoint_directory=tmp_path,
         )
