@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from search.runtime import Precision, Xla
 
 _PLAN = "retraining.json"
-# Of a candidate's training settings, those that say how long it is, and how divided.
-_LENGTH = ("epochs", "steps", "fine_tuning")
+# How long a training measured in steps is, and how it is divided.
+_LENGTH_IN_STEPS = ("steps", "fine_tuning")
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.json"
 # A budget also pays for the evaluation and the files.
@@ -133,14 +133,17 @@ def planned_length(directory: Path, retraining: Retraining) -> dict[str, Any]:
             f"A folder holds one retraining; {directory} has another one. Choose another folder, "
             f"or delete that one."
         )
-    return {name: plan[name] for name in _LENGTH if name in plan}
+    if "steps" not in plan:
+        return {"epochs": plan["epochs"], "steps": None}
+    return {name: plan[name] for name in _LENGTH_IN_STEPS if name in plan}
 
 
 def remember_length(directory: Path, retraining: Retraining, candidate: Candidate) -> None:
     """Keeps a candidate's length for the start that continues its retraining."""
     from search.export import write_json
 
-    training = candidate.training.model_dump(mode="json", include=set(_LENGTH))
+    names = {"epochs"} if candidate.training.steps is None else set(_LENGTH_IN_STEPS)
+    training = candidate.training.model_dump(mode="json", include=names, exclude_none=True)
     write_json(directory / _PLAN, {"identity": retraining.identity, **training})
 
 

@@ -131,7 +131,7 @@ def test_a_transfer_space_holds_the_recipes_of_its_backbones() -> None:
     for name in names:
         found = expressing.express(RECIPES[name].candidate)
         assert found.differences == ()
-        assert "optimizer adam (nearest muon)" in found.settled
+        assert "optimizer adam (nearest adamw)" in found.settled
         replayed = space(FixedTrial(found.parameters))
         assert replayed.model.backbone == RECIPES[name].candidate.model.backbone
     unfrozen = expressing.express(RECIPES["g3_densenet121"].candidate)

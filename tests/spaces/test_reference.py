@@ -27,7 +27,7 @@ def test_the_rate_follows_from_the_batch() -> None:
     assert reference_learning_rate(64) == 0.01
     assert reference_learning_rate(256) == 0.02
     assert reference_training(Task(images=5_000)).learning_rate == 0.01
-    assert reference_training(Task(images=5_000), batch_size=256).learning_rate == 0.006
+    assert reference_training(Task(images=5_000), batch_size=256).learning_rate == 0.02
     assert reference_training(Task(images=5_000), learning_rate=0.1).learning_rate == 0.1
 
 
