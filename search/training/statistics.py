@@ -39,7 +39,10 @@ def recompute_statistics(
     images = min(len(share), max(_MOST_IMAGES, batch_size))
     order = np.random.default_rng([seed, 2]).permutation(len(share))[:images]
     batches = max(1, images // max(batch_size, _FEWEST_IN_BATCH))
-    with _without_dropout(network), _restored_momentum(normalizing):
+    dropping = [layer for layer in network._flatten_layers() if hasattr(layer, "rate")]
+    with _restored(dropping, "rate"), _restored(normalizing, "momentum"):
+        for layer in dropping:
+            layer.rate = 0.0
         for number, positions in enumerate(np.array_split(order, batches)):
             # The moving averages become the plain average of all batches.
             for layer in normalizing:
@@ -49,23 +52,11 @@ def recompute_statistics(
 
 
 @contextmanager
-def _without_dropout(network: "keras.Model") -> Iterator[None]:
-    dropping = [layer for layer in network._flatten_layers() if hasattr(layer, "rate")]
-    rates = [layer.rate for layer in dropping]
-    for layer in dropping:
-        layer.rate = 0.0
+def _restored(layers: list[Any], name: str) -> Iterator[None]:
+    """Gives layers the attribute back that they had before the block."""
+    values = [getattr(layer, name) for layer in layers]
     try:
         yield
     finally:
-        for layer, rate in zip(dropping, rates, strict=True):
-            layer.rate = rate
-
-
-@contextmanager
-def _restored_momentum(layers: list[Any]) -> Iterator[None]:
-    momenta = [layer.momentum for layer in layers]
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+        for layer, value in zip(layers, values, strict=True):
+            setattr(layer, name, value)
