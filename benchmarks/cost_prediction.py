@@ -25,15 +25,15 @@ import typer
 from benchmarks.cost.cases import Case, cases
 from benchmarks.cost.fitting import fit_table, spread
 from benchmarks.cost.rows import PARTS, Row, fastest, row_of, undisturbed
-from search.files import write_text
-from search.runtime import cpu_name, start_keras
 from search.sizing.coefficients import GROUPS, Group, Precision
 from search.sizing.cost import predict_cost
+from search.sizing.machine import available_cores
 from search.sizing.machine_speed import MachineSpeed, ThisProcess, measured_on, speed_from
+from search.sizing.measuring_process import BusyTime
 from search.sizing.probes import probe
 from search.sizing.timing import Timed, time_training
-from search.workers.machine import available_cores
-from search.workers.measuring_process import BusyTime
+from search.system.files import write_text
+from search.system.runtime import cpu_name, start_keras
 
 RESULTS = Path(__file__).parent / "results" / "cost_prediction.json"
 PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")

@@ -28,9 +28,9 @@ from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from search.data import Share
-from search.prediction import predict_in_batches
-from search.runtime import cpu_name, start_keras
+from search.system.runtime import cpu_name, start_keras
 from search.training.batches import as_input, training_batches
+from search.training.prediction import predict_in_batches
 from spaces.candidate import TrainingConfig
 from spaces.stages import staged
 

@@ -26,7 +26,7 @@ from benchmarks.scaling.cells import Plan, measure_cells, scaling
 from benchmarks.scaling.growth import measure_growth
 from benchmarks.scaling.prefill import draw_trials
 from benchmarks.scaling.trial import REPORTS, SLEEP_SECONDS
-from search.runtime import cpu_name
+from search.system.runtime import cpu_name
 
 RESULTS = Path(__file__).parent / "results"
 _WORKERS = (1, 4, 16)
@@ -119,7 +119,7 @@ def _postgresql(url: str | None, left_out: list[str]) -> Iterator[storages.Stora
         with storages.postgresql(url) as storage:
             yield storage
         return
-    from tests.postgresql import private_cluster, what_is_missing
+    from tests.support.postgresql import private_cluster, what_is_missing
 
     missing = what_is_missing()
     if missing is not None:

@@ -21,14 +21,14 @@ import typer
 from optuna.trial import FixedTrial
 
 from search.data import Split, load_data, split_data
-from search.runtime import dtype_policy
+from search.system.runtime import dtype_policy
 from search.training.batches import steps_per_epoch
 from search.training.fit import fit
 from search.training.result import FitResult
-from spaces.auto import auto
 from spaces.candidate import Candidate
+from spaces.shipped.auto import auto
 from spaces.task import Task
-from studies import auto as study
+from studies.shipped import auto as study
 
 RESULTS = Path(__file__).parent / "results" / "training_settings.json"
 _TIMED_STEPS = 8

@@ -21,18 +21,18 @@ from optuna.trial import FixedTrial
 
 from cnn_blocks.backbones.keras_file import KerasFile
 from cnn_blocks.pretrained import Pretrained
-from search import runtime
 from search.data import Split
-from search.environment import environment_record
 from search.pipeline import load_split, run_study
-from search.progress import make_progress
-from search.results import RunResult
+from search.progress.plain import make_progress
+from search.results.environment import environment_record
+from search.results.run_result import RunResult
 from search.storage import StudyAttribute, TrialAttribute
+from search.system import runtime
 from search.training import fit
 from spaces.candidate import Candidate
+from spaces.shipped.transfer_head import transfer_head
 from spaces.suggest import Trial
 from spaces.task import Task
-from spaces.transfer_head import transfer_head
 from studies.study import StudySpec, load_study
 
 RESULTS = Path(__file__).parent / "results"

@@ -23,12 +23,12 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
 from search.data import Split
-from search.environment import environment_record
 from search.pipeline import load_split, run_study
-from search.progress import Progress
+from search.progress.plain import Progress
+from search.results.environment import environment_record
 from search.storage import StudyAttribute, TrialAttribute
 from spaces.candidate import Candidate
-from spaces.depth_filters import depth_filters
+from spaces.shipped.depth_filters import depth_filters
 from spaces.stages import growing_filters
 from spaces.suggest import Trial
 from spaces.task import Task

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from search.pipeline import run_study
-    from search.results import RunResult
+    from search.results.run_result import RunResult
 
 __all__ = ["RunResult", "run_study"]
 

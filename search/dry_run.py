@@ -15,20 +15,20 @@ from optuna.distributions import (
 
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
-from search import feasibility
-from search.planning import Lengths, plan_run
-from search.progress import Progress, duration
-from search.runtime import Precision, Xla, start_keras
+from search.optimize.planning import Lengths, plan_run
+from search.progress.plain import Progress, duration
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed, measured_speed
-from search.time_plan import TimePlan, default_candidate
+from search.sizing.time_plan import TimePlan, default_candidate
+from search.system.runtime import Precision, Xla, start_keras
+from search.training import feasibility
 from spaces.candidate import Candidate
 from spaces.probe import explore, parameters
 from studies.study import LoadedStudy, StudySpec, load_study
 
 if TYPE_CHECKING:
     from search.data import Split
-    from search.features import FeatureSource
+    from search.training.features.source import FeatureSource
 
 _PREDICTED = "Times are predicted from the speed of small networks here; nothing was trained."
 _ON_FEATURES = "The frozen backbone runs once over all images, before the first trial."
@@ -148,9 +148,9 @@ def dry_run(
     Costs are predicted from shapes and the measured speed of this machine; no candidate is trained
     and nothing is stored. Raises UserError for bad input.
     """
-    from search.features import FeatureSource
+    from search.optimize.warm_start import enqueue_recipes
     from search.pipeline import load_split, require_data
-    from search.warm_start import enqueue_recipes
+    from search.training.features.source import FeatureSource
 
     loaded = load_study(study)
     spec = loaded.spec

@@ -12,33 +12,16 @@ from typing import Literal
 import optuna
 
 from cnn_blocks.errors import UserError
-from search.artifacts import Artifacts, keep_results, open_artifacts
-from search.clock import Clock
-from search.configuration_file import BestConfiguration
 from search.data import Split, load_data, split_data
 from search.engines import launch
 from search.engines.job import WorkerJob, WorkerLimits, pickle_spec
-from search.engines.ray_cluster import connected
-from search.engines.ray_share import Share, ray_share
+from search.engines.ray.cluster import connected
+from search.engines.ray.resources import Share, ray_share
 from search.errors import SearchFailure, SearchInterrupted
-from search.feasibility import gpu_memory
-from search.features import FeatureSource
-from search.interruption import Interruption
-from search.metrics import DIRECTIONS, Metric
-from search.objective import TrialContext
-from search.planning import Lengths, plan_run
-from search.pretrained import backbones_at_hand
-from search.progress import Progress, duration
-from search.results import RunOutput, RunResult
-from search.retrain import finish_run
-from search.retraining import Retraining, only_retraining
-from search.runtime import Precision, Xla, start_keras
-from search.searching import UNLIMITED_TRIALS, search
-from search.shared_checkpoints import shared_checkpoints
-from search.sizing.machine_speed import measured_speed
-from search.storage import DEFAULT_STORAGE, open_storage, quiet_optuna
-from search.storage.connections import one_line
-from search.stored_study import (
+from search.optimize.loop import UNLIMITED_TRIALS, search
+from search.optimize.planning import Lengths, plan_run
+from search.optimize.pretrained import backbones_at_hand
+from search.optimize.stored_study import (
     as_begun,
     open_study,
     opening_recorder,
@@ -46,8 +29,25 @@ from search.stored_study import (
     searched_seconds,
     stored_plan,
 )
-from search.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
-from search.winner import best_configuration, mirrors, search_curve
+from search.optimize.winner import best_configuration, mirrors, search_curve
+from search.progress.clock import Clock
+from search.progress.plain import Progress, duration
+from search.results.configuration_file import BestConfiguration
+from search.results.plan import Retraining, only_retraining
+from search.results.retraining import finish_run
+from search.results.run_result import RunOutput, RunResult
+from search.sizing.machine_speed import measured_speed
+from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
+from search.storage import DEFAULT_STORAGE, open_storage, quiet_optuna
+from search.storage.artifacts import Artifacts, keep_results, open_artifacts
+from search.storage.connections import one_line
+from search.system.interruption import Interruption
+from search.system.runtime import Precision, Xla, start_keras
+from search.training.feasibility import gpu_memory
+from search.training.features.source import FeatureSource
+from search.training.metrics import DIRECTIONS, Metric
+from search.trials.objective import TrialContext
+from search.trials.shared_checkpoints import shared_checkpoints
 from studies.study import LoadedStudy, StudySpec, load_study
 
 # Of the final training's planned time.

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.clock import Clock
-from search.configuration_file import BestConfiguration
 from search.errors import SearchInterrupted
-from search.interruption import Interruption
-from search.progress import Progress
+from search.progress.clock import Clock
+from search.progress.plain import Progress
+from search.results.configuration_file import BestConfiguration
+from search.system.interruption import Interruption
 from spaces.recipes import find_recipe
 
 if TYPE_CHECKING:
-    from search.results import RunOutput
-    from search.runtime import Precision, Xla
+    from search.results.run_result import RunOutput
+    from search.system.runtime import Precision, Xla
 
 
 def run_recipe(
@@ -40,9 +40,9 @@ def run_recipe(
     Raises UserError for bad input and SearchInterrupted (a KeyboardInterrupt) after Ctrl-C.
     """
     from search.data import load_data, split_data
-    from search.features import FeatureSource
-    from search.retrain import finish_run
-    from search.retraining import Retraining, run_directory
+    from search.results.plan import Retraining, run_directory
+    from search.results.retraining import finish_run
+    from search.training.features.source import FeatureSource
 
     recipe = find_recipe(name)
     progress, clock = progress or Progress(), Clock()

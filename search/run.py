@@ -1,6 +1,6 @@
 """`python -m search.run`: searches, then retrains, evaluates and exports the winner."""
 
-from search.cli import main
+from search.cli.app import main
 
 if __name__ == "__main__":
     main("run")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgresql import postgresql_cluster
+from tests.support.postgresql import postgresql_cluster
 
 __all__ = ["postgresql_cluster"]
 

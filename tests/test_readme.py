@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from search import cli
+from search.cli import app as cli
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 

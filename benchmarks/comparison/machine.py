@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from search.runtime import cpu_has_bfloat16, cpu_name
+from search.system.runtime import cpu_has_bfloat16, cpu_name
 
 # Of all cores; more than this, used by others, distorts what is measured.
 BUSY = 0.2

@@ -62,7 +62,7 @@ def _environment(folder: Path) -> dict[str, str]:
 def _measure_ours(
     job: Job, source: str, seconds: float, folder: Path, backbone: Path | None
 ) -> Measured:
-    from search.configuration_file import read_configuration
+    from search.results.configuration_file import read_configuration
 
     options = our_options(job.method, source=source, seconds=seconds, seed=job.seed)
     command = our_command(options, folder=folder, backbone=backbone)

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.comparison.curve import value_at
 from benchmarks.comparison.rows import Row, of_work
 from benchmarks.comparison.works import WORKS, Work
-from search.files import whole_file
+from search.system.files import whole_file
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; marker and dashes say it again.
 _LOOKS = {

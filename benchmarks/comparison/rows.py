@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.comparison.curve import Curve
 from benchmarks.comparison.works import METHODS, WORKS
-from search.files import write_text
+from search.system.files import write_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn_blocks.config import InputSpec
 from search.data import Share
-from search.runtime import start_keras
+from search.system.runtime import start_keras
 from search.training import fit
 from spaces.candidate import Candidate
 from spaces.reference import reference_model, reference_training

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search.files import whole_folder
+from search.system.files import whole_folder
 
 _SEED = 0
 

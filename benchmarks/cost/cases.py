@@ -7,13 +7,13 @@ from cnn_blocks.backbones.staged import Staged
 from cnn_blocks.build import ModelShape, describe_model
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import InfeasibleError
-from spaces.blocks import blocks
 from spaces.candidate import Candidate
-from spaces.depth_filters import depth_filters
-from spaces.full_cnn import full_cnn
-from spaces.hand_made import hand_made
 from spaces.probe import ProbeTrial, Space
 from spaces.recipes import RECIPES
+from spaces.shipped.blocks import blocks
+from spaces.shipped.depth_filters import depth_filters
+from spaces.shipped.full_cnn import full_cnn
+from spaces.shipped.hand_made import hand_made
 
 SPACES: dict[str, tuple[Space, int]] = {
     "depth_filters": (depth_filters, 14),

@@ -4,9 +4,9 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from search.sizing.coefficients import Precision
+from search.sizing.machine import available_cores
+from search.sizing.measuring_process import BusyTime
 from search.sizing.timing import Timed
-from search.workers.machine import available_cores
-from search.workers.measuring_process import BusyTime
 
 PARTS = ("step", "validation", "compiling")
 # On a busy machine, wall time on a free one is estimated from processor time. granita_final and

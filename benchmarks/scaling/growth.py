@@ -14,11 +14,11 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.scaling.prefill import prefill
-from search.outcomes import count_outcomes
-from search.searching import has_room
+from search.optimize.loop import has_room
+from search.optimize.winner import best_trial
 from search.storage import open_storage
-from search.winner import best_trial
-from studies.depth_filters import study as spec
+from search.trials.outcomes import count_outcomes
+from studies.shipped.depth_filters import study as spec
 from studies.study import tree_parzen_sampler
 
 _REPETITIONS = 5

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, func, insert, select, text
 
 from benchmarks.scaling.trial import REPORTS, candidate_attributes, result_attributes
 from search.storage import open_storage, quiet_optuna
-from studies.depth_filters import study as spec
+from studies.shipped.depth_filters import study as spec
 
 _TRIALS_AT_ONCE = 1_000
 

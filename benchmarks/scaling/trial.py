@@ -9,10 +9,10 @@ from typing import Any
 
 import optuna
 
-from search.pruning import should_prune
 from search.storage import TrialAttribute
+from search.trials.pruning import should_prune
 from spaces.candidate import Candidate
-from studies.depth_filters import study as spec
+from studies.shipped.depth_filters import study as spec
 
 REPORTS = 4
 SLEEP_SECONDS = 0.025

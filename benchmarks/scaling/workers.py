@@ -12,9 +12,9 @@ import psutil
 from optuna.samplers import BaseSampler, RandomSampler
 
 from benchmarks.scaling.trial import CutError, Latencies, simulate
-from search.sampling import ReseedingSampler
+from search.optimize.sampling import ReseedingSampler
 from search.storage import open_storage
-from studies.depth_filters import study as spec
+from studies.shipped.depth_filters import study as spec
 from studies.study import tree_parzen_sampler
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {

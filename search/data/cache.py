@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
 from search.data.dataset import Arrays, Images, Indices
-from search.files import discard_folder, remove_abandoned, spot_digest, whole_folder
+from search.system.files import discard_folder, remove_abandoned, spot_digest, whole_folder
 
 FORMAT_VERSION = 1
 _ATTEMPTS = 3

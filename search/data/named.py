@@ -16,7 +16,7 @@ from cnn_blocks.errors import UserError
 from search.data import decoding
 from search.data.cache import Cache, Content, Entry, PixelWriter
 from search.data.labelled_arrays import Part, write_parts
-from search.runtime import start_keras
+from search.system.runtime import start_keras
 
 # Raise it when a name would give other pixels.
 _READING_VERSION = 1

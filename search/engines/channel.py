@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any, Literal, TypeAlias
 
-from search.interruption import Interruption
-from search.progress import Progress, TrialState
+from search.progress.plain import Progress, TrialState
+from search.system.interruption import Interruption
 
 Command: TypeAlias = Literal["go", "leave", "stop"]
 

@@ -9,10 +9,10 @@ import cloudpickle
 
 from cnn_blocks import registry
 from cnn_blocks.errors import UserError
-from search.attempts import DEFAULT_RETRIES
-from search.lease import LEASE_SECONDS
-from search.runtime import Precision, Xla
-from search.time_plan import TimePlan
+from search.sizing.time_plan import TimePlan
+from search.system.runtime import Precision, Xla
+from search.trials.attempts import DEFAULT_RETRIES
+from search.trials.lease import LEASE_SECONDS
 from studies.study import LoadedStudy, StudySpec
 
 if TYPE_CHECKING:

@@ -6,19 +6,19 @@ from typing import Literal
 
 import optuna
 
-from search import feasibility
-from search.attempts import recover_abandoned
-from search.budget import Budget
 from search.engines.job import WorkerJob, WorkerLimits
 from search.engines.local import LocalWorkers
-from search.engines.ray import RayWorkers
-from search.engines.ray_cluster import RayCluster
-from search.engines.ray_share import Share
-from search.lease import LeaseWatch
-from search.objective import TrialContext
-from search.searching import search, search_session, work_left
-from search.time_plan import default_candidate
-from search.workers.plan import WorkerPlan, plan_workers
+from search.engines.ray.cluster import RayCluster
+from search.engines.ray.engine import RayWorkers
+from search.engines.ray.resources import Share
+from search.optimize.budget import Budget
+from search.optimize.loop import search, search_session, work_left
+from search.sizing.time_plan import default_candidate
+from search.sizing.worker_plan import WorkerPlan, plan_workers
+from search.training import feasibility
+from search.trials.attempts import recover_abandoned
+from search.trials.lease import LeaseWatch
+from search.trials.objective import TrialContext
 
 # Measuring takes about half a minute; a search of minutes has a better use for it, and for trials
 # that have all cores. So many images are trained on in some minutes.

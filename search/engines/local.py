@@ -14,16 +14,16 @@ from typing import Any
 
 import optuna
 
-from search.budget import Budget
-from search.crash import Death, DeathWatch, last_words
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
 from search.engines.pool import SECONDS_BETWEEN_LOOKS, PoolWorker, WorkerPool
 from search.engines.recycling import is_spent, own_memory
 from search.engines.worker import EXPLAINED
 from search.errors import SearchFailure
-from search.objective import TrialContext
-from search.workers.plan import WorkerPlan
+from search.optimize.budget import Budget
+from search.sizing.worker_plan import WorkerPlan
+from search.system.crash import Death, DeathWatch, last_words
+from search.trials.objective import TrialContext
 
 _SECONDS_TO_EXIT = 10.0
 # So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which

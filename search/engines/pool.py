@@ -10,13 +10,13 @@ from typing import Generic, TypeVar
 
 import optuna
 
-from search.budget import Budget
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
 from search.engines.supervision import Supervision
 from search.engines.worker import SECONDS_TO_STOP
 from search.errors import SearchInterrupted
-from search.objective import TrialContext
+from search.optimize.budget import Budget
+from search.trials.objective import TrialContext
 
 SECONDS_BETWEEN_LOOKS = 1.0
 # After such a gap between two looks, this process and most likely its workers were suspended.

@@ -3,7 +3,7 @@
 import psutil
 
 from search.engines.job import WorkerLimits
-from search.feasibility import MEBIBYTE
+from search.training.feasibility import MEBIBYTE
 
 # Of its share of the memory, a worker may hold so much after a trial before it is replaced.
 _SHARE_HELD = 0.25

@@ -8,16 +8,16 @@ from typing import Any
 import optuna
 
 from cnn_blocks.errors import UserError
-from search.attempts import continue_later, end_crashed, recover_abandoned, trials_of_worker
-from search.budget import Budget
-from search.crash import Death
 from search.engines.job import WorkerJob, WorkerLimits
 from search.errors import SearchFailure
-from search.lease import LeaseWatch
-from search.objective import TrialContext
-from search.outcomes import Outcome
-from search.searching import WorkLeft, remember_seconds, waiting_for, work_left
+from search.optimize.budget import Budget
+from search.optimize.loop import WorkLeft, remember_seconds, waiting_for, work_left
 from search.storage import TrialAttribute
+from search.system.crash import Death
+from search.trials.attempts import continue_later, end_crashed, recover_abandoned, trials_of_worker
+from search.trials.lease import LeaseWatch
+from search.trials.objective import TrialContext
+from search.trials.outcomes import Outcome
 
 
 class Supervision:

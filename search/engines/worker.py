@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import optuna
 
 from cnn_blocks.errors import UserError
-from search.clock import Activity, Clock
 from search.engines.channel import ChannelProgress, Commands
 from search.engines.job import WorkerJob
-from search.interruption import Interruption
-from search.progress import Progress
+from search.progress.clock import Activity, Clock
+from search.progress.plain import Progress
 from search.storage.connections import one_line
+from search.system.interruption import Interruption
 
 if TYPE_CHECKING:
     from search.data import Split
@@ -116,18 +116,18 @@ def run_worker(
     Raises KeyboardInterrupt when the interruption was requested, and UserError where the study
     cannot be imported here.
     """
-    from search.budget import Budget
-    from search.feasibility import gpu_memory
-    from search.features import FeatureSource
-    from search.objective import TrialContext
-    from search.runtime import start_keras
-    from search.sampling import make_sampler
-    from search.searching import run_trials
-    from search.shared_checkpoints import shared_checkpoints
+    from search.optimize.budget import Budget
+    from search.optimize.loop import run_trials
+    from search.optimize.sampling import make_sampler
     from search.sizing.machine_speed import measured_speed
+    from search.sizing.time_plan import make_pruner
     from search.storage import open_storage, quiet_optuna
     from search.storage.retrying import PATIENCE_SECONDS
-    from search.time_plan import make_pruner
+    from search.system.runtime import start_keras
+    from search.training.feasibility import gpu_memory
+    from search.training.features.source import FeatureSource
+    from search.trials.objective import TrialContext
+    from search.trials.shared_checkpoints import shared_checkpoints
 
     progress, clock = progress or Progress(), clock or Clock()
     interruption = interruption or Interruption()

@@ -35,7 +35,7 @@ def hypermodel(
     Raises UserError for an unknown study or data, and for neither data nor `spec`.
     """
     from search.pipeline import load_split, require_data
-    from search.runtime import start_keras
+    from search.system.runtime import start_keras
 
     found = load_study(study).spec
     split = None

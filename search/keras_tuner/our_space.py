@@ -11,9 +11,9 @@ import numpy.typing as npt
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
-from search import runtime
 from search.data import Share
 from search.keras_tuner.parameters import HyperParametersTrial
+from search.system import runtime
 from search.training.batches import as_input, steps_per_epoch, training_batches
 from search.training.callbacks import SeedEpochs
 from search.training.network import TrainingNetwork, set_batch_normalization_momentum

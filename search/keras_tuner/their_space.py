@@ -25,7 +25,7 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
     `batch_size` is Keras' own default. Its `fit` is not called: training is ours.
     Raises UserError when there is no such HyperModel.
     """
-    from search.runtime import start_keras
+    from search.system.runtime import start_keras
 
     reference = resolve(reference)
     start_keras()

@@ -13,16 +13,16 @@ import psutil
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from cnn_blocks.build import describe_model
-from search import runtime
 from search.data.cache import default_cache_directory
-from search.files import write_text
+from search.sizing.cache import backend_name
 from search.sizing.coefficients import GROUPS, PROBES, Group, Precision, seconds_by_group
+from search.sizing.machine import available_cores, visible_gpus
+from search.sizing.measuring_process import BusyTime
 from search.sizing.probes import probe
 from search.sizing.quantities import of_step
 from search.sizing.timing import Timed, time_training
-from search.workers.cache import backend_name
-from search.workers.machine import available_cores, visible_gpus
-from search.workers.measuring_process import BusyTime
+from search.system import runtime
+from search.system.files import write_text
 
 _FORMAT = 1
 # Of each probe after its first step; tracing takes up to a second more.

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import ModelShape
 from cnn_blocks.work import Work
-from search.prediction import prediction_batch
+from search.training.prediction import prediction_batch
 from spaces.candidate import TrainingConfig
 
 Quantities = Mapping[str, float]

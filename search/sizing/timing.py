@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search import runtime
-from search.prediction import predict_in_batches, prediction_batch_of
+from search.system import runtime
 from search.training.batches import as_input, training_batches
+from search.training.prediction import predict_in_batches, prediction_batch_of
 
 if TYPE_CHECKING:
     from cnn_blocks.config import InputSpec

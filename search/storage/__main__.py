@@ -1,6 +1,6 @@
 """`python -m search.storage`: checks, backs up, copies and serves the storage of studies."""
 
-from search.cli import main
+from search.cli.app import main
 
 if __name__ == "__main__":
     main("storage")

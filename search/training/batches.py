@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from search.data import Share
-    from search.features import FeatureShare
+    from search.training.features.source import FeatureShare
 
 Batch = tuple[dict[str, npt.NDArray[np.uint8 | np.float16] | npt.NDArray[np.int64]]]
 

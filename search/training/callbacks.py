@@ -9,14 +9,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from search.clock import Clock
 from search.errors import NonFiniteLossError
-from search.metrics import classification_metrics
-from search.mirroring import MirroredAccuracy, compare
-from search.prediction import predict_in_batches, prediction_batch_of
+from search.progress.clock import Clock
 from search.training.checkpoint import Checkpoint
 from search.training.length import Length
+from search.training.metrics import classification_metrics
+from search.training.mirroring import MirroredAccuracy, compare
 from search.training.network import seed_generators
+from search.training.prediction import predict_in_batches, prediction_batch_of
 
 # A trial whose epoch takes longer than this reports at fractions of it, too.
 SLOW_EPOCH_SECONDS = 60.0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from cnn_blocks.build import assign_head_weights, build_model
 from cnn_blocks.config import InputSpec
-from search import runtime
-from search.clock import Clock
+from search.progress.clock import Clock
+from search.system import runtime
 from search.training.checkpoint import Arrays, Checkpoint
 from search.training.length import training_length
 from search.training.phase import PreparedPhase, Setting, prepare, seconds_per_step, train_phase
@@ -18,7 +18,7 @@ from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
     from search.data import Share
-    from search.features import FeatureSource, HeadData
+    from search.training.features.source import FeatureSource, HeadData
 
 
 # Of a training's time: checkpoints, records and what disturbs a machine now and then take the rest.

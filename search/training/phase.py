@@ -12,9 +12,9 @@ import numpy.typing as npt
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import assign_weights, build_head, build_model
 from cnn_blocks.config import InputSpec
-from search import runtime
-from search.clock import Clock
 from search.errors import OutOfMemoryError
+from search.progress.clock import Clock
+from search.system import runtime
 from search.training.batches import as_input, steps_per_epoch, training_batches
 from search.training.checkpoint import Arrays, Checkpoint
 from search.training.length import Length
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import keras
 
     from search.data import Share
-    from search.features import FeatureShare, HeadData
     from search.training.callbacks import EpochRecord
+    from search.training.features.source import FeatureShare, HeadData
     from search.training.network import TrainingNetwork
 
 # Compiling and warming up come first; then so many steps, or seconds, are timed.

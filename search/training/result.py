@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cnn_blocks.build import assign_head_weights, assign_weights, build_model
 from cnn_blocks.config import InputSpec
-from search.mirroring import MirroredAccuracy
+from search.training.mirroring import MirroredAccuracy
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:

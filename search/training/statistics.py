@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import keras
 
     from search.data import Share
-    from search.features import FeatureShare
+    from search.training.features.source import FeatureShare
 
 # Means and variances of so many images are exact to a few per cent of a deviation.
 _MOST_IMAGES = 1024

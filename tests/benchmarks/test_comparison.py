@@ -13,7 +13,7 @@ from benchmarks.comparison.peers.images import load_split
 from benchmarks.comparison.thinning import thinned
 from benchmarks.comparison.works import METHODS, OURS, PEERS, WORKS, planned, planned_quickly
 from search.storage import open_storage
-from tests.benchmarks.tiny_images import image_folder
+from tests.support.tiny_images import image_folder
 
 
 def names(folder: Path) -> set[str]:
@@ -90,7 +90,7 @@ def test_every_method_is_ours_or_a_peer() -> None:
 
 @pytest.mark.parametrize("method", OURS)
 def test_our_commands_use_options_that_exist(method: str, tmp_path: Path) -> None:
-    from search.commands.run import run
+    from search.cli.run import run
 
     application = typer.Typer()
     application.command()(run)

@@ -17,7 +17,7 @@ from benchmarks.comparison.peers.images import labelled, load_split
 from benchmarks.comparison.peers.records import MODEL, WINNER, read_curve
 from benchmarks.comparison.running import last_lines, run_limited
 from benchmarks.comparison.works import PEERS, Job, find_work
-from tests.benchmarks.tiny_images import image_folder
+from tests.support.tiny_images import image_folder
 
 
 def test_a_command_ends_at_its_limit_with_its_children(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from benchmarks.scaling.prefill import draw_trials, prefill
 from benchmarks.scaling.storages import proxy, sqlite
 from benchmarks.scaling.trial import REPORTS, CutError, Latencies, simulate
 from search.storage import open_storage
-from studies.depth_filters import study as spec
-from tests.postgresql import Cluster
+from studies.shipped.depth_filters import study as spec
+from tests.support.postgresql import Cluster
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 import typer
 import yaml
 
-from search.cli import app
-from search.engines.ray_share import Share
+from search.cli.app import app
+from search.engines.ray.resources import Share
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SLURM = _DEPLOY / "slurm.sh"

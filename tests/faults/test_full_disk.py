@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.storage import TrialAttribute
-from tests.faults.runs import Place
+from tests.support.fault_runs import Place
 
 pytestmark = pytest.mark.faults
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from search.outcomes import Outcome, outcome_of
 from search.storage import TrialAttribute
-from tests.faults.runs import Place, with_outcome
+from search.trials.outcomes import Outcome, outcome_of
+from tests.support.fault_runs import Place, with_outcome
 
 pytestmark = pytest.mark.faults
 

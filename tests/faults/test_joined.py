@@ -8,9 +8,9 @@ from functools import partial
 
 import pytest
 
-from search.outcomes import Outcome
 from search.storage import TrialAttribute
-from tests.faults.runs import (
+from search.trials.outcomes import Outcome
+from tests.support.fault_runs import (
     PATIENCE,
     Place,
     at_a_trial,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from optuna.trial import TrialState
 
-from search.outcomes import Outcome
 from search.storage import TrialAttribute
-from tests.faults.runs import (
+from search.trials.outcomes import Outcome
+from tests.support.fault_runs import (
     PATIENCE,
     Place,
     at_a_trial,

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.artifacts import artifacts_of, open_artifacts
-from search.outcomes import Outcome
 from search.storage import TrialAttribute
-from tests.faults.runs import STUDY, Place, with_outcome
+from search.storage.artifacts import artifacts_of, open_artifacts
+from search.trials.outcomes import Outcome
+from tests.support.fault_runs import STUDY, Place, with_outcome
 
 pytestmark = pytest.mark.faults
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.outcomes import Outcome, outcome_of
 from search.storage import TrialAttribute
-from tests.control_group import memory_group
-from tests.faults.runs import Place, with_outcome
+from search.trials.outcomes import Outcome, outcome_of
+from tests.support.control_group import memory_group
+from tests.support.fault_runs import Place, with_outcome
 
 pytestmark = pytest.mark.faults
 

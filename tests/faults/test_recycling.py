@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from search.outcomes import Outcome
 from search.storage import TrialAttribute
-from tests.faults.runs import Place, gave_way, held_by, with_outcome
+from search.trials.outcomes import Outcome
+from tests.support.fault_runs import Place, gave_way, held_by, with_outcome
 
 pytestmark = pytest.mark.faults
 

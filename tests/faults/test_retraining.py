@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.faults.runs import Place, Run, held_by
+from tests.support.fault_runs import Place, Run, held_by
 
 pytestmark = pytest.mark.faults
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from search.outcomes import Outcome
-from tests.faults.runs import Place, Run, gave_way, held_by, with_outcome
-from tests.postgresql import Cluster
-from tests.search.storage_servers import storage_server
+from search.trials.outcomes import Outcome
+from tests.support.fault_runs import Place, Run, gave_way, held_by, with_outcome
+from tests.support.postgresql import Cluster
+from tests.support.storage_servers import storage_server
 
 pytestmark = pytest.mark.faults
 

@@ -6,9 +6,9 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from search.outcomes import Outcome
 from search.storage import TrialAttribute
-from tests.faults.runs import Place, with_outcome
+from search.trials.outcomes import Outcome
+from tests.support.fault_runs import Place, with_outcome
 
 pytestmark = pytest.mark.faults
 

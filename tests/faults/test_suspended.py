@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.outcomes import Outcome, outcome_of
 from search.storage import TrialAttribute
-from tests.faults.runs import Place
+from search.trials.outcomes import Outcome, outcome_of
+from tests.support.fault_runs import Place
 
 pytestmark = pytest.mark.faults
 

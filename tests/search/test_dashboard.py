@@ -12,7 +12,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 import search
 from studies.study import StudySpec
-from tests.server_process import server_process
+from tests.support.server_process import server_process
 
 WAIT_SECONDS = 60
 

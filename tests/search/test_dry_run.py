@@ -15,7 +15,7 @@ from studies.study import StudySpec, load_study
 @pytest.fixture
 def quick_speed(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
     """A machine whose speed is known."""
-    for place in ("search.planning", "search.dry_run"):
+    for place in ("search.optimize.planning", "search.dry_run"):
         monkeypatch.setattr(f"{place}.measured_speed", lambda **_: speed)
 
 

@@ -16,21 +16,23 @@ from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
 from cnn_blocks.errors import UserError
-from search import pipeline, planning, stored_study, time_division, time_plan
+from search import pipeline
 from search.engines import launch
 from search.errors import SearchFailure, SearchInterrupted
-from search.objective import TrialContext
+from search.optimize import planning, stored_study, time_division
+from search.optimize.winner import load_stored_study
 from search.pipeline import run_study
-from search.progress import Progress
-from search.results import RunResult
-from search.retraining import Retraining, only_retraining
+from search.progress.plain import Progress
+from search.results.plan import Retraining, only_retraining
+from search.results.run_result import RunResult
+from search.sizing import time_plan
 from search.sizing.machine_speed import MachineSpeed
+from search.sizing.time_plan import TimePlan
 from search.storage import quiet_optuna
-from search.time_plan import TimePlan
-from search.winner import load_stored_study
+from search.trials.objective import TrialContext
 from spaces.candidate import Candidate
 from studies.study import StudySpec
-from tests.search.test_stored_study import store_golden
+from tests.search.optimize.test_stored_study import store_golden
 
 STUDY_FILE = '''
 """Networks of one stage."""

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from cnn_blocks.errors import UserError
-from search.configuration_file import read_configuration
 from search.data import load_data, split_data
-from search.evaluate import evaluate
-from search.progress import Progress
+from search.progress.plain import Progress
 from search.recipes import run_recipe
-from search.results import RunOutput
+from search.results.configuration_file import read_configuration
+from search.results.evaluate import evaluate
+from search.results.run_result import RunOutput
 from spaces.recipes import RECIPES, find_recipe
-from tests.search.test_retrain import FILES
+from tests.search.results.test_retrain import FILES
 
 
 class Recorder(Progress):

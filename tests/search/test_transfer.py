@@ -14,12 +14,12 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.errors import UserError
 from cnn_blocks.heads.pooled import Pooled
-from search.configuration_file import read_configuration
 from search.data import Share
-from search.export import save_model
+from search.optimize.winner import load_stored_study
 from search.pipeline import run_study
+from search.results.configuration_file import read_configuration
+from search.results.files import save_model
 from search.training import FitResult, fit
-from search.winner import load_stored_study
 from spaces.candidate import Candidate, FineTuning, TrainingConfig
 from spaces.stages import staged
 from spaces.suggest import Trial

@@ -8,8 +8,8 @@ from cnn_blocks.backbones.keras_application import KerasApplication
 from cnn_blocks.backbones.keras_file import KerasFile
 from cnn_blocks.errors import UserError
 from spaces.backbones import parse_backbone, suggest_backbone
-from spaces.homebrew_or_transfer import homebrew_or_transfer
 from spaces.probe import ProbeTrial, is_space, parameters
+from spaces.shipped.homebrew_or_transfer import homebrew_or_transfer
 
 
 def test_a_backbone_is_a_network_or_a_file(tmp_path: Path) -> None:

@@ -12,15 +12,15 @@ from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from spaces.backbones import parse_backbone
 from spaces.candidate import Candidate, TrainingConfig
-from spaces.depth_filters import depth_filters
 from spaces.express import Expressing
-from spaces.hand_made import hand_made
-from spaces.optimizer import optimizer
 from spaces.probe import ProbeTrial, Space
-from spaces.quickstart import quickstart
 from spaces.recipes import RECIPES
+from spaces.shipped.depth_filters import depth_filters
+from spaces.shipped.hand_made import hand_made
+from spaces.shipped.optimizer import optimizer
+from spaces.shipped.quickstart import quickstart
+from spaces.shipped.transfer_head import transfer_head
 from spaces.suggest import Trial
-from spaces.transfer_head import transfer_head
 
 SPEC = InputSpec(image_shape=(32, 32, 3), class_names=tuple("0123456789"))
 HAND_MADE = [

@@ -13,8 +13,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from cnn_blocks.registry import load_source
 from spaces import probe
-from spaces.depth_filters import depth_filters
 from spaces.probe import ProbeTrial, Space, space_fingerprint
+from spaces.shipped.depth_filters import depth_filters
 
 SPACE = """
 from cnn_blocks.backbones.staged import Stage, Staged
@@ -49,7 +49,7 @@ def written(tmp_path: Path) -> Callable[[str], Space]:
 def test_a_space_has_the_same_fingerprint_in_another_process(repository: Path) -> None:
     code = (
         "from spaces.probe import space_fingerprint\n"
-        "from spaces.depth_filters import depth_filters\n"
+        "from spaces.shipped.depth_filters import depth_filters\n"
         "print(space_fingerprint(depth_filters))"
     )
 

@@ -3,9 +3,9 @@
 import pytest
 from optuna.trial import FixedTrial
 
-from spaces.blocks import BLOCKS, blocks
-from spaces.heads import suggest_head
+from spaces.pooled_head import suggest_head
 from spaces.probe import ProbeTrial, explore
+from spaces.shipped.blocks import BLOCKS, blocks
 from spaces.stages import scheduled_dropout, suggest_filters
 
 

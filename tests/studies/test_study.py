@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cnn_blocks.errors import UserError
 from spaces.probe import ProbeTrial
-from spaces.quickstart import quickstart
+from spaces.shipped.quickstart import quickstart
 from studies.study import StudySpec, list_studies, load_study
 
 MINE = """

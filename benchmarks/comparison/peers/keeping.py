@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from benchmarks.comparison.peers.records import CURVE, MODEL, WINNER
-from search.files import whole_file, write_text
+from search.system.files import whole_file, write_text
 
 
 class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]

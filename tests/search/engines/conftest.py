@@ -1,5 +1,5 @@
 """Places for real runs, and no process left behind."""
 
-from tests.faults.fixtures import _cache, make_place
+from tests.support.fault_fixtures import _cache, make_place
 
 __all__ = ["_cache", "make_place"]

@@ -10,7 +10,7 @@ import pytest
 
 from search.engines.channel import ChannelProgress, Commands
 from search.errors import SearchInterrupted
-from search.interruption import Interruption
+from search.system.interruption import Interruption
 
 
 @pytest.fixture

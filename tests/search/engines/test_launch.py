@@ -9,16 +9,16 @@ from typing import Any
 import optuna
 import pytest
 
-from search.artifacts import open_artifacts
 from search.engines import launch
 from search.engines.job import WorkerJob, WorkerLimits
-from search.lease import Lease
-from search.outcomes import Outcome, outcome_of
-from search.shared_checkpoints import SharedCheckpoints
+from search.sizing.worker_plan import WorkerPlan
 from search.storage import TrialAttribute, quiet_optuna
-from search.trial_checkpoints import shared_name
-from search.workers.plan import WorkerPlan
-from tests.search.engines.jobs import make_job
+from search.storage.artifacts import open_artifacts
+from search.trials.checkpoints import shared_name
+from search.trials.lease import Lease
+from search.trials.outcomes import Outcome, outcome_of
+from search.trials.shared_checkpoints import SharedCheckpoints
+from tests.support.jobs import make_job
 
 _GIBIBYTE = 2**30
 
@@ -60,7 +60,7 @@ def started(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> Start:
     monkeypatch.setattr(launch, "LocalWorkers", Workers)
     monkeypatch.setattr(launch, "search_session", lambda *unused, **options: nullcontext())
     free = {True: 80 * _GIBIBYTE, False: 32 * _GIBIBYTE}
-    monkeypatch.setattr("search.feasibility.free_memory", lambda *, on_gpu: free[on_gpu])
+    monkeypatch.setattr("search.training.feasibility.free_memory", lambda *, on_gpu: free[on_gpu])
     return start
 
 

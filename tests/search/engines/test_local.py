@@ -10,12 +10,12 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.attempts import recover_abandoned
-from search.lease import LeaseWatch
-from search.outcomes import Outcome, count_outcomes
 from search.storage import TrialAttribute
-from tests.faults.runs import PATIENCE, STUDY, Place, Run, held_by, with_outcome
-from tests.search.engines.jobs import with_mishap
+from search.trials.attempts import recover_abandoned
+from search.trials.lease import LeaseWatch
+from search.trials.outcomes import Outcome, count_outcomes
+from tests.support.fault_runs import PATIENCE, STUDY, Place, Run, held_by, with_outcome
+from tests.support.jobs import with_mishap
 
 pytestmark = pytest.mark.slow
 

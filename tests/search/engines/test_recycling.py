@@ -12,17 +12,17 @@ import optuna
 import psutil
 import pytest
 
-from search.budget import Budget
-from search.crash import Death
 from search.engines import local
 from search.engines.job import WorkerLimits
 from search.engines.local import LocalWorkers
 from search.engines.recycling import is_spent, own_memory
 from search.errors import SearchFailure
-from search.objective import TrialContext
+from search.optimize.budget import Budget
+from search.sizing.worker_plan import WorkerPlan
 from search.storage import quiet_optuna
-from search.workers.plan import WorkerPlan
-from tests.search.engines.jobs import make_job
+from search.system.crash import Death
+from search.trials.objective import TrialContext
+from tests.support.jobs import make_job
 
 _MEBIBYTE = 2**20
 _SLEEP = "import time; time.sleep(600)"

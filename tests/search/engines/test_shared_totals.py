@@ -11,8 +11,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.outcomes import Outcome, count_outcomes, counts, outcome_of
 from search.storage import TrialAttribute
+from search.trials.outcomes import Outcome, count_outcomes, counts, outcome_of
 
 WORKERS = 4
 # What a worker does, with another trial: it crashes, or is interrupted, as its options say.

@@ -7,13 +7,13 @@ from typing import Any
 import optuna
 import pytest
 
-from search.attempts import continue_later
-from search.budget import Budget
 from search.engines.job import WorkerLimits
 from search.engines.supervision import Supervision
-from search.lease import LEASE_SECONDS
-from search.outcomes import Outcome
+from search.optimize.budget import Budget
 from search.storage import open_storage, quiet_optuna
+from search.trials.attempts import continue_later
+from search.trials.lease import LEASE_SECONDS
+from search.trials.outcomes import Outcome
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from search.engines.job import WorkerJob
 from search.engines.worker import EXPLAINED, run_worker, work
 from search.storage import open_storage, quiet_optuna
 from studies.study import StudySpec, load_study
-from tests.search.engines.jobs import make_job
+from tests.support.jobs import make_job
 
 _SPLIT = cast(Any, "never looked at")
 
@@ -28,8 +28,10 @@ class _ReadyError(Exception):
 
 @pytest.fixture(autouse=True)
 def _no_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.runtime.start_keras", lambda: None)
-    monkeypatch.setattr("search.features.FeatureSource", lambda *given, **options: None)
+    monkeypatch.setattr("search.system.runtime.start_keras", lambda: None)
+    monkeypatch.setattr(
+        "search.training.features.source.FeatureSource", lambda *given, **options: None
+    )
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from cnn_blocks.errors import InfeasibleError, UserError
 from search.data import Split
 from search.errors import SearchInterrupted
-from search.progress import Progress
+from search.progress.plain import Progress
 from spaces.candidate import Candidate
 from spaces.probe import ProbeTrial, explore, parameters, space_fingerprint
 from studies.study import LoadedStudy, StudySpec
@@ -198,7 +198,7 @@ def test_a_search_resumes_and_its_winner_is_rebuilt_without_the_study(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from search.pipeline import run_study
-    from search.retrain import retrain_from_configuration
+    from search.results.retraining import retrain_from_configuration
 
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     arguments: dict[str, Any] = {

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 
 from search.data import Share
-from search.features import FeatureShare
+from search.sizing.cache import backend_name
 from search.training.batches import as_input, steps_per_epoch, training_batches
-from search.workers.cache import backend_name
+from search.training.features.source import FeatureShare
 
 
 @pytest.fixture

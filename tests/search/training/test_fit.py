@@ -11,13 +11,13 @@ import pytest
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec
-from search.clock import Clock
 from search.data import Share
 from search.errors import NonFiniteLossError, OutOfMemoryError
-from search.metrics import classification_metrics
-from search.runtime import Precision
+from search.progress.clock import Clock
+from search.sizing.cache import backend_name
+from search.system.runtime import Precision
 from search.training import Report, fit
-from search.workers.cache import backend_name
+from search.training.metrics import classification_metrics
 from spaces.candidate import Candidate
 
 Make = Callable[..., Candidate]

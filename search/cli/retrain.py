@@ -1,0 +1,86 @@
+"""The command that trains a configuration."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.options import parse_bytes, parse_share
+from search.cli.shared import (
+    DATA_HELP,
+    PROGRAM,
+    CacheLimitOption,
+    ImageSizeOption,
+    MaxBadFilesOption,
+    Precision,
+    RunsDirectoryOption,
+    Xla,
+    optional_duration,
+    optional_image_size,
+    shown_progress,
+)
+
+EPILOG = f"""\b
+    Examples:
+      {PROGRAM} retrain --config best.yaml --data path/to/images
+      {PROGRAM} retrain --config best.yaml --data cifar10 --epochs 60 --budget 2h"""
+
+
+def retrain(
+    config: Annotated[
+        Path,
+        typer.Option(
+            metavar="<file>",
+            help="A configuration that `export` or a run wrote. It may name your own component "
+            "files, which are executed: use only files that you trust.",
+        ),
+    ],
+    data: Annotated[str, typer.Option(metavar="<source>", help=DATA_HELP)],
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="<number>", help="Epochs.  [default: the configuration's]"),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="<duration>", help="Time, such as 40m or 1h30m.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="<number>", help="Seeds everything.  [default: the configuration's]"
+        ),
+    ] = None,
+    image_size: ImageSizeOption = None,
+    max_bad_files: MaxBadFilesOption = "1%",
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="Training precision; auto chooses by device.")
+    ] = "auto",
+    xla: Annotated[
+        Xla, typer.Option("--xla", help="Compile with XLA; auto chooses by device.")
+    ] = "auto",
+    cache_limit: CacheLimitOption = "20G",
+    runs_directory: RunsDirectoryOption = Path("runs"),
+) -> None:
+    """Trains, evaluates and exports a configuration; needs no study database."""
+    budget_seconds = optional_duration(budget, "--budget")
+    size = optional_image_size(image_size)
+    bad_files = parse_share(max_bad_files, option="--max-bad-files")
+    cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
+
+    from search.results.retraining import retrain_from_configuration
+
+    with shown_progress() as progress:
+        output = retrain_from_configuration(
+            config,
+            data=data,
+            runs_directory=runs_directory,
+            epochs=epochs,
+            budget_seconds=budget_seconds,
+            seed=seed,
+            image_size=size,
+            max_bad_files=bad_files,
+            precision=precision,
+            xla=xla,
+            cache_limit=cache_bytes,
+            progress=progress,
+        )
+    typer.echo(output.summary())

@@ -1,0 +1,359 @@
+"""The command that searches, and then retrains the winner; or that trains a recipe."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cnn_blocks.errors import UserError
+from search.cli.options import parse_bytes, parse_share, parse_workers
+from search.cli.shared import (
+    DATA_HELP,
+    PROGRAM,
+    CacheLimitOption,
+    DataOption,
+    ImageSizeOption,
+    MaxBadFilesOption,
+    Precision,
+    RunsDirectoryOption,
+    StorageOption,
+    Xla,
+    optional_duration,
+    optional_image_size,
+    shown_progress,
+)
+
+if TYPE_CHECKING:
+    from studies.study import LoadedStudy
+
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
+Engine = Literal["local", "ray"]
+
+EPILOG = f"""\b
+    Examples:
+      {PROGRAM} run --data path/to/images
+      {PROGRAM} run --study quickstart
+      {PROGRAM} run --study depth_filters --data path/to/images --budget 40m
+      {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
+      {PROGRAM} run --study full_cnn --data path/to/images --dry-run
+      {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
+      {PROGRAM} run --study hand_made --data cifar10 --warm-start recipes
+      {PROGRAM} run --recipe g3_homebrew --data cifar10
+      {PROGRAM} run --hypermodel keras_tuner.applications.HyperResNet --data cifar10
+      {PROGRAM} run --study depth_filters --data path/to/images --workers 4
+      {PROGRAM} run --study depth_filters --data /shared/images --no-retrain \\
+          --storage postgresql+psycopg://user@host/studies
+      {PROGRAM} run --study depth_filters --data /shared/images --engine ray \\
+          --storage postgresql+psycopg://user@host/studies --artifacts /shared/artifacts
+
+    Ctrl-C stops in order; the same command goes on from there.
+
+    \b
+    Exit codes: 0 done, 1 nothing found, 2 wrong input, 130 interrupted."""
+
+# What is searched where nothing is named.
+DEFAULT_STUDY = "auto"
+
+# What a recipe is trained with; all else belongs to a search.
+_OPTIONS_OF_A_TRAINING = (
+    "recipe",
+    "data",
+    "seed",
+    "retrain_epochs",
+    "retrain_budget",
+    "image_size",
+    "max_bad_files",
+    "precision",
+    "xla",
+    "cache_limit",
+    "runs_directory",
+)
+
+
+def run(
+    context: typer.Context,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name or file>", help="A study; `list studies` shows them.  [default: auto]"
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="Instead of a study: train a published baseline; `list recipes` shows them.",
+        ),
+    ] = None,
+    hypermodel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="Instead of a study: a Keras Tuner HyperModel, as package.Name or file.py:Name.",
+        ),
+    ] = None,
+    data: DataOption = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="<name or file>",
+            help="For a transfer study: a network of keras.applications, or a .keras file; "
+            "`NAME=none` for random weights. Repeat the option to search several.",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="<number>", help="Trials in total.  [default: the study's]"),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<duration>",
+            help="Time for everything, search and final training, such as 40m or 1h30m.  "
+            "[default: the study's, else 30m; none with --trials]",
+        ),
+    ] = None,
+    storage: StorageOption = None,
+    study_name: Annotated[
+        str | None,
+        typer.Option(metavar="<name>", help="Name in the storage.  [default: the study's]"),
+    ] = None,
+    metric: Annotated[
+        Metric | None,
+        typer.Option(help="What ranks trials, on the validation images.  [default: the study's]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="<number>", help="Seeds everything.")] = 0,
+    retrain_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="<number>",
+            help="Epochs of the winner's training.  [default: by the time plan]",
+        ),
+    ] = None,
+    retrain_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<duration>",
+            help="Time for the winner's training, out of the budget.  [default: by the time plan]",
+        ),
+    ] = None,
+    image_size: ImageSizeOption = None,
+    max_bad_files: MaxBadFilesOption = "1%",
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            "--precision",
+            help="Training precision; auto measures with --workers auto, else chooses by device.",
+        ),
+    ] = "auto",
+    xla: Annotated[
+        Xla,
+        typer.Option(
+            "--xla",
+            help="Compile with XLA; auto measures with --workers auto, else chooses by device.",
+        ),
+    ] = "auto",
+    cache_limit: CacheLimitOption = "20G",
+    runs_directory: RunsDirectoryOption = Path("runs"),
+    warm_start: Annotated[
+        Literal["recipes"] | None,
+        typer.Option(help="Begin with the published baselines that the study's space holds."),
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<number or auto>",
+            help="Worker processes; auto measures how many pay, 0 trains in this process.  "
+            "[default: the study's; on Ray auto, as many as find room]",
+        ),
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="<number>",
+            help="How often a trial goes on after its process died.  [default: 2]",
+        ),
+    ] = None,
+    stall_timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<duration>",
+            help="A worker without a sign of life for so long is replaced; not with --workers 0.  "
+            "[default: 15m]",
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="Where workers run: on this machine or on Ray.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<host:port>", help="A running Ray cluster.  [default: RAY_ADDRESS, or auto]"
+        ),
+    ] = None,
+    cpus_each: Annotated[
+        float | None,
+        typer.Option(metavar="<number>", help="CPUs of a worker on Ray.  [default: 1]"),
+    ] = None,
+    gpus_each: Annotated[
+        float | None,
+        typer.Option(
+            metavar="<number>", help="GPUs of a worker on Ray, such as 0.5.  [default: 0]"
+        ),
+    ] = None,
+    retrain: Annotated[
+        bool,
+        typer.Option("--retrain/--no-retrain", help="Retrain the winner, or end with the search."),
+    ] = True,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<folder or s3 url>",
+            help="Keep results here, and checkpoints for all machines.  [default: results in "
+            "artifacts of the runs directory, no checkpoints]",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be searched, and stop.")
+    ] = False,
+) -> None:
+    """Searches, then retrains, evaluates and exports the winner; or trains a recipe."""
+    budget_seconds = optional_duration(budget, "--budget")
+    retrain_budget_seconds = optional_duration(retrain_budget, "--retrain-budget")
+    size = optional_image_size(image_size)
+    bad_files = parse_share(max_bad_files, option="--max-bad-files")
+    cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
+    worker_count = None if workers is None else parse_workers(workers, option="--workers")
+    stall_seconds = optional_duration(stall_timeout, "--stall-timeout")
+
+    if recipe is not None:
+        _refuse_beside_recipe(recipe, context)
+        from spaces.recipes import find_recipe
+
+        find_recipe(recipe)  # a wrong name must not wait for the imports below
+        if data is None:
+            raise UserError(f"A recipe needs images; name them with --data FOLDER. {DATA_HELP}")
+
+        from search.recipes import run_recipe
+
+        with shown_progress() as progress:
+            output = run_recipe(
+                recipe,
+                data=data,
+                seed=seed,
+                runs_directory=runs_directory,
+                retrain_epochs=retrain_epochs,
+                retrain_budget_seconds=retrain_budget_seconds,
+                image_size=size,
+                max_bad_files=bad_files,
+                precision=precision,
+                xla=xla,
+                cache_limit=cache_bytes,
+                progress=progress,
+            )
+        typer.echo(output.summary())
+        return
+    searched = _searched(study, hypermodel, backbone or [])
+    if worker_count is None:
+        worker_count = "auto" if engine == "ray" else searched.spec.workers
+
+    from search import pipeline
+    from search.engines.job import DEFAULT_STALL_SECONDS, WorkerLimits
+    from search.storage import DEFAULT_STORAGE
+    from search.trials.attempts import DEFAULT_RETRIES
+
+    if dry_run:
+        from search.dry_run import dry_run as describe
+
+        typer.echo(
+            describe(
+                searched,
+                data=data,
+                trials=trials,
+                budget_seconds=budget_seconds,
+                retrain=retrain,
+                retrain_epochs=retrain_epochs,
+                retrain_budget_seconds=retrain_budget_seconds,
+                image_size=size,
+                max_bad_files=bad_files,
+                seed=seed,
+                precision=precision,
+                xla=xla,
+                warm_start=warm_start,
+                cache_limit=cache_bytes,
+            )
+        )
+        return
+    with shown_progress() as progress:
+        result = pipeline.run_study(
+            searched,
+            data=data,
+            trials=trials,
+            budget_seconds=budget_seconds,
+            storage=storage or DEFAULT_STORAGE,
+            study_name=study_name,
+            metric=metric,
+            seed=seed,
+            runs_directory=runs_directory,
+            retrain_epochs=retrain_epochs,
+            retrain_budget_seconds=retrain_budget_seconds,
+            image_size=size,
+            max_bad_files=bad_files,
+            precision=precision,
+            xla=xla,
+            warm_start=warm_start,
+            cache_limit=cache_bytes,
+            workers=worker_count,
+            limits=WorkerLimits(
+                retries=DEFAULT_RETRIES if retries is None else retries,
+                stall_seconds=stall_seconds or DEFAULT_STALL_SECONDS,
+            ),
+            engine=engine,
+            address=address,
+            cpus_each=cpus_each,
+            gpus_each=gpus_each,
+            retrain=retrain,
+            artifacts=artifacts,
+            progress=progress,
+        )
+    typer.echo(result.summary())
+
+
+def _refuse_beside_recipe(recipe: str, context: typer.Context) -> None:
+    given = [
+        (option.secondary_opts or option.opts)[0]
+        for option in context.command.params
+        if option.name not in _OPTIONS_OF_A_TRAINING
+        and context.params[option.name] not in (option.default, ())
+    ]
+    if given:
+        raise UserError(
+            f"A recipe is one training, not a search; received {', '.join(given)} beside "
+            f"'--recipe {recipe}'. Leave out the one or the other, as in: "
+            f"{PROGRAM} run --recipe {recipe} --data FOLDER"
+        )
+
+
+def _searched(study: str | None, hypermodel: str | None, backbones: Sequence[str]) -> "LoadedStudy":
+    """Loads what is searched first: a wrong name must not wait for the other imports."""
+    from studies.study import load_study
+
+    if study is not None and hypermodel is None:
+        return load_study(study).with_backbones(backbones)
+    if hypermodel is not None and study is None and not backbones:
+        from search.keras_tuner import hypermodel_study
+
+        return hypermodel_study(hypermodel)
+    if study is None and hypermodel is None:
+        return load_study(DEFAULT_STUDY).with_backbones(backbones)
+    options = [("--study", study), ("--hypermodel", hypermodel)]
+    options += [("--backbone", backbone) for backbone in backbones]
+    received = " ".join(f"{name} {value}" for name, value in options if value is not None)
+    raise UserError(
+        f"A run takes one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
+        f"'--hypermodel'; '--backbone' goes with a study; received {received}. "
+        f"Write one, as in: {PROGRAM} run --study depth_filters --data FOLDER"
+    )

@@ -1,0 +1,76 @@
+"""What commands share: the program's name, their common options, and how progress is shown."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from search.cli.options import parse_duration, parse_image_size
+
+if TYPE_CHECKING:
+    from search.progress.plain import Progress
+
+PROGRAM = "cnn-search"
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Xla = Literal["auto", "on", "off"]
+
+DATA_HELP = "A named data set, a folder or .zip of images, or an .npz file; `list data` shows them."
+DataOption = Annotated[str | None, typer.Option("--data", metavar="<source>", help=DATA_HELP)]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="<url>",
+        help="A database URL: sqlite:///FILE, postgresql+psycopg://USER@HOST/NAME, or "
+        "grpc://HOST:PORT of `storage serve`.  [default: sqlite:///runs/studies.db]",
+    ),
+]
+ImageSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-size",
+        metavar="<pixels>",
+        help="Resize images to 96 or 96x128 (height x width).  [default: their commonest size]",
+    ),
+]
+MaxBadFilesOption = Annotated[
+    str,
+    typer.Option(
+        "--max-bad-files", metavar="<share>", help="Unreadable files to skip before giving up."
+    ),
+]
+CacheLimitOption = Annotated[
+    str,
+    typer.Option(
+        "--cache-limit",
+        metavar="<size>",
+        help="Disk for frozen backbones' features, such as 20G; 0 keeps none.",
+    ),
+]
+RunsDirectoryOption = Annotated[
+    Path, typer.Option("--runs-directory", metavar="<folder>", help="Where results are written.")
+]
+
+
+@contextmanager
+def shown_progress() -> Iterator["Progress"]:
+    """Shows progress while a command works; an interruption ends it with code 130."""
+    from search.progress.plain import make_progress
+
+    try:
+        with make_progress() as progress:
+            yield progress
+    except KeyboardInterrupt as interruption:
+        typer.echo(str(interruption) or "interrupted", err=True)
+        raise typer.Exit(130) from interruption
+
+
+def optional_duration(text: str | None, option: str) -> float | None:
+    return None if text is None else parse_duration(text, option=option)
+
+
+def optional_image_size(text: str | None) -> int | tuple[int, int] | None:
+    return None if text is None else parse_image_size(text, option="--image-size")

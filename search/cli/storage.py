@@ -1,0 +1,197 @@
+"""The command line of the storage: check, backup, copy and serve."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.system.interruption import Interruption
+
+_PROGRAM = "cnn-search storage"
+_DATABASES = "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="<url>",
+        help="Where studies are kept.  [default: sqlite:///runs/studies.db]",
+    ),
+]
+
+app = typer.Typer(
+    add_completion=False,
+    help="Checks, backs up, copies and serves the storage that keeps studies.",
+    epilog=f"""\b
+    Examples:
+      {_PROGRAM} check
+      {_PROGRAM} backup --to studies.backup.db
+      {_PROGRAM} copy --from sqlite:///runs/studies.db --to postgresql+psycopg://host/studies
+      {_PROGRAM} serve --storage sqlite:///runs/studies.db --port 13000""",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def storage(context: typer.Context) -> None:
+    """Shows the help where no command is given."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(
+    epilog=f"""\b
+    Examples:
+      {_PROGRAM} check
+      {_PROGRAM} check --storage sqlite:///runs/studies.db --study depth_filters
+      {_PROGRAM} check --storage postgresql+psycopg://user:password@host/studies --json
+
+    Changes nothing. Exit codes: 0 sound, 1 damaged, 2 no such storage or study."""
+)
+def check(
+    storage: StorageOption = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="<name>", help="Only this study.  [default: all]")
+    ] = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<place>", help="Look here, FOLDER or s3://BUCKET/PREFIX, for the artifacts."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Says whether a storage is sound, and what is in it."""
+    with _working():
+        from rich.console import Console
+
+        from search.maintenance.check import check_storage
+        from search.maintenance.showing import as_json, show
+        from search.storage.opening import DEFAULT_STORAGE
+
+        report = check_storage(storage or DEFAULT_STORAGE, study=study, artifacts=artifacts)
+        if json:
+            typer.echo(as_json(report))
+        else:
+            show(report, Console(highlight=False))
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog=f"""\b
+    Examples:
+      {_PROGRAM} backup --to studies.backup.db
+      {_PROGRAM} backup --storage sqlite:///runs/studies.db --to /mnt/backups/monday.db
+
+    Searches go on meanwhile. Of PostgreSQL make one with pg_dump, or `copy` it to a file."""
+)
+def backup(
+    to: Annotated[
+        Path, typer.Option(metavar="<file>", help="The new file; none is ever overwritten.")
+    ],
+    storage: StorageOption = None,
+) -> None:
+    """Saves an SQLite storage while searches go on."""
+    with _working():
+        from search.maintenance.backup import back_up
+        from search.storage.opening import DEFAULT_STORAGE
+
+        back_up(storage or DEFAULT_STORAGE, to)
+    typer.echo(f"{to}\nnext: {_PROGRAM} check --storage sqlite:///{to}")
+
+
+@app.command(
+    epilog=f"""\b
+    Examples:
+      {_PROGRAM} copy --from sqlite:///runs/studies.db --to postgresql+psycopg://host/studies
+      {_PROGRAM} copy --from postgresql+psycopg://host/studies --to sqlite:///here.db
+      {_PROGRAM} copy --from sqlite:///a.db --to sqlite:///b.db --study depth_filters
+
+    All studies arrive or none. The same `run` command with the new --storage goes on from there."""
+)
+def copy(
+    source: Annotated[
+        str, typer.Option("--from", metavar="<url>", help=f"The database to read: {_DATABASES}.")
+    ],
+    to: Annotated[str, typer.Option(metavar="<url>", help="The database to add the studies to.")],
+    study: Annotated[
+        str | None, typer.Option(metavar="<name>", help="Only this study.  [default: all]")
+    ] = None,
+    with_running: Annotated[
+        bool,
+        typer.Option(
+            "--with-running",
+            help="Copy RUNNING trials as they stand even if a worker may be at work on them.",
+        ),
+    ] = False,
+) -> None:
+    """Copies studies from one database into another."""
+    with _working():
+        from search.maintenance.copying import copy_studies
+
+        copied = copy_studies(source, to, study=study, with_running=with_running)
+    for found in copied:
+        typer.echo(f"{found.name}: {found.trials:,} trials")
+        for running in found.running:
+            typer.echo(f"note: {running.describe()}; copied as it stands", err=True)
+
+
+@app.command(
+    epilog=f"""\b
+    Examples:
+      {_PROGRAM} serve
+      {_PROGRAM} serve --storage postgresql+psycopg://host/studies --host 0.0.0.0 --threads 32
+
+    Whoever reaches the port can read and change the studies: serve to networks that you trust.
+    Ctrl-C ends it in order; clients wait two minutes for its return."""
+)
+def serve(
+    storage: StorageOption = None,
+    host: Annotated[
+        str,
+        typer.Option(metavar="<name>", help="The interface to listen on; 0.0.0.0 is every one."),
+    ] = "localhost",
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="<number>", help="The port; 0 is a free one."),
+    ] = 13000,
+    threads: Annotated[
+        int, typer.Option(min=1, metavar="<number>", help="Calls answered at once.")
+    ] = 10,
+) -> None:
+    """Serves a storage to many workers by network."""
+    with _working(interruption=False):
+        from search.maintenance.serving import serve as serve_storage
+        from search.storage.opening import DEFAULT_STORAGE
+
+        url = storage or DEFAULT_STORAGE
+
+        def announce(address: str) -> None:
+            typer.echo(f"clients connect with --storage {address}; Ctrl-C ends the server")
+
+        serve_storage(url, host=host, port=port, threads=threads, announce=announce)
+
+
+@contextmanager
+def _working(*, interruption: bool = True) -> Iterator[None]:
+    """Ends a command in order: with code 130 after a signal, with 1 where a storage is damaged."""
+    from search.maintenance.damage import DamagedStorageError
+    from search.storage.opening import quiet_optuna
+
+    try:
+        with quiet_optuna():
+            if interruption:
+                with Interruption():
+                    yield
+            else:
+                yield
+    except KeyboardInterrupt as error:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(130) from error
+    except DamagedStorageError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error

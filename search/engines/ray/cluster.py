@@ -1,0 +1,164 @@
+"""The Ray cluster that workers run on: reached, measured, and given the images."""
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import make_url
+
+from cnn_blocks.errors import UserError
+from search.engines.job import WorkerJob
+from search.engines.ray.resources import Share
+from search.storage import without_password
+from search.system.interruption import SIGNALS
+
+if TYPE_CHECKING:
+    from search.data import Split
+
+_CONNECT_SECONDS = 5.0
+# Ray's own objects, and what other programs of the cluster keep, need room as well.
+_STORE_SHARE = 0.5
+_START = (
+    "Start one with `ray start --head` (other machines join with `ray start --address HOST:PORT`), "
+    "or name it with --address HOST:PORT"
+)
+
+
+class RayCluster:
+    """A cluster that this process is connected to."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Returns the living nodes as Ray describes them."""
+        return [node for node in self._ray.nodes() if node["Alive"]]
+
+    @property
+    def address(self) -> str:
+        """The address of the node that this process runs on."""
+        return str(self._ray.util.get_node_ip_address())
+
+    def places(self, share: Share) -> int:
+        """Returns how many workers fit on the nodes of now, whatever else runs there."""
+        return sum(share.fits(node["Resources"]) for node in self.nodes())
+
+    def require_shared_storage(self, url: str, *, addresses: set[str]) -> None:
+        """Raises UserError for a database file where other machines' workers need it."""
+        elsewhere = sorted(addresses - {self.address})
+        if elsewhere and make_url(url).get_backend_name() == "sqlite":
+            raise UserError(
+                f"Workers on several machines need a storage that all of them reach; received the "
+                f"file {without_password(url)!r} and workers on {', '.join(elsewhere)} beside "
+                f"{self.address}. Use a PostgreSQL server (--storage postgresql+psycopg://...), or "
+                f"serve one with `python -m search.storage serve` (--storage grpc://HOST:PORT)."
+            )
+
+    def store(self, split: "Split") -> Any:
+        """Puts the images into the object store, once for every node; None where it is too small.
+
+        Ray copies them to a node when its first worker asks; the workers there share that copy.
+        """
+        sizes = [node["Resources"].get("object_store_memory", 0.0) for node in self.nodes()]
+        if image_bytes(split) > _STORE_SHARE * min(sizes):
+            return None
+        from ray.util import deregister_serializer, register_serializer
+
+        # A memory-mapped array would be copied into the pickle, a plain one goes beside it.
+        register_serializer(np.memmap, serializer=np.asarray, deserializer=_unchanged)
+        try:
+            return self._ray.put(split)
+        finally:
+            deregister_serializer(np.memmap)
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[RayCluster]:
+    """Connects this process to a running cluster, while the block runs.
+
+    Without an address RAY_ADDRESS names it, or it is the one that runs on this machine. Raises
+    UserError where there is none. A connection that the program has made already is used and kept.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError(
+            f"The engine 'ray' needs Ray, which cannot be imported ({error}). Install it with: "
+            f"pip install ray"
+        ) from error
+    if ray.is_initialized():
+        yield RayCluster(ray)
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or "auto"
+    _check(address)
+    # Ray takes SIGTERM for itself.
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        raise _unreachable(address, error) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    try:
+        yield RayCluster(ray)
+    finally:
+        ray.shutdown()
+
+
+def image_bytes(split: "Split") -> int:
+    """Returns the bytes of a data set's arrays, all roles together."""
+    arrays = split.dataset.arrays
+    held = (arrays.development, arrays.development_labels, arrays.test, arrays.test_labels)
+    return sum(array.nbytes for array in held if array is not None)
+
+
+def for_any_folder(job: WorkerJob) -> WorkerJob:
+    """Returns a job without paths that count from this process' folder, and with its source."""
+    url = make_url(job.storage)
+    storage, artifacts, data, text = job.storage, job.artifacts, job.data, None
+    if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+        database = str(Path(str(url.database)).resolve())
+        storage = url.set(database=database).render_as_string(hide_password=False)
+    if artifacts is not None and not artifacts.startswith("s3://"):
+        artifacts = str(Path(artifacts).expanduser().resolve())
+    if Path(data).expanduser().exists():
+        data = str(Path(data).expanduser().resolve())
+    if job.source is not None and job.source.endswith(".py"):
+        text = Path(job.source).read_text(encoding="utf-8")
+    return replace(job, storage=storage, artifacts=artifacts, data=data, source_text=text)
+
+
+def _check(address: str) -> None:
+    """Refuses at once what Ray would try to reach for minutes."""
+    if address.startswith("ray://"):
+        raise UserError(
+            f"A search runs on a node of its cluster, not through Ray's client; received "
+            f"{address!r}. Start it there, for example with `ray job submit`."
+        )
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        if address != "auto":
+            raise _unreachable(address, "it is not HOST:PORT")
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, problem: object) -> UserError:
+    where = "on this machine" if address == "auto" else f"at {address!r}"
+    text = " ".join(str(problem).split())
+    return UserError(f"The engine 'ray' needs a running cluster; none {where}: {text}. {_START}.")
+
+
+def _unchanged(array: Any) -> Any:
+    return array

@@ -1,0 +1,107 @@
+"""A worker on a node of a Ray cluster: the loop, and the messages, of a local worker process."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from multiprocessing.connection import Pipe
+from typing import TYPE_CHECKING, Any
+
+from search.engines.channel import Command
+from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.ray.post_mortem import STANDARD_ERROR, own_log
+from search.engines.ray.resources import Share
+from search.engines.recycling import is_spent, own_memory
+from search.engines.worker import work
+from search.system.crash import DeathWatch
+from search.training.feasibility import whole_gpu_memory
+
+if TYPE_CHECKING:
+    from search.data import Split
+
+
+class RayWorker:
+    """An actor: `run` yields what the worker says, `command` tells it what to do meanwhile.
+
+    With every message goes the watch on its own process, which nobody else on the node keeps.
+    """
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = Pipe()
+
+    def run(
+        self,
+        worker: str,
+        job: WorkerJob,
+        split: "Split | None",
+        *,
+        share: Share,
+        limits: WorkerLimits,
+        environment: Mapping[str, str],
+    ) -> Iterator[tuple[str, dict[str, Any], DeathWatch]]:
+        """Works until no trial is wanted, or the worker is told to leave, or is spent.
+
+        `split` comes out of the object store; without it the images are loaded on this node.
+        """
+        # Ray has told the libraries that are loaded already how many threads to take.
+        os.environ.update({**environment, **share.environment()})
+        watch = DeathWatch(os.getpid())
+        node, address, memory, host_memory = _node(share)
+        yield "placed", {"node": node, "address": address, "log": own_log()}, watch
+        job = replace(job, memory_bytes=memory)
+        errors: list[BaseException] = []
+
+        def run_loop() -> None:
+            try:
+                leaving = _spent(limits, host_memory)
+                work(self._theirs, job, worker, split=split, leaving=leaving, log=STANDARD_ERROR)
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                self._theirs.send(None)
+
+        loop = threading.Thread(target=run_loop, name="worker", daemon=True)
+        loop.start()
+        self.command("go")
+        while (said := self._ours.recv()) is not None:
+            watch.sample()
+            yield *said, watch
+        loop.join()
+        if errors:
+            raise errors[0]
+
+    def command(self, command: Command) -> None:
+        """Tells the running worker what to do."""
+        self._ours.send(command)
+
+
+def _node(share: Share) -> tuple[str, str, int, int]:
+    """Returns this node's name and address, and a worker's share in bytes: of its device's memory,
+    and of the node's.
+    """
+    import ray
+
+    identity = ray.get_runtime_context().get_node_id()
+    node = next(node for node in ray.nodes() if node["NodeID"] == identity)
+    resources = node["Resources"]
+    host_memory = int(resources["memory"]) // max(1, share.fits(resources))
+    gpu_memory = whole_gpu_memory() if share.gpus else None
+    memory = host_memory if gpu_memory is None else int(gpu_memory * min(1.0, share.gpus))
+    return identity, node["NodeManagerAddress"], memory, host_memory
+
+
+def _spent(limits: WorkerLimits, host_memory: int) -> Callable[[], bool]:
+    """Returns what says, asked before each trial, whether another process should go on."""
+    held: list[int] = []
+
+    def asked() -> bool:
+        held.append(own_memory())
+        return is_spent(
+            limits,
+            trials=len(held) - 1,
+            holds=held[-1],
+            held_when_ready=held[0],
+            share=host_memory,
+        )
+
+    return asked

@@ -1,0 +1,82 @@
+"""Optuna's storage proxy: one process in front of a database, thousands of workers before it."""
+
+import socket
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import Any
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, get_storage
+
+from cnn_blocks.errors import UserError
+from search.maintenance.reading import database_url
+from search.storage.opening import open_storage
+from search.system.interruption import Interruption
+
+_GRACE_SECONDS = 10.0
+_EVERY_INTERFACE = ("0.0.0.0", "::")
+# The proxy's clients take messages of any size, and so does the server then.
+_OPTIONS = (
+    # Otherwise Linux lets a second server listen on the port, and each gets half of the calls.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", -1),
+)
+
+
+def serve(url: str, *, host: str, port: int, threads: int, announce: Callable[[str], None]) -> None:
+    """Serves a storage to clients that open grpc://HOST:PORT, until a signal ends it.
+
+    The first signal lets the calls that are being answered finish and raises SearchInterrupted,
+    the second ends the process. `announce` gets the URL for clients once they can connect; port 0
+    is a free one. Whoever reaches the port can read and change the studies. Raises UserError for a
+    storage that cannot be opened and a port that cannot be listened on.
+    """
+    database_url(url)
+    # In front of a bare database, every call would read all trials again.
+    storage = get_storage(open_storage(url))
+    with Interruption() as interruption:
+        server, bound = _listen(storage, host=host, port=port, threads=threads)
+        try:
+            server.start()
+            announce(f"grpc://{_name_for_clients(host)}:{bound}")
+            server.wait_for_termination()
+        finally:
+            with interruption.deferred():
+                server.stop(_GRACE_SECONDS).wait()
+
+
+def _listen(storage: BaseStorage, *, host: str, port: int, threads: int) -> tuple[Any, int]:
+    try:
+        # None of these ships type information.
+        grpc: Any = import_module("grpc")
+        protocol: Any = import_module("optuna.storages._grpc.auto_generated.api_pb2_grpc")
+        service: Any = import_module("optuna.storages._grpc.servicer")
+    except ImportError as error:
+        raise UserError(
+            f"Serving a storage needs grpcio and protobuf ({error}). Install them: "
+            f"pip install grpcio protobuf"
+        ) from error
+    # optuna.storages.run_grpc_proxy_server neither returns its server, so that it could be ended
+    # in order, nor takes options for it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        server = grpc.server(ThreadPoolExecutor(max_workers=threads), options=_OPTIONS)
+        protocol.add_StorageServiceServicer_to_server(
+            service.OptunaStorageProxyService(storage), server
+        )
+    try:
+        bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    except RuntimeError as error:
+        raise UserError(
+            f"A server needs a host of this machine and a port that nobody listens on; received "
+            f"{host}:{port}. Choose another one with --port, or --port 0 for a free one."
+        ) from error
+    return server, int(bound)
+
+
+def _name_for_clients(host: str) -> str:
+    if host in _EVERY_INTERFACE:
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,82 @@
+"""What a check found, for a person and for a program."""
+
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from search.maintenance.check import StorageReport, StudyReport
+from search.trials.outcomes import Outcome
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def as_json(report: StorageReport) -> str:
+    """Returns everything that was found as a JSON object."""
+    return json.dumps({"sound": report.sound, **asdict(report)}, indent=2, ensure_ascii=False)
+
+
+def show(report: StorageReport, console: Console) -> None:
+    """Prints facts, a table of studies, who works on what, and the damage with the way out."""
+    facts = [
+        report.database,
+        f"tables of Optuna {report.schema_version}" if report.schema_version else "",
+        f"journal mode {report.journal_mode}" if report.journal_mode else "",
+        "" if report.size_bytes is None else _size(report.size_bytes),
+    ]
+    _print(console, report.storage)
+    _print(console, ", ".join(fact for fact in facts if fact))
+    if report.studies:
+        console.print(_table(report))
+    for study in report.studies:
+        for running in study.running:
+            _print(console, f"{study.name}: {running.describe()}")
+        for artifact in study.missing_artifacts:
+            _print(console, f"{study.name}: the artifact {artifact} is recorded, but not there")
+    for damage in report.damage:
+        _print(console, f"damage: {damage.what}")
+    for fix in dict.fromkeys(damage.fix for damage in report.damage):
+        _print(console, f"what to do: {fix}")
+    if report.sound:
+        _print(console, "sound" if report.studies else "sound, without studies")
+
+
+def _table(report: StorageReport) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("study", overflow="fold")
+    table.add_column("trials", justify="right", no_wrap=True)
+    table.add_column("of these")
+    table.add_column("best", justify="right", no_wrap=True)
+    table.add_column("of trial", justify="right", no_wrap=True)
+    for study in report.studies:
+        table.add_row(
+            Text(study.name),
+            f"{sum(study.states.values()):,}",
+            _counts(study),
+            "-" if study.best_value is None else f"{study.best_value:.6g}",
+            "-" if study.best_trial is None else str(study.best_trial),
+        )
+    return table
+
+
+def _counts(study: StudyReport) -> str:
+    counts = [
+        *((outcome.value, study.outcomes.get(outcome, 0)) for outcome in Outcome),
+        *((state.lower(), study.states.get(state, 0)) for state in ("RUNNING", "WAITING")),
+    ]
+    return ", ".join(f"{count:,} {name}" for name, count in counts if count)
+
+
+def _print(console: Console, line: str) -> None:
+    # Names and paths are no markup, and a line that a program reads is not broken.
+    console.print(Text(line), soft_wrap=True)
+
+
+def _size(size: float) -> str:
+    for unit in _UNITS:
+        if size < 1024 or unit == _UNITS[-1]:
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"

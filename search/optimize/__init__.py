@@ -1,0 +1,1 @@
+"""One study: ask, run, tell, until it ends; then the winner."""

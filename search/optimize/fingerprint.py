@@ -1,0 +1,97 @@
+"""What a study remembers about itself, and the refusal to go on with anything else."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnn_blocks.errors import UserError
+from search.sizing.time_plan import TimePlan
+from spaces.probe import space_fingerprint
+from studies.study import StudySpec
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.data import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyIdentity:
+    """What makes values of one study comparable; stored as user attributes of these names.
+
+    `step_unit` says what one step of an intermediate value is. `split_sha256` covers the indices of
+    all three roles, `data_fingerprint` the decoded images, labels and class names.
+    """
+
+    space_fingerprint: str
+    data_fingerprint: str
+    image_shape: str
+    metric: str
+    epochs: int | None
+    step_unit: str
+    seed: int
+    split_fractions: str
+    split_sha256: str
+
+
+_WORDS = {
+    "space_fingerprint": "the search space",
+    "data_fingerprint": "the data",
+    "image_shape": "the image size",
+    "metric": "the metric",
+    "epochs": "the epochs of a trial",
+    "step_unit": "the step unit of intermediate values",
+    "seed": "the seed",
+    "split_fractions": "the fractions of the split",
+    "split_sha256": "the split",
+}
+
+
+def identify(
+    spec: StudySpec, split: "Split", plan: TimePlan, *, metric: str, seed: int
+) -> StudyIdentity:
+    """Returns the identity of a study on a split; `epochs` is None where the plan decides."""
+    height, width = split.spec.image_shape[:2]
+    return StudyIdentity(
+        space_fingerprint=space_fingerprint(
+            lambda trial: spec.candidate(trial, plan.task), draws=spec.probes
+        ),
+        data_fingerprint=split.dataset.fingerprint,
+        image_shape=f"{height}x{width}",
+        metric=metric,
+        epochs=spec.epochs,
+        step_unit=step_unit(spec, plan),
+        seed=seed,
+        split_fractions=", ".join(f"{name} {part:g}" for name, part in split.fractions.items()),
+        split_sha256=split.sha256,
+    )
+
+
+def step_unit(spec: StudySpec, plan: TimePlan) -> str:
+    """Says what one step of an intermediate value is."""
+    if plan.trial_seconds is not None:
+        return f"1/{plan.intervals} trial of {plan.trial_seconds:.3g} s"
+    return "1 epoch" if spec.reports_per_epoch == 1 else f"1/{spec.reports_per_epoch} epoch"
+
+
+def remember_or_refuse(study: "optuna.Study", identity: StudyIdentity) -> None:
+    """Stores the identity on a new study; refuses to resume a stored one with another identity.
+
+    Raises UserError that names each difference, what is stored and what was received.
+    """
+    received = asdict(identity)
+    stored: Mapping[str, Any] = study.user_attrs
+    differences = [
+        f"{_WORDS[name]} (stored: {stored[name]}, received: {value})"
+        for name, value in received.items()
+        if name in stored and stored[name] != value
+    ]
+    if differences:
+        raise UserError(
+            f"A study can only be resumed with what it was started with; for "
+            f"{study.study_name!r} there differ: {'; '.join(differences)}. Run it as before, or "
+            f"start another study with --study-name NEW."
+        )
+    for name, value in received.items():
+        if name not in stored:
+            study.set_user_attr(name, value)

@@ -1,0 +1,254 @@
+"""The search: ask, run, tell, until the total, the budget or Ctrl-C ends it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from search.errors import SearchFailure, SearchInterrupted
+from search.optimize.budget import Budget, any_complete
+from search.optimize.winner import best_trial
+from search.storage import StudyAttribute, TrialAttribute
+from search.trials.attempts import DEFAULT_RETRIES, claim, continue_later, end, recover_abandoned
+from search.trials.checkpoints import remove_left_checkpoints
+from search.trials.lease import LEASE_SECONDS, Lease, LeaseWatch
+from search.trials.objective import TrialContext, TrialResult, run_trial
+from search.trials.outcomes import Outcome, count_outcomes, counts, outcome_of
+from search.trials.reporter import share_checkpoint
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+# A total that no search reaches: only time ends it.
+UNLIMITED_TRIALS = 10**9
+
+
+def search(
+    study: optuna.Study,
+    context: TrialContext,
+    *,
+    trials: int,
+    budget_seconds: float | None,
+    retries: int = DEFAULT_RETRIES,
+) -> None:
+    """Runs trials in this process until `trials` have finished, counting those of earlier starts.
+
+    Complete, pruned, infeasible and failed trials count; interrupted and crashed ones are continued
+    and count when they finish. After `budget_seconds` no trial starts and the running one ends as
+    pruned at its next report, except that the search goes on with it while none is complete. Once
+    one is, a candidate that would need more than a fifth of the budget is infeasible.
+    Raises SearchInterrupted after Ctrl-C, and SearchFailure when no trial completes.
+    """
+    watch, told = LeaseWatch(), False
+    with search_session(study, context, trials=trials, budget_seconds=budget_seconds) as budget:
+        with context.interruption.deferred():
+            while not context.interruption.requested:
+                recover_abandoned(study, watch, retries=retries, shared=context.shared)
+                run_trials(
+                    study,
+                    context,
+                    trials=trials,
+                    budget=budget,
+                    after_trial=lambda: remember_seconds(study, budget),
+                )
+                left = work_left(study, trials, budget)
+                if left.is_none:
+                    break
+                if left.may_start:
+                    continue
+                if not told:
+                    context.progress.note(waiting_for(left.running))
+                    told = True
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        context.interruption.check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkLeft:
+    """What is left of a search, as one look at its trials shows it.
+
+    Between two looks another process may give up a running trial, which the first saw running and
+    the second does not: nobody would go on with it.
+    """
+
+    may_start: bool
+    running: int
+
+    @property
+    def is_none(self) -> bool:
+        """Whether no trial may start and none runs that could yet be given up."""
+        return not self.may_start and not self.running
+
+
+def work_left(study: optuna.Study, trials: int, budget: Budget) -> WorkLeft:
+    """Returns whether another trial may start, and how many run, in this process or in others."""
+    everything = study.get_trials(deepcopy=False)
+    return WorkLeft(
+        may_start=_is_room(everything, trials) and budget.reason_to_end(study) is None,
+        running=sum(trial.state is TrialState.RUNNING for trial in everything),
+    )
+
+
+@contextmanager
+def search_session(
+    study: optuna.Study, context: TrialContext, *, trials: int, budget_seconds: float | None
+) -> Iterator[Budget]:
+    """Announces a search, keeps its time, and checks at the end that it has found something."""
+    budget = Budget(budget_seconds, float(study.user_attrs.get(StudyAttribute.SEARCH_SECONDS, 0)))
+    _announce(study, context, trials, budget)
+    try:
+        yield budget
+    finally:
+        remember_seconds(study, budget)
+    if not any(_needs_checkpoints(trial) for trial in study.get_trials(deepcopy=False)):
+        remove_left_checkpoints(study, context.checkpoints, context.shared)
+    reason = budget.reason_to_end(study)
+    if reason is not None and has_room(study, trials):
+        context.progress.note(reason)
+    context.progress.search_finished()
+    if not any_complete(study):
+        raise SearchFailure(_explain_failure(study))
+
+
+def run_trials(
+    study: optuna.Study,
+    context: TrialContext,
+    *,
+    trials: int,
+    budget: Budget,
+    worker: str | None = None,
+    lease_seconds: float = LEASE_SECONDS,
+    leaving: Callable[[], bool] = lambda: False,
+    after_trial: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs trials, one after another, until none is wanted any more: what every worker does.
+
+    Other processes may work on the same study at the same time.
+    """
+    context = replace(
+        context,
+        stop_reason=lambda first: budget.reason_to_stop(study, first=first),
+        most_trial_seconds=lambda: budget.most_trial_seconds(study),
+    )
+    while work_left(study, trials, budget).may_start and not leaving():
+        context.interruption.check()
+        with context.clock.measure("sampling"):
+            trial = study.ask()
+        with Lease(trial, worker=worker, seconds=lease_seconds) as lease:
+            _run_one(study, trial, replace(context, lease=lease), trials)
+        after_trial()
+
+
+def remember_seconds(study: optuna.Study, budget: Budget) -> None:
+    """Stores how long the study has been searched, for a start after this process died."""
+    study.set_user_attr(StudyAttribute.SEARCH_SECONDS, round(budget.spent, 3))
+
+
+def waiting_for(others: int) -> str:
+    """Says that a search ends with the trials of other processes: one may become the winner."""
+    return f"waiting for {others} trial{'s' * (others > 1)} of other processes"
+
+
+def has_room(study: optuna.Study, trials: int) -> bool:
+    """Returns whether fewer trials have finished or are running than are wanted."""
+    return _is_room(study.get_trials(deepcopy=False), trials)
+
+
+def _is_room(everything: list[optuna.trial.FrozenTrial], trials: int) -> bool:
+    begun = (trial for trial in everything if trial.state is not TrialState.WAITING)
+    return sum(counts(trial) for trial in begun) < trials
+
+
+def _run_one(study: optuna.Study, trial: optuna.Trial, context: TrialContext, trials: int) -> None:
+    started = time.monotonic()
+    try:
+        unneeded = claim(study, trial)
+        if unneeded is None and _is_surplus(study, trial.number, trials):
+            unneeded = "the total was reached"
+        if unneeded is not None:
+            end(study, _frozen(trial), Outcome.INTERRUPTED, unneeded)
+            return
+        result = run_trial(trial, context)
+    except UpdateFinishedTrialError:
+        # This process was suspended for so long that another one took over.
+        result = TrialResult(Outcome.INTERRUPTED, reason="another process went on with it")
+    except KeyboardInterrupt:
+        share_checkpoint(trial, context)
+        continue_later(study, _frozen(trial), Outcome.INTERRUPTED, "interrupted")
+        _finished(study, context, trial.number, TrialResult(Outcome.INTERRUPTED), started)
+        raise SearchInterrupted from None
+    _finished(study, context, trial.number, result, started)
+
+
+def _needs_checkpoints(trial: optuna.trial.FrozenTrial) -> bool:
+    waiting = trial.state is TrialState.WAITING
+    continues = TrialAttribute.CONTINUES in trial.user_attrs
+    return trial.state is TrialState.RUNNING or (waiting and continues)
+
+
+def _is_surplus(study: optuna.Study, number: int, trials: int) -> bool:
+    """Whether a trial just begun is one too many.
+
+    Several workers may see the same last place. Trials before this one, in the order of their
+    numbers, have the better claim; all workers see the same order.
+    """
+    earlier = study.get_trials(deepcopy=False)[:number]
+    return sum(counts(trial) for trial in earlier) >= trials
+
+
+def _frozen(trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+    return trial.storage.get_trial(trial._trial_id)
+
+
+def _finished(
+    study: optuna.Study, context: TrialContext, number: int, result: TrialResult, started: float
+) -> None:
+    best = best_trial(study)
+    context.progress.trial_finished(
+        number=number,
+        state=result.outcome.value,
+        value=result.value,
+        reason=result.reason,
+        seconds=time.monotonic() - started,
+        best_value=None if best is None else best.value,
+    )
+
+
+def _announce(study: optuna.Study, context: TrialContext, trials: int, budget: Budget) -> None:
+    counts = count_outcomes(study)
+    best = best_trial(study)
+    context.progress.search_started(
+        study_name=study.study_name,
+        trials=None if trials >= UNLIMITED_TRIALS else trials,
+        finished=counts[Outcome.COMPLETE],
+        pruned=counts[Outcome.PRUNED],
+        infeasible=counts[Outcome.INFEASIBLE],
+        failed=counts[Outcome.FAILED],
+        best_value=None if best is None else best.value,
+        best_trial=None if best is None else best.number,
+        metric=context.metric,
+        budget_seconds=None if budget.left is None else max(0.0, budget.left),
+    )
+
+
+def _explain_failure(study: optuna.Study) -> str:
+    finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    reasons = Counter(
+        f"{outcome_of(trial)}: {trial.user_attrs.get(TrialAttribute.REASON, 'unknown reason')}"
+        for trial in finished
+        if outcome_of(trial).counts
+    )
+    if not reasons:
+        return (
+            f"The search {study.study_name!r} ended before any trial started: its budget was over "
+            f"or its total reached. Raise --budget or --trials."
+        )
+    lines = "\n".join(f"  {count} x {text}" for text, count in reasons.most_common(5))
+    return (
+        f"None of the {reasons.total()} finished trials of {study.study_name!r} is complete, so "
+        f"there is no winner to retrain:\n{lines}\nMend the cause, then start another study with "
+        f"--study-name NEW, or add trials to this one with --trials."
+    )

@@ -1,0 +1,180 @@
+"""Makes the time plan of a run, with its images, or finds the one that the study was begun with."""
+
+import math
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cloudpickle
+
+from cnn_blocks.config import InputSpec
+from cnn_blocks.errors import UserError
+from cnn_blocks.registry import load_source
+from search.optimize.time_division import make_plan
+from search.optimize.working_size import working_size
+from search.sizing.machine import visible_gpus
+from search.sizing.machine_speed import measured_speed
+from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
+from search.system.runtime import Precision, Xla
+from spaces.task import Task
+from studies.study import StudySpec
+
+if TYPE_CHECKING:
+    from search.data import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """What a person said about time, in seconds; None leaves it to the study and the plan."""
+
+    budget_seconds: float | None = None
+    trials: int | None = None
+    retrain: bool = True
+    retraining_seconds: float | None = None
+    retraining_epochs: int | None = None
+
+    def budget_of(self, spec: StudySpec) -> float | None:
+        """Returns the seconds of the whole run; None for no limit."""
+        if self.budget_seconds is not None:
+            return self.budget_seconds
+        if self.trials is not None:
+            return None
+        fixed = spec.epochs is not None
+        return spec.budget_seconds or (None if fixed else DEFAULT_BUDGET_SECONDS)
+
+    def of(self, spec: StudySpec) -> "Lengths":
+        """Returns these lengths with those of the study in the place of what was not said."""
+        said = self.retraining_epochs is not None or self.retraining_seconds is not None
+        epochs = self.retraining_epochs if said else spec.retrain_epochs
+        return replace(self, budget_seconds=self.budget_of(spec), retraining_epochs=epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    spec: StudySpec
+    lengths: Lengths
+    inputs: InputSpec
+    images: int
+    validation_images: int
+    test_images: int
+    sized: bool
+    precision: Precision
+    xla: Xla
+
+
+def plan_run(
+    spec: StudySpec,
+    lengths: Lengths,
+    *,
+    known: TimePlan | None = None,
+    load: Callable[[tuple[int, int] | None], "Split"],
+    sized: bool,
+    precision: Precision,
+    xla: Xla,
+    spent_seconds: Callable[[], float],
+    source: str | None = None,
+) -> tuple["Split", TimePlan]:
+    """Returns the images, loaded at the size that suits the time, and the plan for them.
+
+    `known` is the plan that the study was begun with, which stays. `load` loads the images at a
+    size, None for their own; `sized` says that the person chose it. `spent_seconds` tells how much
+    of the budget is over. `source` is the study's file, if it has one of its own.
+    """
+    if known is not None:
+        return load(known.image_size), known
+    lengths = lengths.of(spec)
+    split = load(None)
+    fixed = spec.epochs is not None and (lengths.retraining_epochs or not lengths.retrain)
+    if fixed and lengths.budget_seconds is None:
+        # Every length is given in epochs: there is nothing to plan, and no speed to measure.
+        return split, TimePlan(task=_task(split))
+    request = _Request(
+        spec=spec,
+        lengths=lengths,
+        inputs=split.spec,
+        images=len(split.train),
+        validation_images=len(split.validation),
+        test_images=split.test_images,
+        sized=sized,
+        precision=precision,
+        xla=xla,
+    )
+    plan = _answer(request, spent_seconds(), source)
+    if plan.image_size is not None:
+        split = load(plan.image_size)
+    return split, plan
+
+
+def _task(split: "Split") -> Task:
+    spec = split.spec
+    return Task(image_shape=spec.image_shape, classes=spec.classes, images=len(split.train))
+
+
+def _answer(request: _Request, spent_seconds: float, source: str | None) -> TimePlan:
+    if not visible_gpus():
+        return _plan(request, spent_seconds)
+    # A process that has used a GPU keeps what it took of its memory, which workers want.
+    question = pickle.dumps((source, cloudpickle.dumps((request, spent_seconds))))
+    code = "import sys; from search.optimize.planning import answer; sys.exit(answer())"
+    process = subprocess.run(
+        [sys.executable, "-c", code], input=question, stdout=subprocess.PIPE, check=False
+    )
+    if process.returncode:
+        raise UserError(
+            f"The time plan could not be made: the process that measures this machine's speed "
+            f"ended with exit code {process.returncode}. What it said stands above."
+        )
+    plan, problem = pickle.loads(process.stdout)
+    if problem is not None:
+        raise UserError(problem)
+    assert isinstance(plan, TimePlan)
+    return plan
+
+
+def answer() -> int:
+    """Makes the plan that standard input asks for and writes it to standard output, pickled."""
+    source, question = pickle.loads(sys.stdin.buffer.read())
+    plan, problem = None, None
+    try:
+        if source is not None:
+            load_source(source)
+        request, spent_seconds = pickle.loads(question)
+        plan = _plan(request, spent_seconds)
+    except UserError as error:
+        problem = str(error)
+    sys.stdout.buffer.write(pickle.dumps((plan, problem)))
+    return 0
+
+
+def _plan(request: _Request, spent_seconds: float) -> TimePlan:
+    lengths, inputs = request.lengths, request.inputs
+    speed = measured_speed(precision=request.precision, xla=request.xla)
+    size = None
+    if not request.sized:
+        usable = (lengths.budget_seconds or DEFAULT_BUDGET_SECONDS) - spent_seconds
+        size = working_size(
+            request.spec,
+            inputs,
+            images=request.images,
+            speed=speed,
+            usable_seconds=max(usable, 1.0),
+        )
+    if size is not None:
+        inputs = inputs.model_copy(update={"image_shape": (*size, 3)})
+    return make_plan(
+        request.spec,
+        inputs,
+        images=request.images,
+        validation_images=request.validation_images,
+        test_images=request.test_images,
+        speed=speed,
+        budget_seconds=lengths.budget_seconds,
+        spent_seconds=math.ceil(spent_seconds),
+        retrain=lengths.retrain,
+        retraining_seconds=lengths.retraining_seconds,
+        retraining_epochs=lengths.retraining_epochs,
+        image_size=size,
+    )

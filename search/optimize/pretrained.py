@@ -1,0 +1,80 @@
+"""Pretrained networks for a study that can do with or without: those whose weights are at hand."""
+
+import os
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import urlparse
+
+from cnn_blocks.backbones.keras_application import KerasApplication
+from cnn_blocks.errors import UserError
+from cnn_blocks.pretrained import Pretrained
+from search.system.runtime import start_keras
+from spaces.backbones import DEFAULT_BACKBONES
+
+# In order of preference, with what the names of their files of weights contain.
+_CACHED = {
+    "EfficientNetV2B0": "efficientnetv2-b0_notop",
+    "MobileNetV3Large": "weights_mobilenet_v3_large_224_1.0_float_no_top",
+    "MobileNetV2": "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top",
+    "EfficientNetB0": "efficientnetb0_notop",
+    "MobileNetV3Small": "weights_mobilenet_v3_small_224_1.0_float_no_top",
+    "ResNet50V2": "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop",
+}
+_SECONDS_TO_CONNECT = 3.0
+_SECONDS_TO_DOWNLOAD = 30.0
+
+
+def backbones_at_hand() -> tuple[tuple[Pretrained, ...], str]:
+    """Returns the pretrained networks that a study gets unasked, and a sentence that says why.
+
+    That is one whose ImageNet weights lie in Keras' cache, else a small one whose weights can be
+    downloaded within seconds, else none.
+    """
+    for family, part in _CACHED.items():
+        if any(part in path.name for path in _cache().glob("*.h5")):
+            return (KerasApplication(family=family),), (
+                f"{family}'s ImageNet weights lie in Keras' cache: it is searched as well "
+                f"(--backbone none leaves it out)"
+            )
+    small = DEFAULT_BACKBONES[0]
+    if _downloaded(small):
+        return (small,), (
+            f"{small.summary().split()[0]}'s ImageNet weights were downloaded: it is searched as "
+            f"well (--backbone none leaves it out)"
+        )
+    return (), (
+        "no pretrained weights are at hand: all networks are trained from scratch (--backbone "
+        "names a network of keras.applications, or a .keras file)"
+    )
+
+
+def _cache() -> Path:
+    # As Keras' own `get_file` finds it.
+    home = os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser()
+    return Path(home) / "models"
+
+
+def _downloaded(backbone: Pretrained) -> bool:
+    start_keras()
+    from keras.src.applications.mobilenet_v3 import BASE_WEIGHT_PATH
+
+    host = urlparse(BASE_WEIGHT_PATH).hostname
+    try:
+        socket.create_connection((host, 443), timeout=_SECONDS_TO_CONNECT).close()
+    except OSError:
+        return False
+    succeeded = threading.Event()
+
+    def download() -> None:
+        try:
+            backbone.source()
+        except (UserError, OSError):
+            return
+        succeeded.set()
+
+    # A slow connection must not hold up a run that does without.
+    thread = threading.Thread(target=download, name="download", daemon=True)
+    thread.start()
+    thread.join(_SECONDS_TO_DOWNLOAD)
+    return succeeded.is_set()

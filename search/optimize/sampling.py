@@ -1,0 +1,85 @@
+"""Samplers whose draws depend on the study's seed and the trial's number alone."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.samplers._lazy_random_state import LazyRandomState
+from optuna.trial import FrozenTrial, TrialState
+
+from search.optimize.variations import VariationSampler
+from spaces.task import Task
+from studies.study import StudySpec
+
+
+def make_sampler(spec: StudySpec, task: Task, *, seed: int) -> BaseSampler:
+    """Returns a study's sampler, which tries the study's variations on the best candidate first."""
+    first = spec.first_trials(task)
+    sampler = VariationSampler(
+        spec.sampler(seed),
+        default=first[0] if first else {},
+        variations=spec.later_trials(task),
+    )
+    return ReseedingSampler(sampler, seed=seed)
+
+
+class ReseedingSampler(BaseSampler):
+    """Reseeds a sampler before every trial from (study seed, trial number).
+
+    Several workers with one seed draw different candidates, and a trial's draw does not depend on
+    how many processes the study has seen. Optuna's samplers keep their randomness in
+    `LazyRandomState`; a sampler that has its own is left as it is.
+    """
+
+    def __init__(self, sampler: BaseSampler, *, seed: int) -> None:
+        self.sampler = sampler
+        self.seed = seed
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        sequence = np.random.SeedSequence((self.seed, trial.number))
+        states = list(_random_states(self.sampler))
+        for state, word in zip(states, sequence.generate_state(len(states)), strict=True):
+            state.rng.seed(int(word))
+        self.sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self.sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self.sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self.sampler.after_trial(study, trial, state, values)
+
+    def __str__(self) -> str:
+        return str(self.sampler)
+
+
+def _random_states(sampler: BaseSampler) -> Iterator[LazyRandomState]:
+    for value in vars(sampler).values():
+        if isinstance(value, LazyRandomState):
+            yield value
+        elif isinstance(value, BaseSampler):
+            yield from _random_states(value)

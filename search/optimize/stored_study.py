@@ -1,0 +1,157 @@
+"""A study in its storage: made or found again, and what is kept with it besides its trials."""
+
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from pydantic import TypeAdapter, ValidationError
+
+from cnn_blocks.config import AnyBackbone
+from cnn_blocks.errors import UserError
+from search.optimize.fingerprint import identify, remember_or_refuse
+from search.optimize.sampling import make_sampler
+from search.optimize.warm_start import enqueue_once, enqueue_recipes
+from search.sizing.time_plan import TimePlan, make_pruner
+from search.storage import StudyAttribute
+from search.system.files import whole_file
+from search.training.metrics import DIRECTIONS
+from search.trials.objective import TrialContext
+from studies.study import LoadedStudy, StudySpec
+
+_STEP_UNIT = re.compile(r"1/(\d+) epoch")
+
+
+def open_study(
+    loaded: LoadedStudy,
+    context: TrialContext,
+    storage: optuna.storages.BaseStorage,
+    *,
+    name: str,
+    warm_start: Literal["recipes"] | None,
+) -> optuna.Study:
+    """Creates or loads the stored study; a stored one with another identity is refused.
+
+    The plan of the first start is stored with it. Which images have which role is written into a
+    file beside the checkpoints.
+    """
+    spec, split, metric, seed = context.spec, context.split, context.metric, context.seed
+    plan = context.plan
+    identity = identify(spec, split, plan, metric=metric, seed=seed)
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        sampler=make_sampler(spec, plan.task, seed=seed),
+        pruner=make_pruner(spec, plan),
+        direction=DIRECTIONS[metric],
+        load_if_exists=True,
+    )
+    remember_or_refuse(study, identity)
+    if warm_start == "recipes":
+        enqueue_recipes(study, spec, context.progress)
+    for parameters in spec.first_trials(plan.task):
+        enqueue_once(study, parameters)
+    named = [f"validation {metric}"]
+    if study.metric_names != named:
+        with warnings.catch_warnings():
+            # Naming the metric is experimental in Optuna; the dashboard shows the name.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(named)
+    described = {
+        StudyAttribute.STUDY: spec.name,
+        StudyAttribute.DESCRIPTION: spec.description,
+        StudyAttribute.SOURCE: loaded.source,
+        StudyAttribute.DATA: str(split.dataset.source),
+        StudyAttribute.CLASS_NAMES: list(split.dataset.class_names),
+        StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
+        StudyAttribute.BACKBONES: [item.model_dump(mode="json") for item in spec.backbones],
+        StudyAttribute.TIME_PLAN: plan.model_dump_json(exclude_none=True),
+    }
+    for attribute, value in described.items():
+        if study.user_attrs.get(attribute) != value:
+            study.set_user_attr(attribute, value)
+    indices = context.checkpoints.with_name("split.npz")
+    if not indices.exists():
+        with whole_file(indices) as temporary:
+            split.save_indices(temporary)
+    study.set_user_attr(StudyAttribute.INDICES, str(indices))
+    return study
+
+
+def stored_plan(storage: optuna.storages.BaseStorage, name: str) -> TimePlan | None:
+    """Returns the plan of a study that was begun before; None for one that was not.
+
+    Raises UserError for a plan that this version cannot read.
+    """
+    found = _stored_attributes(storage, name).get(StudyAttribute.TIME_PLAN)
+    if found is None:
+        return None
+    try:
+        return TimePlan.model_validate_json(found)
+    except ValidationError as error:
+        raise UserError(
+            f"A stored time plan must be one that this version reads; that of {name!r} has "
+            f"{error.errors()[0]['msg']}. Use the version that began the study, or start another "
+            f"with --study-name NEW."
+        ) from error
+
+
+def as_begun(spec: StudySpec, storage: optuna.storages.BaseStorage, name: str) -> StudySpec:
+    """Returns a study as a stored one of that name was begun.
+
+    One of a version that knew no lengths but epochs goes on in its own.
+    Pretrained networks that were found at hand stay those that they were.
+    """
+    stored = _stored_attributes(storage, name)
+    if spec.takes_backbones and not spec.backbones and stored.get(StudyAttribute.BACKBONES):
+        found = TypeAdapter(tuple[AnyBackbone, ...]).validate_python(
+            stored[StudyAttribute.BACKBONES]
+        )
+        spec = spec.model_copy(update={"backbones": found})
+    if spec.epochs is not None or stored.get("epochs") is None:
+        return spec
+    unit = _STEP_UNIT.fullmatch(str(stored.get("step_unit")))
+    return spec.model_copy(
+        update={
+            "epochs": stored["epochs"],
+            "reports_per_epoch": int(unit[1]) if unit else 1,
+            "retrain_epochs": spec.retrain_epochs or stored.get(StudyAttribute.RETRAIN_EPOCHS),
+        }
+    )
+
+
+def _stored_attributes(storage: optuna.storages.BaseStorage, name: str) -> dict[str, Any]:
+    try:
+        return storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+    except KeyError:
+        return {}
+
+
+def phase_seconds(study: optuna.Study) -> dict[str, float]:
+    """Returns the seconds that earlier starts have spent in each phase of the run."""
+    found: dict[str, float] = study.user_attrs.get(StudyAttribute.PHASE_SECONDS, {})
+    return dict(found)
+
+
+def searched_seconds(study: optuna.Study) -> float:
+    """Returns the seconds that earlier starts have searched."""
+    return float(study.user_attrs.get(StudyAttribute.SEARCH_SECONDS, 0.0))
+
+
+def remember_phase(study: optuna.Study, phase: str, seconds: float) -> None:
+    """Adds seconds to those of a phase."""
+    spent = phase_seconds(study)
+    spent[phase] = round(spent.get(phase, 0.0) + seconds, 3)
+    study.set_user_attr(StudyAttribute.PHASE_SECONDS, spent)
+
+
+def opening_recorder(study: optuna.Study) -> Callable[[dict[str, Any]], None]:
+    """Returns what stores an opening of the test images with a study."""
+
+    def record(opening: dict[str, Any]) -> None:
+        earlier = study.user_attrs.get(StudyAttribute.TEST_OPENINGS, [])
+        study.set_user_attr(StudyAttribute.TEST_OPENINGS, [*earlier, opening])
+
+    return record

@@ -1,0 +1,97 @@
+"""The trials between a study's first ones and its sampler's own: the best so far, varied."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from search.optimize.winner import best_trial
+from search.training.mirroring import FLIP, flips_are_harmless
+from spaces.probe import is_legal
+
+
+class VariationSampler(BaseSampler):
+    """Suggests the best candidate so far with one known-good change after another.
+
+    A search of few trials learns more from a good candidate's neighbours than from random draws.
+    When all `variations` have had their trial, `sampler` goes on. Until a trial is complete the
+    changes are made to `default`. Whether images are flipped follows from what the first trial
+    found (`search.training.mirroring`), where the space asks for it.
+    """
+
+    def __init__(
+        self,
+        sampler: BaseSampler,
+        *,
+        default: Mapping[str, Any],
+        variations: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self.sampler = sampler
+        self._default = default
+        self._variations = variations
+        self._fixed: Mapping[str, Any] | None = None
+        self._flip: bool | None = None
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._flip = flips_are_harmless(study)
+        number = _suggested_before(study, trial)
+        self._fixed = None
+        if number < len(self._variations):
+            best = best_trial(study)
+            known = self._default if best is None else best.params
+            self._fixed = {**known, **self._flipped(), **self._variations[number]}
+        self.sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        if self._fixed is not None:
+            return {}
+        space = self.sampler.infer_relative_search_space(study, trial)
+        return {name: found for name, found in space.items() if name not in self._flipped()}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if self._fixed is not None:
+            return {}
+        return self.sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        fixed = self._flipped() if self._fixed is None else self._fixed
+        if param_name in fixed and is_legal(param_distribution, fixed[param_name]):
+            return fixed[param_name]
+        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self.sampler.after_trial(study, trial, state, values)
+
+    def __str__(self) -> str:
+        return str(self.sampler)
+
+    def _flipped(self) -> dict[str, bool]:
+        return {} if self._flip is None else {FLIP: self._flip}
+
+
+def _suggested_before(study: optuna.Study, trial: FrozenTrial) -> int:
+    """Returns how many earlier trials a sampler suggested; the others were enqueued.
+
+    It follows from the trials' numbers, so that workers that ask at once take different changes.
+    """
+    earlier = study.get_trials(deepcopy=False)[: trial.number]
+    return sum("fixed_params" not in other.system_attrs for other in earlier)

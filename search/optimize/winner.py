@@ -1,0 +1,142 @@
+"""The best trial of a study, as a configuration that stands alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from pydantic import ValidationError
+
+from cnn_blocks import registry
+from cnn_blocks.errors import UserError
+from search.results.configuration_file import BestConfiguration
+from search.sizing.time_plan import TimePlan
+from search.storage import (
+    StudyAttribute,
+    TrialAttribute,
+    open_storage,
+    quiet_optuna,
+    without_password,
+)
+from search.training.mirroring import FLIP, flips_are_harmless
+from spaces.candidate import Candidate
+from studies.study import StudySpec
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Returns the best complete trial, None while there is none."""
+    try:
+        return study.best_trial
+    except ValueError:
+        return None
+
+
+def best_configuration(study: optuna.Study) -> BestConfiguration:
+    """Returns the winner of a study, rebuilt from what is stored with it.
+
+    Raises UserError while no trial is complete, and for a study that was not made here.
+    """
+    trial = best_trial(study)
+    if trial is None:
+        raise UserError(
+            f"A study needs a complete trial to have a winner; {study.study_name!r} has none. "
+            f"Run it again with more --trials."
+        )
+    if TrialAttribute.CANDIDATE not in trial.user_attrs:
+        raise UserError(
+            f"A winner is rebuilt from the candidate stored with its trial; {study.study_name!r} "
+            f"has none there: it was not made by this program. Name a study that `run` made."
+        )
+    stored = study.user_attrs
+    candidate = _candidate(
+        trial.user_attrs[TrialAttribute.CANDIDATE], stored.get(StudyAttribute.SOURCE)
+    )
+    candidate = _lengthened(_mirrored(candidate, trial, study), trial, stored)
+    height, width = (int(size) for size in stored["image_shape"].split("x"))
+    return BestConfiguration(
+        study=study.study_name,
+        trial=trial.number,
+        metric=stored["metric"],
+        value=trial.value,
+        seed=stored["seed"],
+        epochs=stored.get(StudyAttribute.RETRAIN_EPOCHS),
+        image_size=(height, width),
+        class_names=tuple(stored[StudyAttribute.CLASS_NAMES]),
+        components=candidate.model.sources(),
+        candidate=candidate,
+    )
+
+
+def search_curve(trial: FrozenTrial, spec: StudySpec) -> list[tuple[float, float]]:
+    """Returns what a trial reported as (epochs, value), however its steps are counted."""
+    values = sorted(trial.intermediate_values.items())
+    if spec.epochs is not None or not values:
+        return [(step / spec.reports_per_epoch, value) for step, value in values]
+    epochs = float(trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED, 0))
+    return [(epochs * step / values[-1][0], value) for step, value in values]
+
+
+def mirrors(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Returns whether the winner sees mirrored images in its final training and in use.
+
+    That is so where the space leaves flips open and the search found them harmless: what a trial is
+    too short to gain from them, the final training is not. Where nothing is known, it is as the
+    winner's trial was. In use the network then averages an image and its mirror image.
+    """
+    if FLIP not in trial.params:
+        return False
+    harmless = flips_are_harmless(study)
+    return bool(trial.params[FLIP]) if harmless is None else harmless
+
+
+def _mirrored(candidate: Candidate, trial: FrozenTrial, study: optuna.Study) -> Candidate:
+    if not mirrors(study, trial):
+        return candidate
+    augmentation = candidate.training.augmentation.model_copy(update={"horizontal_flip": True})
+    model = candidate.model.model_copy(update={"mirror": True})
+    return candidate.model_copy(update={"model": model}).with_training(augmentation=augmentation)
+
+
+def _lengthened(candidate: Candidate, trial: FrozenTrial, stored: Mapping[str, Any]) -> Candidate:
+    """Returns a candidate whose steps fill the time of the final training, as its trial was fast.
+
+    One that is measured in epochs stays as it is.
+    """
+    plan = TimePlan.model_validate_json(stored.get(StudyAttribute.TIME_PLAN, "{}"))
+    speed = trial.user_attrs.get(TrialAttribute.IMAGES_PER_SECOND)
+    if plan.retraining_seconds is None or candidate.training.steps is None or not speed:
+        return candidate
+    steps = round(plan.retraining_seconds * speed / candidate.training.batch_size)
+    return candidate.with_length(steps=max(candidate.training.steps, steps))
+
+
+def _candidate(text: str, source: str | None) -> Candidate:
+    """Rebuilds a stored candidate; a block of one's own is looked for in the study's file."""
+    try:
+        try:
+            return Candidate.from_json(text)
+        except ValidationError:
+            if source is None:
+                raise
+            registry.load_source(source)
+            return Candidate.from_json(text)
+    except ValidationError as error:
+        raise UserError(
+            f"A stored candidate must be one that this version can build: "
+            f"{error.errors()[0]['msg']}. Use the version that searched, or search anew with "
+            f"--study-name NEW."
+        ) from error
+
+
+def load_stored_study(study_name: str, storage: str) -> optuna.Study:
+    """Opens a stored study by name; an unknown name raises UserError with the names there are."""
+    opened = open_storage(storage)
+    with quiet_optuna():
+        names = sorted(optuna.get_all_study_names(opened))
+        if study_name not in names:
+            raise UserError(
+                f"A stored study must be one of {', '.join(names) or '(none yet)'} in "
+                f"{without_password(storage)}; "
+                f"received {study_name!r}."
+            )
+        return optuna.load_study(study_name=study_name, storage=opened)

@@ -1,0 +1,1 @@
+"""From the winner to the files of a run."""

@@ -1,0 +1,271 @@
+"""The file that a winner lives in: everything that retraining needs, as JSON or YAML."""
+
+import difflib
+import json
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic_core import ErrorDetails
+
+from cnn_blocks import registry
+from cnn_blocks.config import Configuration
+from cnn_blocks.errors import UserError
+from search.system.files import write_text
+from spaces.candidate import Candidate
+
+FORMAT_VERSION = 1
+_SUFFIXES = (".json", ".yaml", ".yml")
+
+
+class BestConfiguration(Configuration):
+    """A candidate, where it comes from, and how it is retrained.
+
+    Attributes:
+        study: The study that found it; with `trial`, `metric` and `value`, for the record.
+        recipe: The published baseline that it is, if it comes from no study.
+        value: The metric on the validation images when the candidate won.
+        seed: Seeds the split, the initial weights and the order of the images.
+        epochs: Epochs of the retraining; None trains `candidate.training.epochs`.
+        image_size: (height, width) in pixels that images are resized to; None keeps the data's.
+        class_names: The classes it was found on; retraining on others is allowed, and said.
+        components: By kind, the file or module that defines each block or head of one's own.
+            Reading the configuration imports them: read only files that you trust.
+    """
+
+    format_version: Literal[1] = 1
+    study: str | None = None
+    recipe: str | None = None
+    trial: NonNegativeInt | None = None
+    metric: str | None = None
+    value: float | None = None
+    seed: NonNegativeInt = 0
+    epochs: PositiveInt | None = None
+    image_size: tuple[PositiveInt, PositiveInt] | None = None
+    class_names: tuple[str, ...] = ()
+    components: dict[str, str] = Field(default_factory=dict)
+    candidate: Candidate
+
+
+def write_configuration(path: str | Path, configuration: BestConfiguration) -> Path:
+    """Writes a configuration as JSON or YAML, by the suffix of `path`, whole or not at all."""
+    path = Path(path)
+    content = configuration.model_dump(mode="json")
+    if _suffix(path) == ".json":
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    else:
+        import yaml
+
+        text = "# Retrain with: python -m search.retrain --config THIS_FILE --data YOUR_DATA\n"
+        text += yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise UserError(
+            f"A configuration needs a writable path; {path}: {error.strerror}. Make its folder "
+            f"writable, or choose another file."
+        ) from error
+    return path
+
+
+def read_configuration(path: str | Path) -> BestConfiguration:
+    """Reads a configuration and imports the components of one's own that it names.
+
+    Raises UserError for a file that is missing or broken, a newer format, an unknown key (with
+    what is allowed and the closest match), an illegal value, or a component that is not there.
+    """
+    path = Path(path)
+    content = _parse(path)
+    _require_readable_version(path, content)
+    components = content.get("components")
+    if isinstance(components, Mapping):
+        for kind, source in components.items():
+            _load_component(path, str(kind), str(source))
+    try:
+        return BestConfiguration.model_validate(content)
+    except ValidationError as error:
+        problems = [_explain(content, problem) for problem in _causes(error.errors())]
+        raise UserError("\n".join(f"{path}: {problem}" for problem in problems)) from error
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise UserError(
+            f"A configuration file must end in {', '.join(_SUFFIXES)}; received {str(path)!r}."
+        )
+    return suffix
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    suffix = _suffix(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"A configuration must be a file that exists; there is no {path}. Write one with "
+            f"`python -m search.export --study STUDY --to {path.name}`."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"A configuration must be a readable UTF-8 text file; {path}: {error}. Make it so, or "
+            f"export it again."
+        ) from error
+    content = _parse_json(path, text) if suffix == ".json" else _parse_yaml(path, text)
+    if not isinstance(content, dict):
+        raise UserError(
+            f"{path}: a configuration must be a mapping of keys to values; "
+            f"received {type(content).__name__}."
+        )
+    return content
+
+
+def _parse_json(path: Path, text: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise UserError(f"{path}: the key {key!r} stands twice in one mapping; keep one.")
+        return dict(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}."
+        ) from error
+
+
+def _parse_yaml(path: Path, text: str) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def once(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise UserError(
+                    f"{path}, line {key.start_mark.line + 1}: the key {key.value!r} stands twice "
+                    f"in one mapping; keep one."
+                )
+            seen.add(key.value)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, once)
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error)
+        raise UserError(f"{path}{where}: not valid YAML: {reason}.") from error
+
+
+def _require_readable_version(path: Path, content: Any, key: str = "format_version") -> None:
+    """Refuses newer formats first: their other keys would only earn misleading errors."""
+    for name, value in list(content.items()):
+        if isinstance(value, Mapping):
+            _require_readable_version(path, value, key)
+        elif name == key and isinstance(value, int) and value > FORMAT_VERSION:
+            raise UserError(
+                f"{path}: format_version {value} comes from a newer cnn-search; this one reads up "
+                f"to {FORMAT_VERSION}. Upgrade cnn-search, or export the configuration with this "
+                f"version."
+            )
+
+
+def _load_component(path: Path, kind: str, source: str) -> None:
+    reference = source
+    if source.endswith(".py") and not Path(source).expanduser().is_absolute():
+        reference = str(path.resolve().parent / source)
+    elif source.endswith(".py") and not Path(source).expanduser().is_file():
+        # The file that moved together with its configuration is the one that is meant.
+        beside = path.resolve().parent / Path(source).name
+        reference = str(beside) if beside.is_file() else source
+    try:
+        registry.load_source(reference)
+    except UserError as error:
+        raise UserError(f"{path}: components.{kind} must be imported first: {error}") from error
+    except Exception as error:  # whatever a person's own file does wrong
+        raise UserError(
+            f"{path}: components.{kind} must come from a file that can be imported; {reference} "
+            f"raised {type(error).__name__}: {error}."
+        ) from error
+
+
+def _causes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leaves out what follows from a problem further inside: a list counts valid items only."""
+    locations = [problem["loc"] for problem in problems]
+
+    def has_inner(location: tuple[int | str, ...]) -> bool:
+        return any(other[: len(location)] == location != other for other in locations)
+
+    return [problem for problem in problems if not has_inner(problem["loc"])]
+
+
+def _explain(content: Any, problem: ErrorDetails) -> str:
+    location, value = problem["loc"], problem["input"]
+    key = ".".join(map(str, location)) or "the configuration"
+    if problem["type"] == "extra_forbidden":
+        owner = _model_at(content, location[:-1])
+        allowed = list(owner.model_fields) if owner else []
+        return f"{key} is not a known key{_choices(str(location[-1]), allowed)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing; add it."
+    if problem["type"] == "literal_error":
+        owner = _model_at(content, location[:-1])
+        allowed = _literals(owner.model_fields[str(location[-1])].annotation) if owner else []
+        if allowed:
+            return f"{key} must be one of its choices; received {value!r}{_choices(value, allowed)}"
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['ctx']['error']}"
+    rule = re.sub(r"^Input should be ", "must be ", problem["msg"])
+    rule = re.sub(r"^Input ", "", rule)
+    return f"{key} {rule}; received {value!r}."
+
+
+def _choices(received: object, allowed: list[Any]) -> str:
+    names = {str(name).lower(): str(name) for name in allowed}
+    close = difflib.get_close_matches(str(received).lower(), names, n=1)
+    hint = f"; did you mean {names[close[0]]!r}?" if close else "."
+    return f"{hint} Allowed: {', '.join(map(str, allowed))}."
+
+
+def _literals(annotation: Any) -> list[Any]:
+    if typing.get_origin(annotation) is Literal:
+        return list(typing.get_args(annotation))
+    return [choice for part in typing.get_args(annotation) for choice in _literals(part)]
+
+
+def _model_at(content: Any, location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """Returns the class of configuration that stands at a location of the parsed file."""
+    annotation: Any = BestConfiguration
+    for step in location:
+        model = _first(_models(annotation), content)
+        try:
+            content = content[step]
+            if isinstance(step, str) and model is not None:
+                annotation = model.model_fields[step].annotation
+        except (KeyError, IndexError, TypeError):
+            return None
+    return _first(_models(annotation), content)
+
+
+def _first(models: Iterator[type[BaseModel]], content: Any) -> type[BaseModel] | None:
+    if isinstance(content, Mapping) and isinstance(content.get("kind"), str):
+        for role in registry.ROLES:
+            if content["kind"] in (known := registry.components(role)):
+                return typing.cast(type[BaseModel], known[content["kind"]])
+    return next(models, None)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _models(part)

@@ -1,0 +1,97 @@
+"""What a result depended on: versions, machine, seeds, data, code and command."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from search.data import Split
+    from search.system.runtime import Precision, Xla
+
+_DISTRIBUTIONS = (
+    "cnn-search",
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "optuna",
+    "numpy",
+    "scikit-learn",
+    "pydantic",
+    "pillow",
+    "matplotlib",
+    "sqlalchemy",
+)
+
+
+def environment_record(
+    split: "Split", *, seed: int, precision: "Precision", xla: "Xla"
+) -> dict[str, Any]:
+    """Returns what is needed to repeat a result or to explain why it differs."""
+    import keras
+
+    from search.system.runtime import cpu_name, device_kind, dtype_policy, jit_compile
+
+    return {
+        "python": platform.python_version(),
+        "backend": keras.backend.backend(),
+        "versions": _versions(),
+        "operating_system": platform.platform(),
+        "processor": cpu_name(),
+        "processor_cores": psutil.cpu_count(logical=False),
+        "processor_threads": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "device": device_kind(),
+        "devices": keras.distribution.list_devices(),
+        "dtype_policy": dtype_policy(precision),
+        "xla": jit_compile(xla),
+        "seed": seed,
+        "data": {
+            "name": split.dataset.name,
+            "source": split.dataset.source,
+            "fingerprint": split.dataset.fingerprint,
+            "image_shape": list(split.dataset.image_shape),
+            "notes": list(split.dataset.notes),
+        },
+        "split": {"seed": split.seed, "fractions": dict(split.fractions), "sha256": split.sha256},
+        "git": _git(Path.cwd()),
+        "command": shlex.join(sys.orig_argv),
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git(directory: Path) -> dict[str, Any] | None:
+    """Returns the commit of the repository that holds a directory; None where there is none."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(directory), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+
+    try:
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.SubprocessError):
+        return None

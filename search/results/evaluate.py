@@ -1,0 +1,131 @@
+"""How good a trained model is on one share of the images."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import keras
+
+    from search.data import Share
+
+# Images decoded into memory at a time; the model still sees them in batches.
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Precision, recall and F1 of one class or of an average; `support` counts its images."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A model's scores on a share, and its prediction for every image of that share.
+
+    `confusion_matrix` counts images, true classes in rows and predicted ones in columns.
+    `labels`, `predictions` (class indices) and `confidences` follow the share's order.
+    """
+
+    images: int
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    per_class: tuple[ClassScores, ...]
+    macro_average: ClassScores
+    weighted_average: ClassScores
+    confusion_matrix: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    predictions: npt.NDArray[np.int64]
+    confidences: npt.NDArray[np.float32]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the model's outputs."""
+        return tuple(scores.name for scores in self.per_class)
+
+    def metrics(self) -> dict[str, Any]:
+        """Returns every score as plain data, ready for JSON."""
+        return {
+            "images": self.images,
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            "per_class": [asdict(scores) for scores in self.per_class],
+            "macro_average": asdict(self.macro_average),
+            "weighted_average": asdict(self.weighted_average),
+            "confusion_matrix": self.confusion_matrix.tolist(),
+        }
+
+
+def evaluate(
+    model: "keras.Model", share: "Share", class_names: Sequence[str], *, batch_size: int = 256
+) -> Evaluation:
+    """Scores a model on a share.
+
+    Macro averages run over the classes that occur or are predicted, balanced accuracy over those
+    that occur; a score without a denominator is zero.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    from search.training.metrics import classification_metrics
+
+    probabilities, labels = predict(model, share, batch_size=batch_size)
+    predictions = probabilities.argmax(axis=1)
+    classes = range(len(class_names))
+    present = np.union1d(labels, predictions)
+
+    def averages(name: str) -> ClassScores:
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            labels, predictions, labels=present, average=name, zero_division=0
+        )
+        return ClassScores(
+            f"{name} average", float(precision), float(recall), float(f1), len(labels)
+        )
+
+    columns = precision_recall_fscore_support(
+        labels, predictions, labels=classes, average=None, zero_division=0
+    )
+    scores = classification_metrics(probabilities, labels)
+    return Evaluation(
+        images=len(labels),
+        loss=scores["loss"],
+        accuracy=scores["accuracy"],
+        balanced_accuracy=scores["balanced_accuracy"],
+        macro_f1=scores["macro_f1"],
+        per_class=tuple(
+            ClassScores(name, float(precision), float(recall), float(f1), int(support))
+            for name, precision, recall, f1, support in zip(class_names, *columns, strict=True)
+        ),
+        macro_average=averages("macro"),
+        weighted_average=averages("weighted"),
+        confusion_matrix=confusion_matrix(labels, predictions, labels=classes),
+        labels=labels,
+        predictions=predictions,
+        confidences=probabilities.max(axis=1),
+    )
+
+
+def predict(
+    model: "keras.Model", share: "Share", *, batch_size: int = 256
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Returns a model's probabilities (N, classes) and the true labels (N,) in a share's order."""
+    from search.training.prediction import predict_in_batches, prediction_batch_of
+
+    batch_size = min(batch_size, prediction_batch_of(model))
+    probabilities, labels = [], []
+    for start in range(0, len(share), _CHUNK):
+        images, chunk_labels = share.gather(np.arange(start, min(start + _CHUNK, len(share))))
+        probabilities.append(predict_in_batches(model, images, batch_size=batch_size))
+        labels.append(chunk_labels)
+    return np.concatenate(probabilities), np.concatenate(labels)

@@ -1,0 +1,156 @@
+"""The files that a run leaves behind, each of them whole or absent."""
+
+import csv
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn_blocks.errors import UserError
+from search.results.configuration_file import BestConfiguration, write_configuration
+from search.system.files import whole_file, write_text
+
+if TYPE_CHECKING:
+    import keras
+
+    from search.data import Share
+    from search.results.evaluate import ClassScores, Evaluation
+
+CLASS_NAMES_MEMBER = "class_names.json"
+
+
+def export_run(
+    directory: str | Path,
+    *,
+    model: "keras.Model",
+    configuration: BestConfiguration,
+    history: Sequence[Mapping[str, Any]],
+    evaluation: "Evaluation",
+    test: "Share",
+    metrics: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    search_curve: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Writes everything about a finished run into a directory.
+
+    `metrics` joins the evaluation's scores in metrics.json; `search_curve` holds (epoch, value)
+    pairs of the winning trial. metrics.json comes last: a directory that has it is complete.
+    """
+    from search.results.figures import draw_confusion_matrix, draw_examples, draw_learning_curve
+
+    directory = Path(directory)
+    save_model(directory / "model.keras", model, evaluation.class_names)
+    write_configuration(directory / "best_config.json", configuration)
+    write_configuration(directory / "best_config.yaml", configuration)
+    write_table(directory / "history.csv", history)
+    write_table(
+        directory / "classification_report.csv",
+        [vars(scores) for scores in _report_rows(evaluation)],
+    )
+    write_text(directory / "classification_report.txt", classification_report(evaluation))
+    write_json(directory / "environment.json", environment)
+    draw_learning_curve(
+        directory / "learning_curve.png",
+        history,
+        evaluation=evaluation,
+        search_curve=search_curve,
+        search_metric=configuration.metric or "accuracy",
+    )
+    draw_confusion_matrix(directory / "confusion_matrix.png", evaluation)
+    draw_examples(directory / "example_predictions.png", evaluation, test)
+    write_json(directory / "metrics.json", {**metrics, "test": evaluation.metrics()})
+
+
+def save_model(path: str | Path, model: "keras.Model", class_names: Sequence[str]) -> None:
+    """Saves a model as a .keras file that also holds its class names, in the outputs' order.
+
+    Keras ignores the additional member: the file opens with `keras.models.load_model` anywhere.
+    """
+    with whole_file(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(CLASS_NAMES_MEMBER, json.dumps(list(class_names), ensure_ascii=False))
+
+
+def read_class_names(path: str | Path) -> tuple[str, ...]:
+    """Returns the class names inside a .keras file that `save_model` wrote."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return tuple(json.loads(archive.read(CLASS_NAMES_MEMBER)))
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise UserError(
+            f"Class names come from a .keras file that cnn-search exported; {path}: {error}."
+        ) from error
+
+
+def classification_report(evaluation: "Evaluation") -> str:
+    """Returns precision, recall, F1 and support of every class and their averages as a table."""
+    rows = _report_rows(evaluation)
+    width = max(len(row.name) for row in rows)
+    lines = [f"{'':{width}}  {'precision':>9}  {'recall':>9}  {'f1':>9}  {'support':>9}"]
+    for row in rows:
+        if row is evaluation.macro_average:
+            lines.append("")
+        lines.append(
+            f"{row.name:{width}}  {row.precision:9.4f}  {row.recall:9.4f}  {row.f1:9.4f}  "
+            f"{row.support:9d}"
+        )
+    lines += [
+        "",
+        f"accuracy {evaluation.accuracy:.4f}, balanced accuracy "
+        f"{evaluation.balanced_accuracy:.4f}, loss {evaluation.loss:.4f}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes plain data as JSON; a number that JSON does not know (NaN, infinity) becomes null."""
+    write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows as CSV with one column for every key that occurs."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def export_best_configuration(
+    study_name: str, to: str | Path, *, storage: str | None = None
+) -> BestConfiguration:
+    """Writes the best configuration of a stored study as JSON or YAML, by the suffix of `to`."""
+    from search.optimize.winner import best_configuration, load_stored_study
+    from search.storage import DEFAULT_STORAGE
+
+    study = load_stored_study(study_name, storage=storage or DEFAULT_STORAGE)
+    configuration = best_configuration(study)
+    write_configuration(to, configuration)
+    return configuration
+
+
+def _report_rows(evaluation: "Evaluation") -> "list[ClassScores]":
+    return [*evaluation.per_class, evaluation.macro_average, evaluation.weighted_average]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # numpy's scalars
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    from search.cli.app import main
+
+    main("export")

@@ -1,0 +1,327 @@
+"""The winner's full training on train and validation images, and everything that follows it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.progress.clock import Clock
+from search.progress.plain import Progress
+from search.results.configuration_file import BestConfiguration, read_configuration
+from search.results.plan import (
+    CHECKPOINTS,
+    Retraining,
+    planned_length,
+    remember_length,
+    remove_leftovers,
+    run_directory,
+)
+from search.results.run_result import RunOutput
+from search.sizing.time_plan import most_retraining_steps
+
+if TYPE_CHECKING:
+    from search.system.runtime import Precision, Xla
+    from search.training import FitResult
+    from spaces.candidate import Candidate
+
+# The exported model is held against the training's last figure on so many training images.
+_CHECKED_IMAGES = 1000
+_MOST_LOST = 0.1
+_SECONDS_EACH = 4.0
+_FEWEST_INTERVALS = 5
+_MOST_INTERVALS = 100
+# Of a training whose time is not known.
+_USUAL_SECONDS = 120.0
+
+
+def retrain(retraining: Retraining, directory: Path) -> "FitResult":
+    """Trains a configuration for a fixed number of epochs, with its checkpoints in a folder.
+
+    The learning-rate schedule spans exactly these epochs, and nothing looks at validation images
+    unless they are held out. An interrupted call continues from its last epoch when it is repeated
+    with an equal retraining.
+    """
+    from search.training import fit
+    from search.training.length import training_length
+
+    configuration, split = retraining.configuration, retraining.split
+    progress, hold_out = retraining.progress, retraining.hold_out
+    candidate, seconds = _with_length(retraining, directory)
+    if not hold_out:
+        candidate = candidate.for_retraining()
+    for change in _changes(configuration.candidate, candidate):
+        progress.note(change)
+    images = len(retraining.images)
+    length = None if seconds else training_length(candidate.training, images)
+    progress.retraining_started(
+        epochs=0 if length is None else length.epochs, images=images, summary=candidate.summary()
+    )
+    started = time.monotonic()
+    result = fit(
+        candidate,
+        retraining.images,
+        spec=split.spec if hold_out else split.development_spec,
+        validation=split.validation if hold_out else None,
+        seed=configuration.seed,
+        intervals=_intervals(retraining),
+        seconds=seconds,
+        most_steps=_most_steps(retraining),
+        on_steps=lambda timed: remember_length(directory, retraining, timed),
+        checkpoint_directory=directory / CHECKPOINTS,
+        precision=retraining.precision,
+        xla=retraining.xla,
+        clock=retraining.clock,
+        features=retraining.features,
+        on_progress=lambda epoch, epochs, metrics: progress.retraining_progress(
+            epoch=epoch, epochs=epochs, metrics=metrics
+        ),
+        on_warning=progress.warning,
+    )
+    progress.retraining_finished(seconds=time.monotonic() - started)
+    if seconds and result.candidate.training.steps == _most_steps(retraining):
+        progress.note(
+            f"the final training ended after {result.epochs_trained:.3g} passes over its images: "
+            f"more would not have helped, and the rest of the time is given back"
+        )
+    return result
+
+
+def _with_length(
+    retraining: Retraining, directory: Path
+) -> tuple["Candidate", Callable[[], float] | None]:
+    """Returns the candidate with its length, or without and how many seconds it may take."""
+    configuration = retraining.configuration
+    candidate = configuration.candidate
+    if length := planned_length(directory, retraining):
+        return candidate.with_training(**length), None
+    if retraining.budget_seconds is not None:
+        began = time.monotonic()
+        return candidate.with_training(steps=None), lambda: retraining.remaining_seconds(
+            time.monotonic() - began
+        )
+    epochs = retraining.epochs or configuration.epochs
+    if epochs is None and candidate.training.steps is None:
+        epochs = candidate.training.epochs
+    candidate = candidate.with_length(epochs=epochs)
+    remember_length(directory, retraining, candidate)
+    return candidate, None
+
+
+def _intervals(retraining: Retraining) -> int:
+    """Returns in how many parts a training measured in steps is saved, shown and recorded."""
+    seconds = retraining.budget_seconds or _USUAL_SECONDS
+    return max(_FEWEST_INTERVALS, min(_MOST_INTERVALS, round(seconds / _SECONDS_EACH)))
+
+
+def _most_steps(retraining: Retraining) -> int:
+    from search.training.batches import steps_per_epoch
+
+    candidate, images = retraining.configuration.candidate, len(retraining.images)
+    if retraining.epochs is not None:
+        return retraining.epochs * steps_per_epoch(images, candidate.training.batch_size)
+    return most_retraining_steps(candidate, images, on_features=retraining.on_features)
+
+
+def finish_run(
+    retraining: Retraining,
+    directory: Path,
+    *,
+    record_opening: Callable[[dict[str, Any]], None] = lambda opening: None,
+    search_curve: Sequence[tuple[float, float]] = (),
+) -> RunOutput:
+    """Retrains a configuration, evaluates it once on the test images and writes all files.
+
+    `record_opening` is told before the test images are opened; metrics.json holds the same
+    record. `search_curve` is that of `search.results.files.export_run`.
+    """
+    from search.results.environment import environment_record
+    from search.results.evaluate import evaluate
+    from search.results.files import export_run
+    from search.system.runtime import start_keras
+
+    split, clock = retraining.split, retraining.clock
+    with clock.measure("compiling"):
+        start_keras()
+    result = retrain(retraining, directory)
+    with clock.measure("validation"):
+        shipped = _training_accuracy(retraining, result)
+    trained = result.best["accuracy"]
+    if trained - shipped > _MOST_LOST:
+        retraining.progress.warning(
+            f"the exported model recognises {shipped:.1%} of its own training images, where "
+            f"training ended at {trained:.1%}: it does not compute what was trained. Please report "
+            f"this with the run's best_config.yaml."
+        )
+    with clock.measure("validation"):
+        test = split.open_test("final evaluation", record_opening)
+        evaluation = evaluate(result.model, test, split.dataset.class_names)
+    # What stands beside a model describes that model, whatever the configuration left open.
+    made = {
+        "epochs": None if result.candidate.training.steps else round(result.best["epoch"]),
+        "candidate": _as_trained(retraining.configuration.candidate, result.candidate),
+        "image_size": split.dataset.image_shape[:2],
+        "class_names": split.dataset.class_names,
+    }
+    configuration = retraining.configuration.model_copy(update=made)
+    metrics = _metrics(retraining, result, training_accuracy=shipped)
+    with clock.measure("other"):
+        export_run(
+            directory,
+            model=result.model,
+            configuration=configuration,
+            history=result.history,
+            evaluation=evaluation,
+            test=test,
+            metrics=metrics,
+            environment=environment_record(
+                split,
+                seed=configuration.seed,
+                precision=retraining.precision,
+                xla=retraining.xla,
+            ),
+            search_curve=search_curve,
+        )
+    remove_leftovers(directory)
+    return RunOutput(
+        directory=directory,
+        configuration=configuration,
+        model=result.model,
+        evaluation=evaluation,
+        metrics={**metrics, "test": evaluation.metrics()},
+        data=str(split.dataset.source),
+        clock=clock,
+    )
+
+
+def retrain_from_configuration(
+    path: str | Path,
+    *,
+    data: str | Path,
+    directory: str | Path | None = None,
+    runs_directory: str | Path = "runs",
+    epochs: int | None = None,
+    budget_seconds: float | None = None,
+    seed: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    max_bad_files: float = 0.01,
+    precision: "Precision" = "auto",
+    xla: "Xla" = "auto",
+    cache_limit: int | None = None,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+) -> RunOutput:
+    """Rebuilds a winner from its configuration file alone, trains it on `data` and exports it.
+
+    No study database is needed or touched. Without `directory` the files go to a new folder
+    below `runs_directory`, or to the one where the same retraining was interrupted.
+    """
+    from search.data import load_data, split_data
+    from search.training.features.source import FeatureSource
+
+    progress, clock = progress or Progress(), clock or Clock()
+    configuration = read_configuration(path)
+    if seed is not None:
+        configuration = configuration.model_copy(update={"seed": seed})
+    with clock.measure("data"):
+        dataset = load_data(
+            data, image_size=image_size or configuration.image_size, max_bad_files=max_bad_files
+        )
+        split = split_data(dataset, seed=configuration.seed)
+    for note in dataset.notes:
+        progress.note(note)
+    if configuration.class_names and configuration.class_names != dataset.class_names:
+        progress.warning(
+            f"{path} was found on {len(configuration.class_names)} other classes; the network is "
+            f"rebuilt for the {len(dataset.class_names)} of {data}."
+        )
+    retraining = Retraining(
+        configuration=configuration,
+        split=split,
+        epochs=epochs,
+        budget_seconds=budget_seconds,
+        precision=precision,
+        xla=xla,
+        features=FeatureSource(split, limit=cache_limit, progress=progress),
+        progress=progress,
+        clock=clock,
+    )
+    if directory is None:
+        parent = Path(runs_directory) / (configuration.study or Path(path).stem)
+        directory = run_directory(parent, retraining)
+    return finish_run(retraining, Path(directory))
+
+
+def _as_trained(candidate: "Candidate", trained: "Candidate") -> "Candidate":
+    """Returns the configuration's candidate with the length that it was trained for."""
+    training = trained.training
+    if training.steps is None:
+        return candidate
+    return candidate.with_training(steps=training.steps, fine_tuning=training.fine_tuning)
+
+
+def _changes(before: "Candidate", after: "Candidate") -> list[str]:
+    changes = []
+    if before.training.schedule != after.training.schedule:
+        changes.append(
+            f"Retraining has no validation images: the schedule {before.training.schedule!r} "
+            f"becomes {after.training.schedule!r}."
+        )
+    if before.training.early_stopping != after.training.early_stopping:
+        changes.append("Retraining has no validation images: early stopping is off.")
+    return changes
+
+
+def _training_accuracy(retraining: Retraining, result: "FitResult") -> float:
+    """Returns the exported model's accuracy on some of its own training images."""
+    from search.results.evaluate import predict
+
+    share = retraining.images
+    if len(share) > _CHECKED_IMAGES:
+        order = np.random.default_rng(retraining.configuration.seed).permutation(len(share))
+        share = replace(share, indices=share.indices[np.sort(order[:_CHECKED_IMAGES])])
+    probabilities, labels = predict(result.model, share)
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def _metrics(
+    retraining: Retraining, result: "FitResult", *, training_accuracy: float
+) -> dict[str, Any]:
+    configuration = retraining.configuration
+    # The weights are those of the best epoch, which is the last one unless training stopped early.
+    best: Mapping[str, Any] = result.best
+    return {
+        "format_version": 1,
+        "study": configuration.study,
+        "trial": configuration.trial,
+        "recipe": _published(configuration),
+        "search": {"metric": configuration.metric, "value": configuration.value},
+        "retraining": {
+            "images": len(retraining.images),
+            "epochs": result.epochs_trained,
+            # Of all epochs: the result's own seconds start at the last resumption.
+            "seconds": sum(row["seconds"] for row in result.history),
+            "images_per_second": result.images_per_second,
+            "parameters": result.parameters,
+            "best_epoch": best["epoch"],
+            "training_accuracy_of_the_model": training_accuracy,
+            **{name: best[name] for name in best if name.endswith(("loss", "accuracy", "_f1"))},
+        },
+        "test_openings": list(retraining.split.openings),
+        "seconds_by_activity": dict(retraining.clock.seconds),
+    }
+
+
+def _published(configuration: BestConfiguration) -> dict[str, Any] | None:
+    from spaces.recipes import RECIPES
+
+    recipe = RECIPES.get(configuration.recipe or "")
+    return None if recipe is None else {"name": recipe.name, "published": dict(recipe.published)}
+
+
+if __name__ == "__main__":
+    from search.cli.app import main
+
+    main("retrain")

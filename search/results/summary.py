@@ -1,0 +1,104 @@
+"""What a person reads at the end of a run."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from search.progress.clock import Clock
+from search.progress.plain import duration, metric_words
+from search.results.configuration_file import BestConfiguration
+from search.storage import without_password
+from spaces.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from search.results.run_result import RunOutput
+
+_ACTIVITY_WORDS = {
+    "training": "training steps",
+    "compiling": "tracing and compiling",
+    "sampling": "suggestion",
+    "features": "backbone's features",
+}
+
+
+def summarize(
+    output: "RunOutput", *, storage: str | None = None, artifacts: str | None = None
+) -> str:
+    """Returns the winner, its scores, where the time went, the paths and the next commands.
+
+    `storage` is the URL of the study's database, where there is one, and `artifacts` the folder of
+    its artifacts, where it is one.
+    """
+    configuration, test = output.configuration, output.evaluation
+    retraining = output.metrics["retraining"]
+    rows = []
+    if configuration.study is not None:
+        trial = "" if configuration.trial is None else f", trial {configuration.trial}"
+        rows.append(("winner", f"{configuration.study}{trial}"))
+    recipe = RECIPES.get(configuration.recipe or "")
+    if recipe is not None:
+        rows.append(("recipe", f"{recipe.name} ({recipe.source})"))
+        rows.append(("published", f"on CIFAR-10: {recipe.published_line()}"))
+    rows.append(("network", configuration.candidate.summary()))
+    if configuration.value is not None and configuration.metric is not None:
+        words = metric_words(f"val_{configuration.metric}")
+        rows.append(("search", f"{words} {configuration.value:.4f}"))
+    rows += [
+        (
+            "retraining" if recipe is None else "training",
+            f"{retraining['epochs']:.4g} epochs on {retraining['images']:,} images in "
+            f"{duration(retraining['seconds'])}, {retraining['parameters']:,} parameters",
+        ),
+        (
+            "test",
+            f"accuracy {test.accuracy:.4f}, loss {test.loss:.4f}, macro F1 {test.macro_f1:.4f} "
+            f"on {test.images:,} images",
+        ),
+        ("files", f"{output.directory}/"),
+        ("", "model.keras, best_config.yaml, metrics.json, classification_report.txt,"),
+        ("", "learning_curve.png, confusion_matrix.png, example_predictions.png, ..."),
+    ]
+    lines = [f"{label:12}{text}" for label, text in rows]
+    lines += ["", "where the time went", *time_table(output.clock), "", "next"]
+    lines += [f"  {command}" for command in _next_commands(output, storage, artifacts)]
+    return "\n".join(lines)
+
+
+def summarize_search(configuration: BestConfiguration, *, storage: str) -> str:
+    """Returns the winner of a search that was not retrained, and the next commands."""
+    words = metric_words(f"val_{configuration.metric}")
+    rows = [
+        ("winner", f"{configuration.study}, trial {configuration.trial}"),
+        ("network", configuration.candidate.summary()),
+        ("search", f"{words} {configuration.value:.4f}"),
+    ]
+    lines = [f"{label:12}{text}" for label, text in rows]
+    place = f"--study {configuration.study} --storage {shlex.quote(without_password(storage))}"
+    return "\n".join([*lines, "", "next", f"  python -m search.export {place} --to best.yaml"])
+
+
+def time_table(clock: Clock) -> list[str]:
+    """Returns one line an activity with its seconds and its share of the whole, longest first."""
+    return [
+        f"  {_ACTIVITY_WORDS.get(name, name):22}{duration(seconds):>12}{share:8.1%}"
+        for name, seconds, share in clock.shares()
+    ]
+
+
+def _next_commands(output: "RunOutput", storage: str | None, artifacts: str | None) -> list[str]:
+    directory = output.directory
+    predict = (
+        f"import keras; model = keras.saving.load_model({str(directory / 'model.keras')!r}); "
+        f"image = keras.utils.load_img('IMAGE', target_size=model.input_shape[1:3]); "
+        f"print(model.predict(keras.utils.img_to_array(image, dtype='uint8')[None]))"
+    )
+    configuration = shlex.quote(str(directory / "best_config.yaml"))
+    # The dashboard opens databases, not what stands before one.
+    commands = []
+    if storage is not None and not storage.startswith("grpc://"):
+        folder = "" if artifacts is None else f" --artifact-dir {shlex.quote(artifacts)}"
+        commands.append(f"optuna-dashboard {shlex.quote(without_password(storage))}{folder}")
+    return [
+        *commands,
+        f"python -m search.retrain --config {configuration} --data {shlex.quote(output.data)}",
+        f'python -c "{predict}"',
+    ]

@@ -1,0 +1,191 @@
+"""How many workers run on this machine, and with what: given, or measured once and kept.
+
+A plan is no part of a study's identity. The number of threads, the precision and XLA change a
+training's results in the last bits, and so may decide between two candidates that are as good. A
+trial repeats bit for bit where they are the same; several workers end their trials in no fixed
+order, so that which candidates a sampler suggests after its random start does not repeat.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from cnn_blocks.config import InputSpec
+from search.data.cache import default_cache_directory
+from search.progress.plain import Progress, counted, duration
+from search.sizing.cache import backend_name, measurement_key, read_measured, write_measured
+from search.sizing.choice import Measurement, Setting, choose
+from search.sizing.machine import Machine, available_cores, visible_gpus
+from search.sizing.measurement import Measured, measure_workers, most_workers, uses_gpu
+from search.system.runtime import Precision, Xla, worker_environment
+from search.training import feasibility
+from spaces.candidate import Candidate
+
+# With more of it taken by other programs, what was measured is used, but not kept.
+_MOST_OTHERS_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """What worker processes get: CPU threads each, GPUs in turn, precision and XLA.
+
+    `gpus` are identifiers for CUDA_VISIBLE_DEVICES, none on a CPU; `gpu_memory` is one GPU's free
+    memory in bytes. `images_per_second` is what all workers trained on together when it was
+    measured. `origin` says how the plan came about. Where precision or XLA were asked for as "auto"
+    and nothing was measured, they still are; XLA is "auto" as well where compiling gained: it
+    compiles only what can be.
+    """
+
+    workers: int
+    threads: int
+    precision: Precision
+    xla: Xla
+    gpus: tuple[str, ...] = ()
+    gpu_memory: int | None = None
+    measured: bool = False
+    images_per_second: float | None = None
+    alternatives: tuple[Measurement, ...] = ()
+    origin: str = "not measured"
+
+    @property
+    def setting(self) -> Setting:
+        """The plan as something that can be measured."""
+        return Setting(
+            workers=self.workers, threads=self.threads, precision=self.precision, xla=self.xla
+        )
+
+    def environment(self, index: int) -> dict[str, str]:
+        """Returns what worker `index` must have in its environment before it imports anything."""
+        return _environment(self.setting, index, self.gpus, self.gpu_memory)
+
+    def describe(self) -> str:
+        """Returns one line: the setting, its speed beside the others', and how it was found."""
+        text = _words(self.setting)
+        if self.images_per_second is not None:
+            text += f": {self.images_per_second:,.0f} images/s"
+            others = [
+                f"{_words(other.setting, beside=self.setting)}: {other.images_per_second:,.0f}"
+                for other in self.alternatives
+            ]
+            text += f" ({', '.join(others)})" if others else ""
+        return f"{text}; {self.origin}"
+
+
+def plan_workers(
+    *,
+    workers: int | Literal["auto"],
+    precision: Precision,
+    xla: Xla,
+    candidate: Candidate,
+    spec: InputSpec,
+    cache_directory: Path | None = None,
+    progress: Progress | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> WorkerPlan:
+    """Returns the plan for so many workers, or for as many as train the candidate fastest.
+
+    "auto" trains it for about half a minute in processes of their own, on random images of the
+    specification's shape, and keeps what it found for this machine; where that fails, the plan is
+    the best one found until then. This process does not touch Keras or a GPU. `check` is called
+    several times a second meanwhile and may raise.
+    """
+    names = visible_gpus()
+    gpus = tuple(names)
+    free_gpu_memory = feasibility.gpu_memory() if gpus else None
+    cores = available_cores()
+    if workers != "auto":
+        given = WorkerPlan(
+            workers, max(1, cores // workers), precision, xla, gpus, gpu_memory=free_gpu_memory
+        )
+        # A build of the backend without CUDA leaves the GPUs alone.
+        used = not gpus or uses_gpu(given.environment(0))
+        return given if used else replace(given, gpus=(), gpu_memory=None)
+    machine = Machine(
+        cores=cores,
+        gpus=gpus,
+        free_memory=feasibility.free_memory(on_gpu=False),
+        free_gpu_memory=free_gpu_memory,
+    )
+    directory = (cache_directory or default_cache_directory()) / "workers"
+    key = measurement_key(
+        candidate,
+        spec,
+        cores=machine.cores,
+        gpus=tuple(names.values()),
+        precision=precision,
+        xla=xla,
+    )
+    found = read_measured(directory, key)
+    kept = found is not None
+    if found is None:
+        (progress or Progress()).note(
+            "measuring how many workers train fastest, about half a minute, once for this machine "
+            "and study"
+        )
+        found = measure_workers(
+            candidate,
+            spec,
+            machine=machine,
+            precision=precision,
+            xla=xla,
+            backend=backend_name(),
+            environment=lambda setting, index: _environment(setting, index, gpus, free_gpu_memory),
+            check=check,
+        )
+        if found.problem is None and found.others_share <= _MOST_OTHERS_SHARE:
+            write_measured(directory, key, found)
+    return _plan(found, machine, precision, xla, kept=kept)
+
+
+def _plan(
+    found: Measured, machine: Machine, precision: Precision, xla: Xla, *, kept: bool
+) -> WorkerPlan:
+    origin = f"measured in {duration(found.seconds)}"
+    if found.problem is not None:
+        origin += f", not to its end, because {found.problem}"
+    elif kept:
+        origin = "measured before on this machine for this study"
+    elif found.others_share > _MOST_OTHERS_SHARE:
+        origin += (
+            f", not kept, because other programs took {found.others_share:.0%} of the processor"
+        )
+    else:
+        origin += ", kept for this machine and study"
+    if not found.measurements or found.loaded is None:
+        origin = f"not measured, because {found.problem}"
+        return WorkerPlan(1, machine.cores, precision, xla, machine.gpus, origin=origin)
+    gpus = machine.gpus if found.loaded.on_gpu else ()
+    chosen = choose(found.measurements, most_workers=most_workers(found.loaded, machine))
+    return WorkerPlan(
+        **dict(chosen.setting),
+        gpus=gpus,
+        gpu_memory=machine.free_gpu_memory if gpus else None,
+        measured=True,
+        images_per_second=chosen.images_per_second,
+        alternatives=tuple(other for other in found.measurements if other is not chosen),
+        origin=origin,
+    )
+
+
+def _environment(
+    setting: Setting, index: int, gpus: tuple[str, ...], gpu_memory: int | None
+) -> dict[str, str]:
+    if not gpus:
+        return worker_environment(threads=setting.threads)
+    return worker_environment(
+        threads=setting.threads,
+        gpu=gpus[index % len(gpus)],
+        sharing=-(-setting.workers // len(gpus)),
+        gpu_memory=gpu_memory,
+    )
+
+
+def _words(setting: Setting, *, beside: Setting | None = None) -> str:
+    """Returns a setting in words, without the precision and XLA that it shares with another."""
+    parts = [f"{counted(setting.workers, 'worker')} x {counted(setting.threads, 'thread')}"]
+    if setting.precision not in ("auto", None if beside is None else beside.precision):
+        parts.append(setting.precision)
+    if beside is not None and setting.xla != beside.xla:
+        parts.append("without XLA" if setting.xla == "off" else "with XLA")
+    return ", ".join(parts)

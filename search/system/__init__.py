@@ -1,0 +1,1 @@
+"""Processes, files, signals, and the runtime of Keras."""

@@ -1,0 +1,277 @@
+"""Training a head on features that its frozen backbone puts out once, instead of on images."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cnn_blocks import registry
+from cnn_blocks.augmentation import Augmentation
+from cnn_blocks.build import build_features
+from cnn_blocks.config import InputSpec, ModelConfig
+from search.data.dataset import Indices, Share
+from search.progress.clock import Clock
+from search.progress.plain import Progress
+from search.training.features.cache import (
+    Computation,
+    Entry,
+    FeatureCache,
+    Features,
+    FeaturesUnavailableError,
+    megabytes,
+)
+from search.training.prediction import predict_in_batches, prediction_batch_of
+from spaces.candidate import Candidate
+
+if TYPE_CHECKING:
+    from search.data import Split
+
+View: TypeAlias = Literal["plain", "mirrored"]
+
+# A change of what an entry holds, or of how a backbone is run, needs another number.
+_FORMAT = 1
+_BATCHES_AT_ONCE = 16
+_MAPS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureShare:
+    """The features of a share's images, in its order; it is gathered from as a share is.
+
+    `arrays` holds one array of all known images' features for each view of them. Positions from
+    len(share) on mean the same images in their next view.
+    """
+
+    arrays: tuple[Features, ...] = field(repr=False)
+    labels: Indices = field(repr=False)
+    rows: Indices = field(repr=False)
+
+    @property
+    def views(self) -> int:
+        """How many views there are of each image."""
+        return len(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def gather(self, positions: Indices) -> tuple[Features, Indices]:
+        """Returns copies of the features (n, ...) and labels (n,) at positions."""
+        view, position = np.divmod(positions, len(self))
+        rows = self.rows[position]
+        features = self.arrays[0][rows]
+        for number in range(1, self.views):
+            features[view == number] = self.arrays[number][rows[view == number]]
+        return features, self.labels[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class HeadData:
+    """What a head is trained on; `shape` is one image's features', `parameters` the backbone's."""
+
+    train: FeatureShare
+    validation: FeatureShare | None
+    shape: tuple[int, ...]
+    parameters: int
+
+
+def views(augmentation: Augmentation) -> tuple[View, ...] | None:
+    """Returns the views of an image that an augmentation comes to; None for more than a few.
+
+    Without augmentation that is one, with mirroring alone two, of which training draws one each
+    time. All else changes an image anew every time and needs the backbone every time.
+    """
+    if augmentation == Augmentation():
+        return ("plain",)
+    return ("plain", "mirrored") if augmentation == Augmentation(horizontal_flip=True) else None
+
+
+class FeatureSource:
+    """Gives out the features of a split's training and validation images.
+
+    They are computed when a candidate first needs them, and kept in a cache of at most `limit`
+    bytes (0 keeps none, so that all train on images). `check` is called now and then meanwhile; it
+    may raise. The test images are never looked at.
+    """
+
+    def __init__(
+        self,
+        split: "Split",
+        *,
+        limit: int | None = None,
+        progress: Progress | None = None,
+        check: Callable[[], None] = lambda: None,
+        cache_directory: Path | None = None,
+    ) -> None:
+        self._images = split.development.images
+        self._rows = split.development.indices
+        self._labels = split.development.labels[self._rows]
+        self._fingerprint = split.dataset.fingerprint
+        self._rows_digest = hashlib.sha256(self._rows.astype("<i8").tobytes()).hexdigest()
+        self._cache = FeatureCache(cache_directory, limit=limit)
+        self._progress = progress or Progress()
+        self._check = check
+        self._opened: dict[str, Entry] = {}
+        self._unavailable: set[str] = set()
+
+    def suits(self, candidate: Candidate) -> bool:
+        """Returns whether features can stand for all that the candidate's head sees in training.
+
+        Its backbone must be frozen, and its augmentation come to a few views.
+        """
+        return bool(
+            self._cache.limit
+            and candidate.model.backbone.frozen
+            and views(candidate.training.augmentation) is not None
+        )
+
+    def find(
+        self,
+        candidate: Candidate,
+        train: Share,
+        validation: Share | None,
+        *,
+        spec: InputSpec,
+        seed: int,
+        clock: Clock,
+    ) -> HeadData | None:
+        """Returns what the candidate's head can be trained on; None where images are needed.
+
+        That is where features do not suit, and where they cannot be kept, which is said once.
+        """
+        wanted = views(candidate.training.augmentation)
+        if not self.suits(candidate) or wanted is None:
+            return None
+        trained = self._find_rows(train)
+        validated = None if validation is None else self._find_rows(validation)
+        if trained is None or (validated is None and validation is not None):
+            return None
+        with clock.measure("features"):
+            entries = []
+            for view in wanted:
+                entry = self._fetch(candidate.model, spec, seed, view)
+                if entry is None:
+                    return None
+                entries.append(entry)
+        arrays = tuple(entry.features for entry in entries)
+        labels = self._labels
+        return HeadData(
+            train=FeatureShare(arrays, labels, trained),
+            validation=None if validated is None else FeatureShare(arrays[:1], labels, validated),
+            shape=arrays[0].shape[1:],
+            parameters=entries[0].parameters,
+        )
+
+    def _find_rows(self, share: Share) -> Indices | None:
+        """Returns where a share's images stand among the known ones; None where some do not."""
+        if share.images is not self._images:
+            return None
+        rows = np.searchsorted(self._rows, share.indices)
+        known = rows < len(self._rows)
+        if not known.all() or not np.array_equal(self._rows[rows], share.indices):
+            return None
+        return rows.astype(np.int64, copy=False)
+
+    def _fetch(self, model: ModelConfig, spec: InputSpec, seed: int, view: View) -> Entry | None:
+        key = self._key(model, spec, seed, view, pooled=model.any_head.pooled_only)
+        if key in self._unavailable:
+            return None
+        if key in self._opened:
+            self._cache.touch(key)
+            return self._opened[key]
+        try:
+            entry = self._cache.fetch(
+                key, lambda: self._computation(model, spec, seed, view), waiting=self._check
+            )
+        except FeaturesUnavailableError as reason:
+            self._unavailable.add(key)
+            self._progress.note(
+                f"{_describe(model)}: no features are kept, because {reason}; trials on it run the "
+                f"backbone in every epoch."
+            )
+            return None
+        self._opened[key] = entry
+        return entry
+
+    def _key(
+        self, model: ModelConfig, spec: InputSpec, seed: int, view: View, *, pooled: bool
+    ) -> str:
+        import keras
+
+        backbone = model.backbone
+        source = registry.source_of(type(backbone))
+        code = Path(source) if source else None
+        standardized = model.preprocessing == "standardize"
+        parts = [
+            _FORMAT,
+            keras.__version__,
+            backbone.model_dump(mode="json"),
+            hashlib.sha256(code.read_bytes()).hexdigest() if code and code.is_file() else source,
+            # Random weights are made from the seed.
+            seed if getattr(backbone, "weights", "none") == "none" else None,
+            model.preprocessing,
+            [spec.channel_mean, spec.channel_deviation] if standardized else None,
+            model.input_size,
+            "pooled" if pooled else "maps",
+            self._fingerprint,
+            self._rows_digest,
+            view,
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _computation(
+        self, model: ModelConfig, spec: InputSpec, seed: int, view: View
+    ) -> Computation:
+        maps = None
+        if model.any_head.pooled_only:
+            maps = self._cache.open(self._key(model, spec, seed, view, pooled=False))
+        if maps is not None:
+            shape = (len(self._rows), 2 * maps.features.shape[-1])
+            return Computation(shape, maps.parameters, self._pooled(maps.features))
+        network = build_features(model, spec, seed=seed)
+        computation = Computation(
+            shape=(len(self._rows), *network.output_shape[1:]),
+            parameters=network.count_params(),
+            batches=self._batches(network, view),
+        )
+        words = "features" if view == "plain" else "features of the mirrored images"
+        self._progress.note(
+            f"{_describe(model)}: {words} are computed once for all trials and kept, "
+            f"{len(self._rows):,} x {' x '.join(map(str, computation.shape[1:]))} in "
+            f"{megabytes(computation.bytes)} below {self._cache.directory}"
+        )
+        return computation
+
+    def _batches(self, network: Any, view: View) -> Iterator[Features]:
+        size = prediction_batch_of(network)
+        for start in range(0, len(self._rows), size * _BATCHES_AT_ONCE):
+            self._check()
+            images = self._images[self._rows[start : start + size * _BATCHES_AT_ONCE]]
+            if view == "mirrored":
+                images = images[:, :, ::-1]
+            yield _as_float16(predict_in_batches(network, images, batch_size=size))
+
+    def _pooled(self, maps: Features) -> Iterator[Features]:
+        for start in range(0, len(maps), _MAPS_AT_ONCE):
+            self._check()
+            part = maps[start : start + _MAPS_AT_ONCE].astype(np.float32)
+            yield _as_float16(np.concatenate([part.mean(axis=(1, 2)), part.max(axis=(1, 2))], 1))
+
+
+def _as_float16(exact: npt.NDArray[np.float32]) -> Features:
+    with np.errstate(over="ignore"):
+        features = exact.astype(np.float16)
+    if not np.isfinite(features).all():
+        raise FeaturesUnavailableError(
+            f"float16 cannot hold them: their largest value is {np.abs(exact).max():.3g}"
+        )
+    return features
+
+
+def _describe(model: ModelConfig) -> str:
+    size = "" if model.input_size is None else f" at {model.input_size}x{model.input_size}"
+    return f"{model.backbone.summary()}{size}"

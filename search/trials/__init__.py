@@ -1,0 +1,1 @@
+"""One trial, from suggestion to value, whatever happens to it."""

@@ -1,0 +1,241 @@
+"""The attempts at one candidate: a trial that was cut short is continued by a later one.
+
+Each attempt is a trial with a number of its own. Several processes may find the same trial
+abandoned at once, and its own process may wake up at any moment; what decides is who ends the trial
+first, which storages do atomically.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.storage import TrialAttribute
+from search.system.crash import Death
+from search.trials.checkpoints import remove_shared
+from search.trials.lease import LeaseWatch, is_gone, lease_of
+from search.trials.outcomes import Outcome, outcome_of
+
+if TYPE_CHECKING:
+    from search.trials.shared_checkpoints import SharedCheckpoints
+
+DEFAULT_RETRIES = 2
+_DIED = "its process died"
+
+
+def recover_abandoned(
+    study: optuna.Study,
+    watch: LeaseWatch,
+    *,
+    retries: int = DEFAULT_RETRIES,
+    children: Collection[str] = (),
+    shared: "SharedCheckpoints | None" = None,
+) -> list[int]:
+    """Continues or fails the running trials whose process is gone; returns their numbers.
+
+    Of this process' own workers, `children`, only suspended ones are looked for: who has died is
+    asked about his death before his trial ends. Of the `shared` checkpoints those are removed that
+    no attempt needs any more.
+    """
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    abandoned = [
+        trial
+        for trial in watch.lapsed(running)
+        if not (is_gone(lease := lease_of(trial)) and lease["worker"] in children)
+    ]
+    for trial in abandoned:
+        end_crashed(study, trial, retries=retries, shared=shared)
+    return [trial.number for trial in abandoned]
+
+
+def trials_of_worker(study: optuna.Study, worker: str) -> list[FrozenTrial]:
+    """Returns the running trials that a worker holds."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial for trial in running if lease_of(trial).get("worker") == worker]
+
+
+def end_crashed(
+    study: optuna.Study,
+    trial: FrozenTrial,
+    *,
+    retries: int,
+    death: Death | None = None,
+    cause: str | None = None,
+    shared: "SharedCheckpoints | None" = None,
+) -> Outcome:
+    """Ends a trial whose process died, and returns what became of it.
+
+    `cause` says more than the death does. The trial goes on in another one, from its last
+    checkpoint, up to `retries` times. A candidate that ran out of memory is infeasible: unchanged
+    it would do so again. A trial that is not to go on needs no `shared` checkpoints any more.
+    """
+    outcome = _end_crashed(study, trial, retries=retries, death=death, cause=cause)
+    if outcome.counts and shared is not None:
+        remove_shared(study, trial.number, shared)
+    return outcome
+
+
+def _end_crashed(
+    study: optuna.Study,
+    trial: FrozenTrial,
+    *,
+    retries: int,
+    death: Death | None,
+    cause: str | None,
+) -> Outcome:
+    begun = _begun_to_end(trial)
+    if begun is not None and death is None and cause is None:
+        # Who ended it knew more of it, but died before he had done.
+        return _go_on(study, trial, begun, int(trial.user_attrs.get(TrialAttribute.CRASHES, 0)))
+    epoch = trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED, 0)
+    reason = f"{cause or (_DIED if death is None else death.describe())}, after {epoch:g} epochs"
+    crashes = int(trial.user_attrs.get(TrialAttribute.CRASHES, 0)) + 1
+    details: dict[TrialAttribute, Any] = {TrialAttribute.CRASHES: crashes}
+    if death is not None:
+        details[TrialAttribute.EXIT_CODE] = death.exit_code
+        details[TrialAttribute.SIGNAL] = death.signal
+        details[TrialAttribute.PEAK_MEMORY_MIB] = death.peak_memory_mib
+    if death is not None and death.out_of_memory:
+        return end(study, trial, Outcome.INFEASIBLE, reason, details, constraint="memory")
+    if crashes > retries:
+        return end(study, trial, Outcome.FAILED, f"{reason}; died {crashes} times", details)
+    return continue_later(study, trial, Outcome.CRASHED, reason, details)
+
+
+def continue_later(
+    study: optuna.Study,
+    trial: FrozenTrial,
+    outcome: Outcome,
+    reason: str,
+    details: Mapping[TrialAttribute, Any] | None = None,
+) -> Outcome:
+    """Ends a trial as interrupted or crashed, and enqueues its continuation.
+
+    First comes what is to be said of it, for whoever begins the continuation ends the trial; then
+    the continuation, and the end last: a process that dies in between leaves a trial that the next
+    one finds abandoned. Where that makes two continuations, `claim` drops all but the first.
+    """
+    details = details or {}
+    crashes = details.get(TrialAttribute.CRASHES, trial.user_attrs.get(TrialAttribute.CRASHES, 0))
+    if not _record(study, trial, outcome, reason, details):
+        return outcome_of(study._storage.get_trial(trial._trial_id))
+    return _go_on(study, trial, outcome, crashes)
+
+
+def end(
+    study: optuna.Study,
+    trial: FrozenTrial,
+    outcome: Outcome,
+    reason: str,
+    details: Mapping[TrialAttribute, Any] | None = None,
+    *,
+    constraint: str | None = None,
+) -> Outcome:
+    """Ends a running trial without a value; returns how it ended where another one was first."""
+    if not _record(study, trial, outcome, reason, details or {}, constraint=constraint):
+        return outcome_of(study._storage.get_trial(trial._trial_id))
+    return _tell(study, trial, outcome)
+
+
+def _begun_to_end(trial: FrozenTrial) -> Outcome | None:
+    """Returns how a running trial was to end that was to be continued, if it was."""
+    recorded = trial.user_attrs.get(TrialAttribute.OUTCOME)
+    return Outcome(recorded) if recorded in (Outcome.INTERRUPTED, Outcome.CRASHED) else None
+
+
+def _record(
+    study: optuna.Study,
+    trial: FrozenTrial,
+    outcome: Outcome,
+    reason: str,
+    details: Mapping[TrialAttribute, Any],
+    *,
+    constraint: str | None = None,
+) -> bool:
+    """Writes what is to be said of a trial's end; returns False where it has ended already."""
+    storage = study._storage
+    attributes = {**details, TrialAttribute.REASON: reason, TrialAttribute.OUTCOME: outcome}
+    try:
+        for name, value in attributes.items():
+            if value is not None:
+                storage.set_trial_user_attr(trial._trial_id, name, value)
+        if constraint is not None:
+            # As Trial.set_constraint does, for a trial that this process does not run.
+            storage.set_trial_system_attr(trial._trial_id, f"{_CONSTRAINTS_KEY}:{constraint}", 1.0)
+            storage.set_trial_user_attr(
+                trial._trial_id, TrialAttribute.CONSTRAINTS, {constraint: 1.0}
+            )
+    except UpdateFinishedTrialError:
+        return False
+    return True
+
+
+def _go_on(study: optuna.Study, trial: FrozenTrial, outcome: Outcome, crashes: int) -> Outcome:
+    if not _continuations(study, trial.number):
+        study.add_trial(_continuation(trial, crashes))
+    return _tell(study, trial, outcome)
+
+
+def _tell(study: optuna.Study, trial: FrozenTrial, outcome: Outcome) -> Outcome:
+    """Ends a trial whose record is written; returns how it ended where another one was first."""
+    state = TrialState.PRUNED if outcome is Outcome.INFEASIBLE else TrialState.FAIL
+    try:
+        study.tell(trial.number, state=state)
+    except (UpdateFinishedTrialError, ValueError):
+        return outcome_of(study._storage.get_trial(trial._trial_id))
+    return outcome
+
+
+def claim(study: optuna.Study, trial: optuna.Trial) -> str | None:
+    """Makes sure that a continuation just begun is the only one; returns why it is not needed.
+
+    The trial that it continues may still be running for the storage, or may have finished after
+    all; and two processes may have enqueued a continuation at once.
+    """
+    continued = trial.user_attrs.get(TrialAttribute.CONTINUES)
+    if continued is None:
+        return None
+    original = study.get_trials(deepcopy=False)[int(continued)]
+    if original.state is TrialState.RUNNING:
+        begun = _begun_to_end(original)
+        if begun is None:
+            end(study, original, Outcome.CRASHED, _DIED)
+        else:
+            _tell(study, original, begun)
+        original = study._storage.get_trial(original._trial_id)
+    if outcome_of(original).counts:
+        return f"trial {continued} finished after all"
+    first = min(_continuations(study, int(continued)))
+    return None if trial.number == first else f"trial {first} continues the same"
+
+
+def _continuations(study: optuna.Study, number: int) -> list[int]:
+    """Returns the numbers of the trials that continue a trial, those aside that gave way."""
+    return [
+        trial.number
+        for trial in study.get_trials(deepcopy=False)
+        if trial.user_attrs.get(TrialAttribute.CONTINUES) == number
+    ]
+
+
+def _continuation(trial: FrozenTrial, crashes: int) -> FrozenTrial:
+    kept = (TrialAttribute.CANDIDATE, TrialAttribute.SUMMARY, TrialAttribute.EPOCHS_TRAINED)
+    attributes: dict[str, Any] = {
+        name: trial.user_attrs[name]
+        for name in (*kept, TrialAttribute.SECONDS, TrialAttribute.RECIPE)
+        if name in trial.user_attrs
+    }
+    attributes[TrialAttribute.CONTINUES] = trial.number
+    attributes[TrialAttribute.CRASHES] = crashes
+    # Values that an enqueued trial was given beforehand stand for what it did not come to suggest.
+    fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    rungs = {k: v for k, v in trial.system_attrs.items() if k.startswith("completed_rung_")}
+    return create_trial(
+        state=TrialState.WAITING,
+        user_attrs=attributes,
+        system_attrs={"fixed_params": fixed, **rungs},
+        intermediate_values=trial.intermediate_values,
+    )

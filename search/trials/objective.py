@@ -1,0 +1,327 @@
+"""One trial, from suggestion to value."""
+
+import gc
+import json
+import re
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from cnn_blocks.build import ModelShape, describe_model
+from cnn_blocks.errors import InfeasibleError
+from search.errors import OutOfMemoryError, TrialFailure
+from search.progress.clock import Clock
+from search.progress.plain import Progress
+from search.sizing.cost import TrainingCost, corrected, predict_cost
+from search.sizing.machine_speed import MachineSpeed
+from search.sizing.time_plan import TimePlan
+from search.storage import TrialAttribute
+from search.system.interruption import Interruption
+from search.system.runtime import Precision, Xla
+from search.training import feasibility, fit
+from search.training.mirroring import flips_are_harmless
+from search.trials.checkpoints import checkpoint_folder, remove_checkpoints
+from search.trials.lease import Lease
+from search.trials.outcomes import Outcome, outcome_of
+from search.trials.reporter import StopTrial, TrialReporter
+from spaces.candidate import Candidate
+from studies.study import StudySpec
+
+if TYPE_CHECKING:
+    from search.data import Split
+    from search.training.features.source import FeatureSource
+    from search.trials.shared_checkpoints import SharedCheckpoints
+
+_TRACEBACK_CHARACTERS = 2000
+_STEPS = re.compile(r'"steps":(?:\d+|null),')
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What became of a trial."""
+
+    outcome: Outcome
+    value: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialContext:
+    """Everything that the trials of one study share.
+
+    `stop_reason` is asked while a trial trains, and told whether it is one of the study's first
+    trials: a text ends the trial as pruned, with it.
+    `most_trial_seconds` is asked while a trial trains: one that would take longer is infeasible.
+    `shared` keeps the checkpoints where other machines find them too.
+    `memory_bytes` is this worker's share of the machine's memory; None is all that is free.
+    `plan` divides the time. `speed` is this process's; None predicts nothing. `slowdowns` gathers
+    by how much longer its trials took than predicted.
+    """
+
+    spec: StudySpec
+    split: "Split"
+    metric: str
+    seed: int
+    checkpoints: Path
+    precision: Precision = "auto"
+    xla: Xla = "auto"
+    clock: Clock = field(default_factory=Clock)
+    progress: Progress = field(default_factory=Progress)
+    interruption: Interruption = field(default_factory=Interruption)
+    stop_reason: Callable[[bool], str | None] = lambda first: None
+    most_trial_seconds: Callable[[], float | None] = lambda: None
+    features: "FeatureSource | None" = None
+    memory_bytes: int | None = None
+    lease: Lease | None = None
+    shared: "SharedCheckpoints | None" = None
+    plan: TimePlan = field(default_factory=TimePlan)
+    speed: MachineSpeed | None = None
+    slowdowns: list[float] = field(default_factory=list)
+
+
+def run_trial(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+    """Builds, trains and tells one trial; whatever goes wrong with it stays its own.
+
+    The value is the metric on the validation images at the end of the schedule, because the winner
+    is retrained for a fixed number of epochs: the best of many epochs would favour noise. Where
+    early stopping restores the best weights, it is their epoch's value.
+    Only `SearchInterrupted`, `KeyboardInterrupt`, errors of the storage, and Optuna's
+    `UpdateFinishedTrialError` get out: the last where another process ended the trial meanwhile.
+    """
+    started = time.monotonic() - float(trial.user_attrs.get(TrialAttribute.SECONDS, 0.0))
+    failure: BaseException | None = None
+    try:
+        value = _evaluate(trial, context)
+        result = TrialResult(Outcome.COMPLETE, value, trial.user_attrs.get(TrialAttribute.REASON))
+    except StopTrial as stop:
+        result = TrialResult(Outcome.PRUNED, _last_value(trial), str(stop))
+    except (InfeasibleError, TrialFailure, MemoryError) as error:
+        result = TrialResult(Outcome.INFEASIBLE, None, _reason(error))
+        _constrain(trial, error)
+    except (optuna.exceptions.StorageInternalError, UpdateFinishedTrialError):
+        raise
+    except Exception as error:
+        failure = error
+        result = TrialResult(Outcome.FAILED, None, f"{type(error).__name__}: {_reason(error)}")
+    finally:
+        # First the memory: the storage may refuse to hear of a trial that another process ended.
+        _release_memory()
+        with context.clock.measure("storage"):
+            _store(trial, TrialAttribute.SECONDS, round(time.monotonic() - started, 3))
+    with context.clock.measure("storage"):
+        if failure is not None:
+            text = "".join(traceback.format_exception(failure))
+            _store(trial, TrialAttribute.TRACEBACK, text[-_TRACEBACK_CHARACTERS:])
+        _store(trial, TrialAttribute.REASON, result.reason)
+        _store(trial, TrialAttribute.OUTCOME, result.outcome)
+        _tell(trial, result)
+        remove_checkpoints(trial.study, trial.number, context.checkpoints, context.shared)
+    return result
+
+
+def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
+    plan, trial_seconds = context.plan, context.plan.trial_seconds
+    with context.clock.measure("sampling"):
+        candidate = _continued(trial, context.spec.candidate(trial, plan.task))
+    _remember(trial, candidate, context)
+    context.progress.trial_started(
+        number=trial.number,
+        summary=candidate.summary(),
+        # How long it is shows when its speed is known.
+        epochs=0 if plan.trial_seconds is not None else candidate.training.epochs,
+    )
+    earlier = _find_equal(trial, candidate)
+    if earlier is not None:
+        return _repeat(trial, earlier)
+    with context.clock.measure("compiling"):
+        shape = describe_model(candidate.model, context.split.spec)
+    on_features = context.features is not None and context.features.suits(candidate)
+    _check_memory(trial, shape, candidate, on_features=on_features, context=context)
+    feasibility.require_parameters(shape.parameters, context.spec.most_parameters)
+    cost = _predict(shape, candidate, context.speed, context, on_features=on_features)
+    if cost is not None:
+        speed = cost.step_images / cost.step_seconds
+        trial.set_user_attr(TrialAttribute.PREDICTED_IMAGES_PER_SECOND, round(speed, 1))
+        # The final training has the whole machine, of which this may be one worker of many.
+        whole = _predict(shape, candidate, plan.speed, context, on_features=on_features) or cost
+        plan.require_affordable(corrected(whole, context.slowdowns), candidate)
+    reporter = TrialReporter(trial, candidate, context)
+
+    def begin(timed: Candidate) -> None:
+        _remember(trial, timed, context)
+        reporter.follow(timed)
+
+    result = fit(
+        candidate,
+        context.split.train,
+        spec=context.split.spec,
+        validation=context.split.validation,
+        seed=context.seed,
+        on_report=reporter.report,
+        reports_per_epoch=context.spec.reports_per_epoch,
+        intervals=plan.intervals,
+        seconds=None if trial_seconds is None else lambda: trial_seconds,
+        most_steps=plan.most_trial_steps(candidate, on_features=on_features),
+        on_steps=begin,
+        mirrored=plan.trial_seconds is not None and flips_are_harmless(trial.study) is None,
+        checkpoint_directory=checkpoint_folder(trial, context.checkpoints, context.shared),
+        precision=context.precision,
+        xla=context.xla,
+        clock=context.clock,
+        features=context.features,
+        on_progress=reporter.progress,
+        on_warning=reporter.warn,
+    )
+    with context.clock.measure("storage"):
+        trial.set_user_attr(TrialAttribute.BEST_EPOCH, result.best["epoch"])
+        trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, result.epochs_trained)
+        trial.set_user_attr(TrialAttribute.STEPS, result.history[-1]["step"])
+        trial.set_user_attr(TrialAttribute.IMAGES_PER_SECOND, round(result.images_per_second, 1))
+        if result.mirrored is not None:
+            trial.set_user_attr(TrialAttribute.MIRRORED, asdict(result.mirrored))
+    if cost is not None and result.images_per_second > 0:
+        context.slowdowns.append(speed / result.images_per_second)
+    return float(result.best[f"val_{context.metric}"])
+
+
+def _continued(trial: optuna.Trial, candidate: Candidate) -> Candidate:
+    """Returns the candidate with the length that an interrupted attempt has chosen, if it had."""
+    stored = trial.user_attrs.get(TrialAttribute.CANDIDATE)
+    if stored is None or TrialAttribute.CONTINUES not in trial.user_attrs:
+        return candidate
+    training = json.loads(stored)["training"]
+    if training.get("steps") is None:
+        return candidate
+    length = {name: training[name] for name in ("steps", "fine_tuning")}
+    return candidate.with_training(**length)
+
+
+def _remember(trial: optuna.Trial, candidate: Candidate, context: TrialContext) -> None:
+    with context.clock.measure("storage"):
+        trial.set_user_attr(TrialAttribute.CANDIDATE, candidate.to_json())
+        trial.set_user_attr(TrialAttribute.SUMMARY, candidate.summary())
+
+
+def _predict(
+    shape: ModelShape,
+    candidate: Candidate,
+    speed: MachineSpeed | None,
+    context: TrialContext,
+    *,
+    on_features: bool,
+) -> TrainingCost | None:
+    if speed is None:
+        return None
+    training = candidate.phases()[-1].candidate.training
+    images = len(context.split.train)
+    return predict_cost(shape, training, speed, images=images, on_features=on_features)
+
+
+def _without_steps(text: str) -> str:
+    return _STEPS.sub("", text, count=1)
+
+
+def _find_equal(trial: optuna.Trial, candidate: Candidate) -> optuna.trial.FrozenTrial | None:
+    """Returns a complete trial of the same candidate, which would only repeat: seeds are equal.
+
+    How many steps the time allowed does not make another candidate.
+    Raises OutOfMemoryError where the same candidate cost a worker its life.
+    """
+    wanted = _without_steps(candidate.to_json())
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    for other in trial.study.get_trials(deepcopy=False, states=states):
+        if _without_steps(other.user_attrs.get(TrialAttribute.CANDIDATE, "")) != wanted:
+            continue
+        if outcome_of(other) is Outcome.COMPLETE:
+            return other
+        # Of the trials whose process died, only one that ran out of memory is infeasible.
+        died = {TrialAttribute.EXIT_CODE, TrialAttribute.SIGNAL} & set(other.user_attrs)
+        if died and outcome_of(other) is Outcome.INFEASIBLE:
+            raise OutOfMemoryError(
+                f"same candidate as trial {other.number}, which ran out of memory"
+            )
+    return None
+
+
+def _repeat(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
+    for name in (
+        TrialAttribute.PARAMETERS,
+        TrialAttribute.BEST_EPOCH,
+        TrialAttribute.IMAGES_PER_SECOND,
+        TrialAttribute.STEPS,
+    ):
+        _store(trial, name, earlier.user_attrs.get(name))
+    trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, 0)
+    trial.set_user_attr(TrialAttribute.REASON, f"same candidate as trial {earlier.number}")
+    assert earlier.value is not None
+    return earlier.value
+
+
+def _check_memory(
+    trial: optuna.Trial,
+    shape: ModelShape,
+    candidate: Candidate,
+    *,
+    on_features: bool,
+    context: TrialContext,
+) -> None:
+    needed = feasibility.estimate_memory(
+        shape,
+        candidate.training,
+        on_features=on_features,
+        images=max(len(context.split.train), len(context.split.validation)),
+    )
+    trial.set_user_attr(TrialAttribute.PARAMETERS, shape.parameters)
+    trial.set_user_attr(TrialAttribute.MEMORY_MIB, round(needed / feasibility.MEBIBYTE))
+    feasibility.require_memory(needed, share=context.memory_bytes)
+
+
+def _constrain(trial: optuna.Trial, error: Exception) -> None:
+    name = getattr(error, "constraint", None) or type(error).__name__
+    trial.set_constraint(name, 1.0)
+    # The dashboard does not show constraints.
+    trial.set_user_attr(TrialAttribute.CONSTRAINTS, {name: 1.0})
+
+
+def _tell(trial: optuna.Trial, result: TrialResult) -> None:
+    try:
+        if result.outcome is Outcome.COMPLETE:
+            trial.study.tell(trial, result.value)
+        elif result.outcome is Outcome.FAILED:
+            trial.study.tell(trial, state=TrialState.FAIL)
+        else:
+            trial.study.tell(trial, state=TrialState.PRUNED)
+    except ValueError as error:
+        # So says Optuna where it looks at the state before the storage does.
+        if not trial.storage.get_trial(trial._trial_id).state.is_finished():
+            raise
+        raise UpdateFinishedTrialError(str(error)) from error
+
+
+def _last_value(trial: optuna.Trial) -> float | None:
+    values = trial.storage.get_trial(trial._trial_id).intermediate_values
+    return values[max(values)] if values else None
+
+
+def _store(trial: optuna.Trial, name: TrialAttribute, value: Any) -> None:
+    if value is not None:
+        trial.set_user_attr(name, value)
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _release_memory() -> None:
+    import keras
+
+    keras.utils.clear_session(free_memory=True)
+    gc.collect()

@@ -1,1 +1,0 @@
-"""How many worker processes a machine gets, and with what: measured once, and kept."""

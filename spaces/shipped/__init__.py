@@ -1,0 +1,1 @@
+"""The spaces that come along: one function a file, named like it."""

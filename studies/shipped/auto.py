@@ -1,0 +1,132 @@
+"""Run it with
+
+    python -m search.run --study auto --data cifar10
+
+or, beside networks from scratch, with pretrained ones: `--backbone MobileNetV3Small`,
+`--backbone my_network.keras`.
+
+Expect: The best network that your images and the time given allow.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from cnn_blocks.pretrained import Pretrained
+from spaces.reference import reference_batch_size, reference_learning_rate
+from spaces.shipped.auto import auto
+from spaces.task import Task
+from studies.study import StudySpec
+
+# Multiply-accumulates on each image from which networks from scratch may come near pretrained ones.
+_FROM_SCRATCH_BESIDE_PRETRAINED = 1e10
+# Multiply-accumulates of the default network for an image of 32x32 pixels; larger ones are reduced.
+_COST_AT_32 = 81e6
+# With fewer passes a narrow network sees more images in the same time.
+_SHORT_TRAINING = 6
+# From so many passes on, a network of this size overfits a few thousand images.
+_LONG_TRAINING = 15
+
+
+def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str, Any]]:
+    """Returns the default network; with backbones, behind frozen features and fine-tuning."""
+    common = {
+        "learning_rate": reference_learning_rate(reference_batch_size(task)),
+        "weight_decay": 0.05,
+        "label_smoothing": 0.1,
+        "horizontal_flip": False,
+    }
+    augmented = {**common, "crop_padding": 4, "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
+    short = _affordable_passes(task) < _SHORT_TRAINING
+    from_scratch = {
+        "family": "plain",
+        **augmented,
+        "pooling": "max",
+        "dropout": 0.0,
+        "activation": "relu",
+        "filters": 32 if short else 64,
+        "filters_growth": 2.0,
+        "depth": 1,
+        # A stem is worth its time (a quarter more a step) where training is not very short.
+        "stem_filters": 0 if short else 24,
+    }
+    if not backbones:
+        return [from_scratch]
+    pretrained = {
+        "pooling": "average",
+        "dropout": 0.2,
+        "dense_units": 0,
+        "input_size": 128,
+        "learning_rate": 0.003,
+    }
+    features = {**common, "family": "features", **pretrained}
+    fine_tuning = {
+        **augmented,
+        "family": "fine_tuning",
+        **pretrained,
+        "trainable_stages": 3,
+        "head_share": 0.2,
+        "fine_tuning_learning_rate": 5e-4,
+    }
+    first: list[dict[str, Any]] = [features, fine_tuning]
+    if (task.multiply_accumulates or math.inf) >= _FROM_SCRATCH_BESIDE_PRETRAINED:
+        first.append(from_scratch)
+    return first
+
+
+def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str, Any]]:
+    """Returns the changes that most often help first; what wants a long training comes last.
+
+    With backbones, changes of the pretrained networks: on few images these lead.
+    """
+    if backbones:
+        # Fine-tuning is named with all its settings: the best so far may be frozen features.
+        fine_tuning = start(task, backbones=backbones)[1]
+        del fine_tuning["horizontal_flip"]
+        return [
+            {"pooling": "average_max"},
+            {"input_size": 192},
+            {**fine_tuning, "trainable_stages": 5},
+            {**fine_tuning, "fine_tuning_learning_rate": 1.5e-3},
+            {"dense_units": 256},
+        ]
+    rate = reference_learning_rate(reference_batch_size(task))
+    passes = _affordable_passes(task)
+    changes: list[dict[str, Any]] = [
+        {"family": "residual"},
+        {"learning_rate": round(0.6 * rate, 5)},
+    ]
+    if passes >= _LONG_TRAINING:
+        changes += [{"cutmix": 0.5}, {"dropout": 0.2}, {"filters": 96}, {"erasing": 0.2}]
+    else:
+        changes += [{"filters": 32}, {"label_smoothing": 0.0}, {"activation": "relu"}]
+    return [
+        *changes,
+        {"pooling": "average_max"},
+        {"weight_decay": 0.15},
+        {"depth": 2},
+        {"family": "convnext"},
+        {"family": "inverted_residual"},
+    ]
+
+
+def _affordable_passes(task: Task) -> float:
+    """Returns how often the final training can show each image to the default network."""
+    if task.multiply_accumulates is None:
+        return math.inf
+    pixels = task.image_shape[0] * task.image_shape[1]
+    return task.multiply_accumulates / (_COST_AT_32 * min(1.0, pixels / 32**2))
+
+
+study = StudySpec(
+    name="auto",
+    description="Plain, residual, inverted residual and ConvNeXt-like networks; pretrained ones.",
+    space=auto,
+    fixes="Muon under one-cycle, batches by the number of images, a stem by their size.",
+    expected="The best network that your images and the time given allow.",
+    trials=500,
+    budget_seconds=1800,
+    takes_backbones=True,
+    start=start,
+    variations=variations,
+)

@@ -1,0 +1,61 @@
+"""Run it with
+
+    python -m search.run --study depth_filters --data cifar10
+
+Expect: A plain network that suits your images and the time given.
+"""
+
+from typing import Any
+
+from spaces.reference import reference_batch_size, reference_learning_rate
+from spaces.shipped.depth_filters import depth_filters
+from spaces.sizes import reductions
+from spaces.task import Task
+from studies.study import StudySpec
+
+
+def start(task: Task) -> list[dict[str, Any]]:
+    """Returns the reference network in this space's words."""
+    return [
+        {
+            "learning_rate": reference_learning_rate(reference_batch_size(task)),
+            "horizontal_flip": False,
+            "stages": reductions(task),
+            "filters": 64,
+            "filters_growth": 2.0,
+            "dropout": 0.0,
+            "dropout_schedule": "rising",
+            "kernel_size": 3,
+            "activation": "relu",
+            "normalization": "batch",
+            "normalization_order": "before",
+            "l2": 1e-7,
+            "convolutions": 2,
+            "reduction": "max",
+            "stem_filters": 24,
+            "dense_layers": 0,
+            "pooling": "max",
+        }
+    ]
+
+
+study = StudySpec(
+    name="depth_filters",
+    description="Depth, filters, kernels, activation, normalisation, pooling, dropout, L2, head, "
+    "rate.",
+    space=depth_filters,
+    fixes="Muon under one-cycle, batches by the number of images, padded crops, label "
+    "smoothing 0.1.",
+    expected="A plain network that suits your images and the time given.",
+    trials=40,
+    budget_seconds=2400,
+    start=start,
+    variations=(
+        {"filters": 40},
+        {"dropout": 0.1},
+        {"pooling": "average"},
+        {"activation": "silu"},
+        {"convolutions": 3},
+        {"filters": 88},
+    ),
+)

@@ -1,0 +1,48 @@
+"""Run it with
+
+    python -m search.run --study full_cnn --data cifar10
+
+Expect: A network and its training together. This space wants a GPU, or a night.
+"""
+
+from typing import Any
+
+from spaces.reference import reference_batch_size
+from spaces.shipped.full_cnn import full_cnn
+from spaces.task import Task
+from studies.shipped import depth_filters
+from studies.study import StudySpec
+
+
+def start(task: Task) -> list[dict[str, Any]]:
+    """Returns the reference network and its training in this space's words."""
+    changes = {
+        "weight_decay": 0.05,
+        "batch_size": max(16, reference_batch_size(task)),
+        "warmup": 0.2,
+        "label_smoothing": 0.1,
+        "crop_padding": 4,
+        "erasing": 0.0,
+        "cutmix": 0.0,
+    }
+    return [parameters | changes for parameters in depth_filters.start(task)]
+
+
+study = StudySpec(
+    name="full_cnn",
+    description="Architecture, regularisation, learning rate, batch size, augmentation together.",
+    space=full_cnn,
+    fixes="Muon under one-cycle with clipped gradients.",
+    expected="A network and its training together.",
+    trials=100,
+    budget_seconds=14400,
+    start=start,
+    variations=(
+        {"cutmix": 0.5},
+        {"filters": 40},
+        {"erasing": 0.2},
+        {"pooling": "average"},
+        {"weight_decay": 0.15},
+        {"filters": 88},
+    ),
+)

@@ -1,0 +1,332 @@
+"""The loop: totals, budgets, interruptions, and trials whose process is gone.
+
+Trials are replaced by short functions, except where a test says otherwise.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+
+from search.data import Split
+from search.errors import SearchFailure, SearchInterrupted
+from search.optimize import loop as searching
+from search.optimize.budget import Budget
+from search.optimize.loop import search
+from search.progress.plain import Progress
+from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_optuna
+from search.storage.artifacts import open_artifacts
+from search.system.interruption import Interruption
+from search.trials.attempts import continue_later, end_crashed
+from search.trials.lease import Lease, LeaseWatch
+from search.trials.objective import TrialContext, TrialResult
+from search.trials.outcomes import Outcome, count_outcomes
+from search.trials.reporter import share_checkpoint
+from search.trials.shared_checkpoints import SharedCheckpoints
+from studies.study import StudySpec
+
+Body = Callable[[optuna.Trial, TrialContext], TrialResult]
+
+
+@pytest.fixture
+def context(tiny_study: StudySpec, digits: Split, tmp_path: Path) -> TrialContext:
+    return TrialContext(
+        spec=tiny_study, split=digits, metric="accuracy", seed=0, checkpoints=tmp_path / "c"
+    )
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[optuna.Study]:
+    with quiet_optuna():
+        yield optuna.create_study(
+            storage=open_storage(f"sqlite:///{tmp_path / 'studies.db'}"),
+            study_name="tiny",
+            direction="maximize",
+        )
+
+
+@pytest.fixture
+def trials_are(monkeypatch: pytest.MonkeyPatch) -> Callable[[Body], None]:
+    return lambda body: monkeypatch.setattr(searching, "run_trial", body)
+
+
+def complete(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+    value = trial.suggest_float("x", 0, 1)
+    trial.set_user_attr(TrialAttribute.OUTCOME, Outcome.COMPLETE)
+    trial.study.tell(trial, value)
+    return TrialResult(Outcome.COMPLETE, value)
+
+
+def test_the_total_counts_earlier_starts(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    trials_are(complete)
+
+    search(study, context, trials=3, budget_seconds=None)
+    search(study, context, trials=3, budget_seconds=None)
+    assert len(study.trials) == 3
+
+    search(study, context, trials=5, budget_seconds=None)
+    assert len(study.trials) == 5
+
+
+def test_an_interrupted_trial_is_continued_and_counts_once(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    def interrupt(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        trial.suggest_float("x", 0, 1)
+        trial.set_user_attr(TrialAttribute.CANDIDATE, "the candidate")
+        if 2 not in trial.storage.get_trial(trial._trial_id).intermediate_values:
+            trial.report(0.4, 2)
+        raise KeyboardInterrupt
+
+    trials_are(interrupt)
+    for _ in range(3):
+        with pytest.raises(SearchInterrupted):
+            search(study, context, trials=2, budget_seconds=None)
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL] * 3 + [TrialState.WAITING]
+
+    trials_are(complete)
+    search(study, context, trials=2, budget_seconds=None)
+
+    counts = count_outcomes(study)
+    assert counts == {Outcome.INTERRUPTED: 3, Outcome.COMPLETE: 2}
+    first, last = study.trials[0], study.trials[3]
+    assert first.user_attrs["reason"] == "interrupted"
+    assert last.params == first.params
+    assert last.intermediate_values == {2: 0.4}
+    assert last.user_attrs["continues_trial"] == 2
+
+
+def test_a_signal_between_two_trials_stops_before_the_next(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    def finish_and_signal(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        os.kill(os.getpid(), signal.SIGINT)
+        return complete(trial, context)
+
+    trials_are(finish_and_signal)
+    with Interruption() as interruption, pytest.raises(SearchInterrupted):
+        interruptible = TrialContext(**{**vars(context), "interruption": interruption})
+        search(study, interruptible, trials=5, budget_seconds=None)
+
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
+def test_no_trial_starts_after_the_budget_not_even_at_the_next_start(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    def slowly(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        time.sleep(0.2)
+        return complete(trial, context)
+
+    trials_are(slowly)
+    search(study, context, trials=100, budget_seconds=0.5)
+    done = len(study.trials)
+    search(study, context, trials=100, budget_seconds=0.5)
+
+    assert 1 <= done <= 4
+    assert len(study.trials) == done
+    assert study.user_attrs["search_seconds"] >= 0.5
+
+
+def test_no_trial_starts_that_could_not_complete_in_time(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    def claim_an_hour(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        trial.set_user_attr(TrialAttribute.SECONDS, 3600.0)
+        trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, 2)
+        return complete(trial, context)
+
+    trials_are(claim_an_hour)
+    search(study, context, trials=100, budget_seconds=600)
+
+    assert len(study.trials) == 1
+
+
+def test_the_running_trial_is_told_when_the_budget_is_over(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    reasons = []
+
+    def ask(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        reasons.append(context.stop_reason(False))
+        time.sleep(1.2)
+        reasons.append(context.stop_reason(False))
+        return complete(trial, context)
+
+    trials_are(ask)
+    search(study, context, trials=2, budget_seconds=2.0)
+
+    # The first trial may go on as long as none is complete.
+    assert reasons == [None, None, None, "the search's budget of 2 s is over"]
+
+
+def test_a_search_in_which_every_trial_fails_says_so(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    def fail(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        trial.set_user_attr(TrialAttribute.OUTCOME, Outcome.FAILED)
+        trial.set_user_attr(TrialAttribute.REASON, "RuntimeError: no luck")
+        trial.study.tell(trial, state=TrialState.FAIL)
+        return TrialResult(Outcome.FAILED, None, "RuntimeError: no luck")
+
+    trials_are(fail)
+
+    with pytest.raises(SearchFailure, match="3 x failed: RuntimeError: no luck"):
+        search(study, context, trials=3, budget_seconds=None)
+
+
+def test_a_trial_that_nobody_holds_is_waited_for_then_run_again(
+    study: optuna.Study,
+    context: TrialContext,
+    trials_are: Callable[[Body], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As a process leaves it that is killed between asking and its first beat.
+    study.ask()
+    monkeypatch.setattr(searching, "LeaseWatch", lambda: LeaseWatch(seconds=0.5))
+    trials_are(complete)
+
+    search(study, context, trials=2, budget_seconds=None)
+
+    assert count_outcomes(study) == {Outcome.COMPLETE: 2, Outcome.CRASHED: 1}
+    (later,) = [t for t in study.trials if TrialAttribute.CONTINUES in t.user_attrs]
+    assert later.user_attrs[TrialAttribute.CONTINUES] == 0
+
+
+def test_the_end_waits_for_the_trials_of_others(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    notes: list[str] = []
+
+    class Notes(Progress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+            best.set()
+
+    best = threading.Event()
+    others = study.ask()
+
+    def finish() -> None:
+        assert best.wait(60)
+        study.tell(others, 2.0)
+
+    trials_are(complete)
+    thread = threading.Thread(target=finish)
+    with Lease(others):
+        thread.start()
+        search(study, replace(context, progress=Notes()), trials=2, budget_seconds=None)
+    thread.join()
+
+    assert notes == ["waiting for 1 trial of other processes"]
+    assert study.best_value == 2.0
+
+
+@pytest.mark.parametrize("looks", range(1, 9))
+def test_a_trial_that_another_process_gives_up_is_gone_on_with_at_any_moment(
+    study: optuna.Study,
+    context: TrialContext,
+    trials_are: Callable[[Body], None],
+    monkeypatch: pytest.MonkeyPatch,
+    looks: int,
+) -> None:
+    others, made, look = study.ask(), 0, study.get_trials
+
+    def look_before_it_is_given_up(*arguments: Any, **options: Any) -> list[FrozenTrial]:
+        nonlocal made
+        made += 1
+        seen = look(*arguments, **options)
+        if made == looks:
+            stored = look(deepcopy=False)[others.number]
+            continue_later(study, stored, Outcome.INTERRUPTED, "interrupted")
+        return seen
+
+    trials_are(complete)
+    monkeypatch.setattr(searching, "_SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(study, "get_trials", look_before_it_is_given_up)
+    with Lease(others):
+        search(study, context, trials=1, budget_seconds=None)
+
+    assert count_outcomes(study) == {Outcome.INTERRUPTED: 1, Outcome.COMPLETE: 1}
+
+
+def test_a_trial_that_a_storage_failure_left_running_is_gone_on_with_by_the_same_process(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    def lose_the_storage(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        raise StorageInternalError("the server stopped")
+
+    trials_are(lose_the_storage)
+    with pytest.raises(StorageInternalError):
+        search(study, context, trials=1, budget_seconds=None)
+    assert study.trials[0].state is TrialState.RUNNING
+
+    trials_are(complete)
+    search(study, context, trials=1, budget_seconds=None)
+
+    assert count_outcomes(study) == {Outcome.CRASHED: 1, Outcome.COMPLETE: 1}
+
+
+def test_a_whole_search_leaves_no_checkpoint_anywhere(
+    study: optuna.Study,
+    context: TrialContext,
+    trials_are: Callable[[Body], None],
+    tmp_path: Path,
+) -> None:
+    shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
+    context = replace(context, shared=shared)
+
+    def die_late(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        if trial.number == 0:
+            return complete(trial, context)
+        folder = context.checkpoints / f"trial_{trial.number}"
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.npz").write_bytes(b"an epoch")
+        stored = study.trials[trial.number]
+        end_crashed(study, stored, retries=0, shared=shared)
+        share_checkpoint(trial, context)
+        return TrialResult(Outcome.FAILED)
+
+    trials_are(die_late)
+    search(study, context, trials=2, budget_seconds=None)
+
+    assert count_outcomes(study) == {Outcome.COMPLETE: 1, Outcome.FAILED: 1}
+    assert not context.checkpoints.exists()
+    assert [path for path in (tmp_path / "everywhere").rglob("*") if path.is_file()] == []
+
+
+def test_a_killed_searchs_seconds_are_not_forgotten(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    stored = []
+
+    def slowly(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        stored.append(trial.study.user_attrs.get(StudyAttribute.SEARCH_SECONDS, 0.0))
+        time.sleep(0.1)
+        return complete(trial, context)
+
+    trials_are(slowly)
+    search(study, context, trials=3, budget_seconds=None)
+
+    assert stored[0] == 0.0
+    assert 0.1 <= stored[1] < stored[2]
+
+
+def test_a_late_workers_share_is_that_of_the_whole_budget(study: optuna.Study) -> None:
+    study.add_trial(optuna.trial.create_trial(value=0.5))
+    late = Budget(100.0, 80.0)
+
+    assert late.most_trial_seconds(study) == 20.0
+    assert late.left is not None
+    assert 19 < late.left <= 20

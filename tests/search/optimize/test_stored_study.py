@@ -1,0 +1,190 @@
+"""A study in its storage: its plan, and studies of the version that knew no plans."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import json_to_distribution
+from optuna.trial import create_trial
+
+from cnn_blocks.errors import UserError
+from search.data import Split
+from search.optimize.stored_study import (
+    as_begun,
+    open_study,
+    phase_seconds,
+    remember_phase,
+    stored_plan,
+)
+from search.sizing.machine_speed import MachineSpeed
+from search.sizing.time_plan import TimePlan
+from search.storage import StudyAttribute, open_storage, quiet_optuna
+from search.trials.objective import TrialContext
+from spaces.candidate import Candidate
+from studies.study import LoadedStudy, StudySpec
+
+# A search of two trials by commit 542c9e2, with the studies' space of these tests.
+GOLDEN = Path(__file__).parent / "golden" / "study_before_time_plans.json"
+
+
+def store_golden(url: str) -> None:
+    """Stores the study of an earlier version, under the name "tiny"."""
+    golden: dict[str, Any] = json.loads(GOLDEN.read_text("utf-8"))
+    with quiet_optuna():
+        study = optuna.create_study(
+            storage=open_storage(url), study_name="tiny", direction="maximize"
+        )
+    for name, value in golden["user_attrs"].items():
+        study.set_user_attr(name, value)
+    for trial in golden["trials"]:
+        distributions = {
+            name: json_to_distribution(json.dumps(found))
+            for name, found in trial.pop("distributions").items()
+        }
+        values = {int(step): value for step, value in trial.pop("intermediate_values").items()}
+        study.add_trial(
+            create_trial(distributions=distributions, intermediate_values=values, **trial)
+        )
+
+
+@pytest.fixture
+def storage(url: str) -> Iterator[optuna.storages.BaseStorage]:
+    with quiet_optuna():
+        yield open_storage(url)
+
+
+@pytest.fixture
+def context(
+    timed_study: StudySpec, digits: Split, speed: MachineSpeed, tmp_path: Path
+) -> TrialContext:
+    plan = TimePlan(
+        budget_seconds=60.0,
+        search_seconds=40.0,
+        trial_seconds=10.0,
+        intervals=4,
+        first_rung=2,
+        retraining_seconds=15.0,
+        fewest_passes=0.5,
+        image_size=(24, 32),
+        speed=speed,
+    )
+    checkpoints = tmp_path / "runs" / "tiny" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    return TrialContext(
+        spec=timed_study,
+        split=digits,
+        metric="accuracy",
+        seed=0,
+        checkpoints=checkpoints,
+        plan=plan,
+    )
+
+
+def opened(context: TrialContext, storage: optuna.storages.BaseStorage) -> optuna.Study:
+    return open_study(
+        LoadedStudy(context.spec, None), context, storage, name="tiny", warm_start=None
+    )
+
+
+def test_a_plan_is_stored_with_its_study_and_found_again(
+    context: TrialContext, storage: optuna.storages.BaseStorage
+) -> None:
+    assert stored_plan(storage, "tiny") is None
+
+    study = opened(context, storage)
+
+    assert stored_plan(storage, "tiny") == context.plan
+    assert stored_plan(storage, "another") is None
+    assert study.user_attrs["step_unit"] == "1/4 trial of 10 s"
+    assert study.user_attrs["epochs"] is None
+    assert opened(context, storage).user_attrs == study.user_attrs
+    assert as_begun(context.spec, storage, "tiny") == context.spec
+
+
+def test_a_plan_of_another_version_is_refused_with_the_way_out(
+    context: TrialContext, storage: optuna.storages.BaseStorage
+) -> None:
+    study = opened(context, storage)
+    study.set_user_attr(StudyAttribute.TIME_PLAN, '{"format_version": 99}')
+
+    with pytest.raises(UserError, match=r"one that this version reads.*--study-name NEW"):
+        stored_plan(storage, "tiny")
+
+
+def test_trials_of_another_length_are_refused(
+    context: TrialContext, storage: optuna.storages.BaseStorage
+) -> None:
+    opened(context, storage)
+    longer = context.plan.model_copy(update={"trial_seconds": 20.0})
+
+    with pytest.raises(UserError, match=r"the step unit.*--study-name NEW"):
+        opened(replace(context, plan=longer), storage)
+
+
+def test_a_study_whose_space_has_changed_is_refused_with_the_way_out(
+    context: TrialContext, storage: optuna.storages.BaseStorage
+) -> None:
+    opened(context, storage)
+    space = context.spec.space
+
+    def changed(trial: Any) -> Candidate:
+        return space(trial).with_training(clip_norm=1.0)
+
+    spec = context.spec.model_copy(update={"space": changed})
+
+    with pytest.raises(UserError, match=r"the search space.*--study-name NEW"):
+        opened(replace(context, spec=spec), storage)
+
+
+def test_the_seconds_of_each_phase_add_up_over_all_starts(
+    context: TrialContext, storage: optuna.storages.BaseStorage
+) -> None:
+    assert phase_seconds(opened(context, storage)) == {}
+
+    for _ in range(2):
+        remember_phase(opened(context, storage), "search", 1.25)
+    remember_phase(opened(context, storage), "retraining", 3.0)
+
+    assert phase_seconds(opened(context, storage)) == {"search": 2.5, "retraining": 3.0}
+
+
+def test_a_study_of_an_earlier_version_goes_on_in_its_epochs(
+    context: TrialContext, url: str, storage: optuna.storages.BaseStorage
+) -> None:
+    store_golden(url)
+
+    for _ in range(2):  # every later start, too
+        spec = as_begun(context.spec, storage, "tiny")
+        assert (spec.epochs, spec.reports_per_epoch, spec.retrain_epochs) == (2, 2, 1)
+        study = opened(replace(context, spec=spec, plan=TimePlan()), storage)
+
+    assert len(study.trials) == 2
+    assert study.user_attrs["step_unit"] == "1/2 epoch"
+
+
+def test_a_study_of_an_earlier_version_whose_space_has_changed_is_refused(
+    context: TrialContext, url: str, storage: optuna.storages.BaseStorage
+) -> None:
+    store_golden(url)
+    spec = as_begun(context.spec, storage, "tiny")
+    space = spec.space
+    changed = spec.model_copy(
+        update={"space": lambda trial: space(trial).with_training(batch_size=32)}
+    )
+
+    with pytest.raises(UserError, match=r"the search space.*--study-name NEW"):
+        opened(replace(context, spec=changed, plan=TimePlan()), storage)
+
+
+def test_a_study_that_names_its_epochs_keeps_them(
+    tiny_study: StudySpec, url: str, storage: optuna.storages.BaseStorage
+) -> None:
+    store_golden(url)
+    other = tiny_study.model_copy(update={"epochs": 7})
+
+    assert as_begun(other, storage, "tiny") is other
+    assert as_begun(other, storage, "unknown") is other

@@ -1,0 +1,129 @@
+"""The best candidate so far is varied, one known-good change at a time."""
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna.samplers import TPESampler
+
+from search.optimize.sampling import ReseedingSampler
+from search.optimize.variations import VariationSampler
+from search.storage import quiet_optuna
+
+DEFAULT: dict[str, Any] = {"filters": 32, "rate": 0.01, "horizontal_flip": False}
+VARIATIONS: tuple[dict[str, Any], ...] = (
+    {"filters": 48},
+    {"rate": 0.03},
+    {"filters": 16, "rate": 0.02},
+)
+
+
+def make_study(storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
+    sampler = VariationSampler(
+        TPESampler(seed=0, n_startup_trials=1), default=DEFAULT, variations=VARIATIONS
+    )
+    with quiet_optuna():
+        return optuna.create_study(
+            study_name="varied",
+            direction="maximize",
+            storage=storage,
+            sampler=ReseedingSampler(sampler, seed=0),
+            load_if_exists=True,
+        )
+
+
+def suggest(trial: optuna.Trial) -> dict[str, Any]:
+    return {
+        "filters": trial.suggest_int("filters", 8, 64),
+        "rate": trial.suggest_float("rate", 1e-3, 0.1, log=True),
+        "horizontal_flip": trial.suggest_categorical("horizontal_flip", [False, True]),
+    }
+
+
+def run(study: optuna.Study, value: float, **attributes: Any) -> dict[str, Any]:
+    trial = study.ask()
+    suggested = suggest(trial)
+    for name, attribute in attributes.items():
+        trial.set_user_attr(name, attribute)
+    study.tell(trial, value)
+    return suggested
+
+
+def test_each_change_is_made_once_to_the_best_so_far() -> None:
+    study = make_study()
+    study.enqueue_trial(DEFAULT)
+
+    assert run(study, 0.5) == DEFAULT
+    assert run(study, 0.6) == DEFAULT | {"filters": 48}  # better: the next ones keep it
+    assert run(study, 0.4) == DEFAULT | {"filters": 48, "rate": 0.03}
+    assert run(study, 0.3) == DEFAULT | {"filters": 16, "rate": 0.02}
+
+
+def test_then_the_sampler_goes_on() -> None:
+    study = make_study()
+    for _ in VARIATIONS:
+        run(study, 0.5)
+
+    later = [run(study, 0.5) for _ in range(3)]
+
+    known = [DEFAULT | change for change in VARIATIONS]
+    assert not [suggested for suggested in later if suggested in known]
+    assert len({suggested["rate"] for suggested in later}) == 3
+
+
+def test_trials_that_run_at_once_take_different_changes() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    workers = [make_study(storage) for _ in range(3)]
+    workers[0].enqueue_trial(DEFAULT)
+
+    trials = [worker.ask() for worker in [workers[1], *workers]]
+    # They ask for their parameters in another order than that in which they began.
+    suggested = {trial.number: suggest(trial) for trial in reversed(trials)}
+
+    assert [suggested[number] for number in range(4)] == [
+        DEFAULT,
+        *(DEFAULT | change for change in VARIATIONS),
+    ]
+
+
+def test_first_trials_that_were_enqueued_do_not_use_up_a_change() -> None:
+    study = make_study()
+    for filters in (8, 9, 10, 11):
+        study.enqueue_trial(DEFAULT | {"filters": filters})
+    enqueued = [run(study, value)["filters"] for value in (0.1, 0.2, 0.9, 0.3)]
+
+    assert enqueued == [8, 9, 10, 11]
+    assert run(study, 0.1) == DEFAULT | {"filters": 48}
+    assert run(study, 0.1) == DEFAULT | {"filters": 10, "rate": 0.03}
+
+
+@pytest.mark.parametrize("harmless", [True, False])
+def test_flips_follow_what_was_found(harmless: bool) -> None:
+    study = make_study()
+    study.enqueue_trial(DEFAULT)
+    run(study, 0.5, mirrored_images={"harmless": harmless})
+
+    later = [run(study, 0.5)["horizontal_flip"] for _ in range(len(VARIATIONS) + 3)]
+
+    assert later == [harmless] * len(later)
+
+
+def test_flips_are_left_to_the_sampler_while_nothing_was_found() -> None:
+    study = make_study()
+    study.enqueue_trial(DEFAULT)
+    run(study, 0.5, mirrored_images={"harmless": None})
+    for _ in VARIATIONS:
+        assert run(study, 0.5)["horizontal_flip"] is False
+
+    assert len({run(study, 0.5)["horizontal_flip"] for _ in range(8)}) == 2
+
+
+def test_a_change_that_the_space_does_not_allow_is_drawn_instead() -> None:
+    sampler = VariationSampler(TPESampler(seed=0), default=DEFAULT, variations=({"filters": 4096},))
+    with quiet_optuna():
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    suggested = run(study, 0.5)
+
+    assert 8 <= suggested["filters"] <= 64
+    assert suggested["rate"] == DEFAULT["rate"]

@@ -1,0 +1,452 @@
+"""From a configuration to a finished run, on real digits with a tiny network."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_blocks.errors import UserError
+from search.data import Split, load_data, split_data
+from search.progress.plain import Progress
+from search.results.configuration_file import (
+    BestConfiguration,
+    read_configuration,
+    write_configuration,
+)
+from search.results.evaluate import evaluate, predict
+from search.results.files import classification_report, read_class_names
+from search.results.plan import Retraining, only_retraining, run_directory
+from search.results.retraining import finish_run, retrain, retrain_from_configuration
+from search.results.run_result import RunOutput
+from search.sizing import time_plan
+from spaces.candidate import Candidate
+
+pytestmark = pytest.mark.usefixtures("saved_at_once")
+
+FILES = {
+    "model.keras",
+    "best_config.json",
+    "best_config.yaml",
+    "metrics.json",
+    "history.csv",
+    "learning_curve.png",
+    "confusion_matrix.png",
+    "example_predictions.png",
+    "classification_report.csv",
+    "classification_report.txt",
+    "environment.json",
+}
+
+
+def configuration(**training: Any) -> BestConfiguration:
+    candidate = {
+        "model": {
+            "backbone": {
+                "kind": "staged",
+                "stages": [{"block": {"kind": "plain", "filters": 8}}],
+            },
+            "head": {"kind": "pooled", "pooling": "flatten", "dropout": 0.2},
+        },
+        "training": {"learning_rate": 0.01, "batch_size": 256, **training},
+    }
+    return BestConfiguration(
+        study="tiny",
+        trial=4,
+        metric="accuracy",
+        value=0.9,
+        seed=1,
+        epochs=3,
+        candidate=Candidate.model_validate(candidate),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNN_SEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def split(cache: None) -> Split:
+    return split_data(load_data("digits"), seed=1)
+
+
+@pytest.fixture(scope="module")
+def openings() -> list[dict[str, Any]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(
+    split: Split, openings: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> RunOutput:
+    return finish_run(
+        Retraining(configuration=configuration(), split=split, precision="float32"),
+        tmp_path_factory.mktemp("runs") / "tiny",
+        record_opening=openings.append,
+        search_curve=[(1, 0.5), (2, 0.9)],
+    )
+
+
+class Recorder(Progress):
+    """Keeps what it is told, and interrupts after an epoch if asked to."""
+
+    def __init__(self, *, interrupt_after: int | None = None) -> None:
+        self.interrupt_after = interrupt_after
+        self.epochs: list[float] = []
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def retraining_progress(
+        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
+    ) -> None:
+        self.epochs.append(epoch)
+        if epoch == self.interrupt_after:
+            raise KeyboardInterrupt
+
+
+def test_a_run_leaves_all_its_files_and_nothing_else(run: RunOutput) -> None:
+    assert {path.name for path in run.directory.iterdir()} == FILES
+    for path in run.directory.glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_test_images_are_opened_once_and_on_record(
+    run: RunOutput, openings: list[dict[str, Any]], split: Split
+) -> None:
+    stored = json.loads((run.directory / "metrics.json").read_text("utf-8"))
+    assert stored["test_openings"] == openings == split.openings
+    assert [opening["images"] for opening in openings] == [run.evaluation.images]
+
+
+def test_retraining_uses_train_and_validation_for_the_fixed_epochs(
+    run: RunOutput, split: Split
+) -> None:
+    assert run.metrics["retraining"]["images"] == len(split.train) + len(split.validation)
+    with (run.directory / "history.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert not any(name.startswith("val_") for name in rows[0])
+    assert float(rows[-1]["learning_rate"]) < 0.1 * 0.01  # the schedule spans these epochs
+
+
+def test_metrics_agree_with_the_saved_model(run: RunOutput) -> None:
+    stored = json.loads((run.directory / "metrics.json").read_text("utf-8"))
+    assert stored == json.loads(json.dumps(run.metrics))
+    assert stored["test"]["accuracy"] > 0.5
+    assert sum(map(sum, stored["test"]["confusion_matrix"])) == stored["test"]["images"]
+    assert [row["name"] for row in stored["test"]["per_class"]] == list(
+        read_class_names(run.directory / "model.keras")
+    )
+
+
+def test_both_configuration_files_hold_the_retrained_candidate(run: RunOutput) -> None:
+    assert read_configuration(run.directory / "best_config.yaml") == run.configuration
+    assert read_configuration(run.directory / "best_config.json") == run.configuration
+
+
+def test_the_environment_names_what_the_result_depended_on(run: RunOutput, split: Split) -> None:
+    record = json.loads((run.directory / "environment.json").read_text("utf-8"))
+    assert {"python", "versions", "operating_system", "processor", "device", "git"} <= set(record)
+    assert {"keras", "tensorflow", "optuna", "numpy"} <= set(record["versions"])
+    assert record["data"]["fingerprint"] == split.dataset.fingerprint
+    assert record["split"]["sha256"] == split.sha256
+    assert record["dtype_policy"] == "float32"
+    assert record["seed"] == 1
+
+
+def test_the_summary_ends_with_paths_and_commands_that_can_be_typed(run: RunOutput) -> None:
+    summary = run.summary(storage="sqlite:///runs/studies.db")
+    for part in [
+        "tiny, trial 4",
+        "validation accuracy 0.9000",
+        f"accuracy {run.evaluation.accuracy:.4f}",
+        str(run.directory),
+        "training steps",
+        "optuna-dashboard sqlite:///runs/studies.db",
+        f"--config {run.directory / 'best_config.yaml'} --data digits",
+    ]:
+        assert part in summary
+
+
+def test_the_summarys_last_command_predicts_an_image(
+    run: RunOutput, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shlex
+
+    from PIL import Image
+
+    Image.new("L", (20, 30)).save(tmp_path / "image.png")
+    *_, program = shlex.split(run.summary().splitlines()[-1])
+    exec(program.replace("IMAGE", str(tmp_path / "image.png")), {})
+    assert capsys.readouterr().out.count(".") >= 10
+
+
+def test_the_model_opens_in_a_process_without_this_project(
+    run: RunOutput, split: Split, tmp_path: Path
+) -> None:
+    test = split.open_test("a test of ours", lambda opening: None)
+    images, _ = test.gather(np.arange(32))
+    np.save(tmp_path / "images.npy", images)
+    program = """
+import sys, numpy, keras
+assert not any(name.split(".")[0] in ("search", "cnn_blocks") for name in sys.modules)
+model = keras.saving.load_model(sys.argv[1], safe_mode=True)
+assert {weight.dtype for weight in model.weights} == {"float32"}
+numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
+"""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    model = run.directory / "model.keras"
+    # -I leaves out the working folder; the project's own entry on the path is taken out as well.
+    program = "import sys; sys.path = [p for p in sys.path if 'site-packages' in p or " + (
+        "p.startswith(sys.base_prefix)]\nsys.meta_path = [f for f in sys.meta_path if "
+        "not getattr(f, '__name__', '').startswith('_Editable')]\n" + program
+    )
+    answer = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(model), "../images.npy", "answer.npy"],
+        cwd=elsewhere,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert answer.returncode == 0, answer.stderr
+    expected = run.model.predict(images, verbose=0)
+    np.testing.assert_allclose(np.load(elsewhere / "answer.npy"), expected, atol=1e-6)
+
+
+def test_scores_are_those_of_scikit_learn(run: RunOutput, split: Split) -> None:
+    from sklearn import metrics
+
+    share = split.validation
+    probabilities, labels = predict(run.model, share, batch_size=100)
+    predictions = probabilities.argmax(axis=1)
+    evaluation = evaluate(run.model, share, split.dataset.class_names)
+    assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(labels, predictions))
+    assert evaluation.balanced_accuracy == pytest.approx(
+        metrics.balanced_accuracy_score(labels, predictions)
+    )
+    assert evaluation.loss == pytest.approx(metrics.log_loss(labels, probabilities), rel=1e-4)
+    report = metrics.classification_report(labels, predictions, output_dict=True)
+    assert evaluation.macro_f1 == pytest.approx(report["macro avg"]["f1-score"])
+    assert evaluation.macro_average.f1 == pytest.approx(evaluation.macro_f1)
+    assert evaluation.weighted_average.precision == pytest.approx(
+        report["weighted avg"]["precision"]
+    )
+    assert evaluation.per_class[3].recall == pytest.approx(report["3"]["recall"])
+    assert evaluation.per_class[3].support == report["3"]["support"]
+    assert "weighted average" in classification_report(evaluation)
+
+
+def test_a_share_that_lacks_classes_is_scored_without_a_warning(
+    run: RunOutput, split: Split
+) -> None:
+    share = split.validation
+    _, labels = share.gather(np.arange(len(share)))
+    few = type(share)(share.images, share.labels, share.indices[labels < 2])
+    evaluation = evaluate(run.model, few, split.dataset.class_names)
+    assert evaluation.per_class[5].support == 0
+    assert evaluation.confusion_matrix.shape == (10, 10)
+    assert 0 < evaluation.balanced_accuracy <= 1
+
+
+def test_an_interrupted_retraining_goes_on_where_it_was(
+    run: RunOutput, split: Split, tmp_path: Path
+) -> None:
+    whole = Retraining(configuration=configuration(), split=split, precision="float32")
+    with pytest.raises(KeyboardInterrupt):
+        retrain(replace(whole, progress=Recorder(interrupt_after=2)), tmp_path)
+    rest = Recorder()
+    result = retrain(replace(whole, progress=rest), tmp_path)
+    assert min(rest.epochs) > 2
+    assert [row["epoch"] for row in result.history] == [1, 2, 3]
+    # Equal to the run that nothing interrupted, but for the order in which threads add up.
+    assert result.history[-1]["loss"] == pytest.approx(run.metrics["retraining"]["loss"], rel=1e-3)
+    again = retrain(whole, tmp_path)
+    assert again.history == result.history
+    for before, after in zip(result.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(before, after)
+    with pytest.raises(UserError, match="holds one retraining"):
+        retrain(replace(whole, epochs=4), tmp_path)
+
+
+def test_of_processes_with_one_winner_one_retrains_it(split: Split, tmp_path: Path) -> None:
+    winner = Retraining(configuration=configuration(), split=split, epochs=2)
+    better = replace(winner, configuration=configuration(learning_rate=0.02))
+    with only_retraining(tmp_path, winner) as first:
+        with only_retraining(tmp_path, winner) as second:
+            assert second is None
+        with only_retraining(tmp_path, better) as other:
+            assert other is not None and other != first
+        assert first is not None
+        with pytest.raises(KeyboardInterrupt):
+            retrain(replace(winner, progress=Recorder(interrupt_after=1)), first)
+    with only_retraining(tmp_path, winner) as resumed:
+        assert resumed == first
+
+
+def test_an_unfinished_folder_is_found_again_and_a_finished_one_is_left(
+    split: Split, tmp_path: Path
+) -> None:
+    winner = Retraining(
+        configuration=configuration(), split=split, progress=Recorder(interrupt_after=1)
+    )
+    first = run_directory(tmp_path, winner)
+    assert run_directory(tmp_path, winner) != first
+    with pytest.raises(KeyboardInterrupt):
+        retrain(winner, first)
+    assert run_directory(tmp_path, winner) == first
+    assert run_directory(tmp_path, replace(winner, epochs=9)) != first
+    (first / "metrics.json").write_text("{}")
+    assert run_directory(tmp_path, winner) != first
+
+
+def test_validation_driven_settings_are_replaced_and_named(split: Split, tmp_path: Path) -> None:
+    progress = Recorder(interrupt_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(
+            Retraining(
+                configuration=configuration(schedule="plateau", early_stopping=2),
+                split=split,
+                progress=progress,
+            ),
+            tmp_path,
+        )
+    assert any("'plateau'" in note and "'cosine'" in note for note in progress.notes)
+    assert any("early stopping" in note for note in progress.notes)
+
+
+def test_held_out_images_leave_validation_driven_settings(split: Split, tmp_path: Path) -> None:
+    progress = Recorder(interrupt_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(
+            Retraining(
+                configuration=configuration(schedule="plateau", early_stopping=2),
+                split=split,
+                hold_out=True,
+                progress=progress,
+            ),
+            tmp_path,
+        )
+    assert progress.notes == []
+
+
+class Stopped(Recorder):
+    """Interrupts as soon as anything was trained."""
+
+    def retraining_progress(
+        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
+    ) -> None:
+        raise KeyboardInterrupt
+
+
+def planned_steps(directory: Path) -> int:
+    plan = json.loads((directory / "retraining.json").read_text("utf-8"))
+    assert "epochs" not in plan
+    return int(plan["steps"])
+
+
+def test_a_budget_becomes_steps_that_the_continuation_keeps(split: Split, tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def seconds_left() -> float:
+        asked.append(0.5)
+        return asked[-1]
+
+    retraining = Retraining(
+        configuration=configuration(),
+        split=split,
+        budget_seconds=600,
+        seconds_left=seconds_left,
+        precision="float32",
+    )
+    with pytest.raises(KeyboardInterrupt):
+        retrain(replace(retraining, progress=Stopped()), tmp_path)
+    chosen = planned_steps(tmp_path)
+    result = retrain(retraining, tmp_path)
+    assert asked == [0.5]
+    assert chosen >= 5
+    assert result.candidate.training.steps == planned_steps(tmp_path) == chosen
+    assert result.history[-1]["step"] == pytest.approx(chosen, abs=len(result.history) / 2)
+
+
+@pytest.mark.parametrize("epochs", [None, 2])
+def test_a_budget_is_a_limit_and_the_rest_is_given_back(
+    epochs: int | None, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_plan, "MOST_RETRAINING_PASSES", 3.0)
+    progress = Recorder()
+    result = retrain(
+        Retraining(
+            configuration=configuration(),
+            split=split,
+            epochs=epochs,
+            budget_seconds=1e6,
+            precision="float32",
+            progress=progress,
+        ),
+        tmp_path,
+    )
+    # An epoch is the five whole batches of the images; three passes are what they say.
+    assert len(split.development) // 256 == 5
+    expected = 18 if epochs is None else 10
+    assert result.candidate.training.steps == result.history[-1]["step"] == expected
+    assert len(result.history) == planned_steps(tmp_path)  # at most a hundred parts
+    if epochs is not None:
+        assert result.epochs_trained == epochs
+    assert any("given back" in note for note in progress.notes)
+
+
+def test_a_budget_of_one_length_is_another_retraining_than_one_of_epochs(
+    split: Split, tmp_path: Path
+) -> None:
+    of_epochs = Retraining(configuration=configuration(), split=split, progress=Stopped())
+    with pytest.raises(KeyboardInterrupt):
+        retrain(of_epochs, tmp_path)
+    assert json.loads((tmp_path / "retraining.json").read_text("utf-8"))["epochs"] == 3
+    with pytest.raises(UserError, match="holds one retraining"):
+        retrain(replace(of_epochs, budget_seconds=60), tmp_path)
+
+
+def test_a_file_alone_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: Split
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_configuration(tmp_path / "best.yaml", configuration(epochs=1))
+    progress = Recorder()
+    output = retrain_from_configuration(
+        path, data="digits", epochs=1, budget_seconds=60, progress=progress
+    )
+    assert output.directory.parent == Path("runs") / "tiny"
+    assert {file.name for file in output.directory.iterdir()} == FILES
+    assert not list(tmp_path.rglob("*.db"))
+    assert len(output.metrics["test_openings"]) == 1
+    assert not progress.warnings
+    written = read_configuration(output.directory / "best_config.yaml")
+    assert (written.epochs, written.candidate.training.steps) == (None, 5)
+    assert output.metrics["retraining"]["epochs"] == 1
+
+
+def test_other_classes_are_allowed_and_said(tmp_path: Path) -> None:
+    other = configuration().model_copy(update={"class_names": ("cat", "dog")})
+    path = write_configuration(tmp_path / "best.json", other)
+    progress = Recorder(interrupt_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        retrain_from_configuration(path, data="digits", runs_directory=tmp_path, progress=progress)
+    assert any("rebuilt for the 10" in warning for warning in progress.warnings)

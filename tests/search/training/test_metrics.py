@@ -1,0 +1,48 @@
+"""Our metrics are scikit-learn's, at a fraction of the import time."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from search.training.metrics import DIRECTIONS, classification_metrics
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    images=st.integers(1, 40),
+    classes=st.integers(2, 8),
+    sharpness=st.floats(0.1, 1.5),
+)
+def test_they_agree_with_scikit_learn(
+    seed: int, images: int, classes: int, sharpness: float
+) -> None:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, images)
+    raw = np.exp(sharpness * random.normal(size=(images, classes)))
+    probabilities = raw / raw.sum(axis=1, keepdims=True)
+    predicted = probabilities.argmax(axis=1)
+
+    found = classification_metrics(probabilities, labels)
+
+    with warnings.catch_warnings():
+        # scikit-learn remarks on classes that occur in the predictions only.
+        warnings.simplefilter("ignore", UserWarning)
+        expected = {
+            "accuracy": reference.accuracy_score(labels, predicted),
+            "balanced_accuracy": reference.balanced_accuracy_score(labels, predicted),
+            "macro_f1": reference.f1_score(labels, predicted, average="macro"),
+            "loss": reference.log_loss(labels, probabilities, labels=np.arange(classes)),
+        }
+    assert set(found) == set(DIRECTIONS)
+    assert found == pytest.approx(expected)
+
+
+def test_a_certain_mistake_costs_much_but_not_infinitely_much() -> None:
+    found = classification_metrics(np.array([[1.0, 0.0]]), np.array([1]))
+
+    assert found["loss"] == pytest.approx(-np.log(1e-7))

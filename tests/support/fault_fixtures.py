@@ -1,0 +1,21 @@
+"""Places for real runs, and no process left behind."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fault_runs import Place, places
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.getbasetemp() / "image_cache"
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(folder))
+
+
+@pytest.fixture
+def make_place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
+    """Makes the place of a study."""
+    with places(tmp_path) as make:
+        yield make
