@@ -184,9 +184,9 @@ class LoadedStudy:
 
 def shipped_studies() -> dict[str, str]:
     """Returns the names of the shipped studies and their modules."""
-    package = importlib.import_module("studies")
-    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
-    return {name: f"studies.{name}" for name in sorted(names) if name != "study"}
+    package = importlib.import_module("studies.shipped")
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return {name: f"{package.__name__}.{name}" for name in names}
 
 
 def list_studies() -> list[StudySpec]:

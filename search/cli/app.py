@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import NoReturn
 
 import typer
 
 from cnn_blocks.errors import UserError
-from search.cli import retrain, run
-from search.cli.shared import PROGRAM, StorageOption
+from search.cli import export, retrain, run
+from search.cli import list as listing
+from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
 from search.errors import SearchFailure
 
@@ -26,47 +26,8 @@ app = typer.Typer(
 )
 app.add_typer(storage_commands, name="storage")
 app.command(epilog=run.EPILOG)(run.run)
-
-Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
-
-
-@app.command(
-    name="list",
-    epilog=f"""\b
-    Examples:
-      {PROGRAM} list
-      {PROGRAM} list blocks
-      {PROGRAM} list studies --json""",
-)
-def list_(
-    kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-) -> None:
-    """Lists studies, spaces, blocks, heads, backbones, recipes or data, one line each."""
-    from search.cli.listing import as_json, as_lines, entries
-
-    found = entries(kind)
-    typer.echo(as_json(found) if json else as_lines(found))
-
-
-@app.command(
-    epilog=f"""\b
-    Examples:
-      {PROGRAM} export --study depth_filters --to best.yaml
-      {PROGRAM} export --study my_study --storage sqlite:///elsewhere.db --to best.json"""
-)
-def export(
-    study: Annotated[str, typer.Option(metavar="<name>", help="A study's name in the storage.")],
-    to: Annotated[Path, typer.Option(metavar="<file>", help="The file to write, .yaml or .json.")],
-    storage: StorageOption = None,
-) -> None:
-    """Writes a study's best configuration into a file."""
-    from search.results.files import export_best_configuration
-
-    export_best_configuration(study, to, storage=storage)
-    typer.echo(f"{to}\nnext: python -m search.retrain --config {to} --data <source>")
-
-
+app.command(name="list", epilog=listing.EPILOG)(listing.list_)
+app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=retrain.EPILOG)(retrain.retrain)
 
 

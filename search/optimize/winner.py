@@ -1,6 +1,7 @@
 """The best trial of a study, as a configuration that stands alone."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -9,9 +10,10 @@ from pydantic import ValidationError
 
 from cnn_blocks import registry
 from cnn_blocks.errors import UserError
-from search.results.configuration_file import BestConfiguration
+from search.results.configuration_file import BestConfiguration, write_configuration
 from search.sizing.time_plan import TimePlan
 from search.storage import (
+    DEFAULT_STORAGE,
     StudyAttribute,
     TrialAttribute,
     open_storage,
@@ -87,6 +89,16 @@ def mirrors(study: optuna.Study, trial: FrozenTrial) -> bool:
         return False
     harmless = flips_are_harmless(study)
     return bool(trial.params[FLIP]) if harmless is None else harmless
+
+
+def export_best_configuration(
+    study_name: str, to: str | Path, *, storage: str | None = None
+) -> BestConfiguration:
+    """Writes the best configuration of a stored study as JSON or YAML, by the suffix of `to`."""
+    study = load_stored_study(study_name, storage=storage or DEFAULT_STORAGE)
+    configuration = best_configuration(study)
+    write_configuration(to, configuration)
+    return configuration
 
 
 def _mirrored(candidate: Candidate, trial: FrozenTrial, study: optuna.Study) -> Candidate:

@@ -121,19 +121,6 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def export_best_configuration(
-    study_name: str, to: str | Path, *, storage: str | None = None
-) -> BestConfiguration:
-    """Writes the best configuration of a stored study as JSON or YAML, by the suffix of `to`."""
-    from search.optimize.winner import best_configuration, load_stored_study
-    from search.storage import DEFAULT_STORAGE
-
-    study = load_stored_study(study_name, storage=storage or DEFAULT_STORAGE)
-    configuration = best_configuration(study)
-    write_configuration(to, configuration)
-    return configuration
-
-
 def _report_rows(evaluation: "Evaluation") -> "list[ClassScores]":
     return [*evaluation.per_class, evaluation.macro_average, evaluation.weighted_average]
 
@@ -148,9 +135,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):  # numpy's scalars
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-if __name__ == "__main__":
-    from search.cli.app import main
-
-    main("export")

@@ -319,9 +319,3 @@ def _published(configuration: BestConfiguration) -> dict[str, Any] | None:
 
     recipe = RECIPES.get(configuration.recipe or "")
     return None if recipe is None else {"name": recipe.name, "published": dict(recipe.published)}
-
-
-if __name__ == "__main__":
-    from search.cli.app import main
-
-    main("retrain")

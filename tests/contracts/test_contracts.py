@@ -37,7 +37,7 @@ from cnn_blocks.config import (
 from cnn_blocks.errors import InfeasibleError
 from cnn_blocks.heads.pooled import Pooled
 from spaces.candidate import Candidate
-from spaces.probe import ProbeTrial, Strategy, explore, is_legal, is_space
+from spaces.probe import ProbeTrial, Strategy, explore, is_legal
 from spaces.suggest import suggest
 from spaces.task import Task
 from studies.study import StudySpec, list_studies, load_study, shipped_studies
@@ -54,11 +54,9 @@ SPEC = InputSpec(
 
 def _spaces() -> dict[str, Callable[[Any], Candidate]]:
     found: dict[str, Callable[[Any], Candidate]] = {}
-    for information in pkgutil.iter_modules(importlib.import_module("spaces").__path__):
-        module = importlib.import_module(f"spaces.{information.name}")
-        space = getattr(module, information.name, None)
-        if space is not None and is_space(space):
-            found[information.name] = space
+    for information in pkgutil.iter_modules(importlib.import_module("spaces.shipped").__path__):
+        module = importlib.import_module(f"spaces.shipped.{information.name}")
+        found[information.name] = getattr(module, information.name)
     return found
 
 

@@ -68,7 +68,9 @@ def test_the_stem_and_the_stages_follow_from_the_size(
 def test_a_space_builds_for_every_size_and_number_of_classes(
     name: str, shape: tuple[int, int]
 ) -> None:
-    space: Callable[..., Candidate] = getattr(importlib.import_module(f"spaces.{name}"), name)
+    space: Callable[..., Candidate] = getattr(
+        importlib.import_module(f"spaces.shipped.{name}"), name
+    )
     for classes, images in ((2, 60), (200, 20_000)):
         task = _task(shape, classes=classes, images=images)
         for strategy in ("lowest", "highest", "random"):

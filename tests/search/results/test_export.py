@@ -10,12 +10,12 @@ import pytest
 
 from cnn_blocks.errors import UserError
 from search.data import Share
+from search.optimize.winner import export_best_configuration
 from search.results.configuration_file import read_configuration
 from search.results.evaluate import ClassScores, Evaluation
 from search.results.figures import draw_confusion_matrix, draw_examples, draw_learning_curve
 from search.results.files import (
     classification_report,
-    export_best_configuration,
     read_class_names,
     write_json,
     write_table,

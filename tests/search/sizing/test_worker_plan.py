@@ -255,7 +255,8 @@ def test_never_more_workers_than_the_memory_holds(
 @pytest.mark.skipif(backend_name() != "tensorflow", reason="looks at TensorFlow's threads")
 def test_tensorflow_starts_so_many_threads() -> None:
     question = (
-        "import os; from search.system.runtime import start_keras; start_keras(); import keras, numpy; "
+        "import os; from search.system.runtime import start_keras; start_keras(); "
+        "import keras, numpy; "
         "keras.ops.convert_to_numpy(keras.ops.ones((9, 9)) @ keras.ops.ones((9, 9))); "
         "print(len(os.listdir('/proc/self/task')))"
     )

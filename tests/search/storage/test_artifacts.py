@@ -294,7 +294,8 @@ def test_an_s3_server_that_goes_away_warns(
 def test_a_process_killed_while_it_writes_leaves_no_half_file(tmp_path: Path) -> None:
     shared, here = tmp_path / "shared", tmp_path / "trial_0"
     code = (
-        "import sys; from pathlib import Path; from search.storage.artifacts import open_artifacts\n"
+        "import sys; from pathlib import Path\n"
+        "from search.storage.artifacts import open_artifacts\n"
         "class Slow:\n"
         "    first = True\n"
         "    def read(self, size=-1):\n"
@@ -302,7 +303,7 @@ def test_a_process_killed_while_it_writes_leaves_no_half_file(tmp_path: Path) ->
         "        print('writing', flush=True); import time; time.sleep(600)\n"
         "open_artifacts(sys.argv[1]).store.write('checkpoints/trial_0.npz', Slow())\n"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(
         [sys.executable, "-c", code, str(shared)],
         stdout=subprocess.PIPE,

@@ -87,7 +87,7 @@ def _identities_of(prefix: list[str]) -> list[str]:
         "print(host_identity()); print(process_identity(int(sys.argv[1])))"
     )
     command = [*prefix, sys.executable, "-c", code, str(os.getpid())]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return out.stdout.splitlines()

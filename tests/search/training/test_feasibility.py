@@ -164,7 +164,10 @@ def test_a_control_group_without_a_limit_does_not_count(tmp_path: Path) -> None:
 
 
 def test_the_limit_of_the_group_that_a_job_scheduler_made_counts() -> None:
-    code = "input(); from search.training.feasibility import free_memory; print(free_memory(on_gpu=False))"
+    code = (
+        "input(); from search.training.feasibility import free_memory; "
+        "print(free_memory(on_gpu=False))"
+    )
     with memory_group(512 * MEBIBYTE) as group:
         with subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

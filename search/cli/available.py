@@ -6,16 +6,14 @@ import json
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from cnn_blocks import registry
-from spaces.probe import is_space
-
-Kind: TypeAlias = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
+from search.cli.shared import Kind
 
 
 @dataclass(frozen=True)
-class Entry:
+class Available:
     """One thing that a person can name; a program gets its details, a person the addition."""
 
     name: str
@@ -24,12 +22,12 @@ class Entry:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def entries(kind: Kind) -> list[Entry]:
+def available(kind: Kind) -> list[Available]:
     """Returns everything of a kind, in the order of names (data: as search.data gives it)."""
     if kind == "studies":
         from studies.study import list_studies
 
-        return [Entry(spec.name, spec.description) for spec in list_studies()]
+        return [Available(spec.name, spec.description) for spec in list_studies()]
     if kind == "spaces":
         return _spaces()
     if kind == "recipes":
@@ -37,12 +35,12 @@ def entries(kind: Kind) -> list[Entry]:
     if kind == "data":
         from search.data import data_sources
 
-        return [Entry(name, description) for name, description in data_sources()]
+        return [Available(name, description) for name, description in data_sources()]
     components = registry.components(kind.removesuffix("s"))
-    return [Entry(name, _first_sentence(found)) for name, found in components.items()]
+    return [Available(name, _first_sentence(found)) for name, found in components.items()]
 
 
-def as_lines(found: Sequence[Entry]) -> str:
+def as_lines(found: Sequence[Available]) -> str:
     """Returns one line for each entry, with the descriptions below each other."""
     width = max((len(entry.name) for entry in found), default=0)
     return "\n".join(
@@ -50,7 +48,7 @@ def as_lines(found: Sequence[Entry]) -> str:
     )
 
 
-def as_json(found: Sequence[Entry]) -> str:
+def as_json(found: Sequence[Available]) -> str:
     """Returns a JSON list of objects with `name`, `description` and the entry's details."""
     objects = [
         {"name": entry.name, "description": entry.description, **entry.details} for entry in found
@@ -58,23 +56,21 @@ def as_json(found: Sequence[Entry]) -> str:
     return json.dumps(objects, indent=2, ensure_ascii=False)
 
 
-def _spaces() -> list[Entry]:
-    # A space is a function named like its module: candidate.py and suggest.py hold none.
-    package = importlib.import_module("spaces")
+def _spaces() -> list[Available]:
+    package = importlib.import_module("spaces.shipped")
     found = []
     for information in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"spaces.{information.name}")
-        function = getattr(module, information.name, None)
-        if is_space(function):
-            found.append(Entry(information.name, _first_sentence(function)))
+        module = importlib.import_module(f"{package.__name__}.{information.name}")
+        function = getattr(module, information.name)
+        found.append(Available(information.name, _first_sentence(function)))
     return found
 
 
-def _recipes() -> list[Entry]:
+def _recipes() -> list[Available]:
     from spaces.recipes import RECIPES
 
     return [
-        Entry(
+        Available(
             recipe.name,
             recipe.description,
             addition=f" | {recipe.parameters:,} parameters, {recipe.trainable_parameters:,} "

@@ -1,0 +1,24 @@
+"""The command that lists what there is."""
+
+from typing import Annotated
+
+import typer
+
+from search.cli.shared import PROGRAM, Kind
+
+EPILOG = f"""\b
+    Examples:
+      {PROGRAM} list
+      {PROGRAM} list blocks
+      {PROGRAM} list studies --json"""
+
+
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Lists studies, spaces, blocks, heads, backbones, recipes or data, one line each."""
+    from search.cli.available import as_json, as_lines, available
+
+    found = available(kind)
+    typer.echo(as_json(found) if json else as_lines(found))
