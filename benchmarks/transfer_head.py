@@ -23,7 +23,7 @@ from cnn_blocks.backbones.keras_file import KerasFile
 from cnn_blocks.pretrained import Pretrained
 from search.data import Split
 from search.pipeline import load_split, run_study
-from search.progress.plain import make_progress
+from search.progress.choice import make_progress
 from search.results.environment import environment_record
 from search.results.run_result import RunResult
 from search.storage import StudyAttribute, TrialAttribute

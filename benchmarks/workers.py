@@ -24,7 +24,7 @@ from optuna.samplers import RandomSampler
 
 from search.data import Split
 from search.pipeline import load_split, run_study
-from search.progress.plain import Progress
+from search.progress.events import Event, Note, Progress, SearchFinished
 from search.results.environment import environment_record
 from search.storage import StudyAttribute, TrialAttribute
 from spaces.candidate import Candidate
@@ -138,12 +138,13 @@ class Moments(Progress):
         self.called = time.perf_counter()
         self.finished = 0.0
 
-    def search_finished(self) -> None:
-        self.finished = time.perf_counter()
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-        print(text, flush=True)
+    def handle(self, event: Event) -> None:
+        match event:
+            case SearchFinished():
+                self.finished = time.perf_counter()
+            case Note(text):
+                self.notes.append(text)
+                print(text, flush=True)
 
 
 def run(

@@ -16,7 +16,8 @@ from optuna.distributions import (
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
 from search.optimize.planning import Lengths, plan_run
-from search.progress.plain import Progress, duration
+from search.progress.events import Event, Note, Progress
+from search.progress.words import duration
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed, measured_speed
 from search.sizing.time_plan import TimePlan, default_candidate
@@ -210,8 +211,9 @@ class _Notes(Progress):
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def note(self, text: str) -> None:
-        self.texts.append(text)
+    def handle(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.texts.append(event.text)
 
 
 def describe_distribution(distribution: BaseDistribution) -> str:

@@ -31,7 +31,8 @@ from search.optimize.stored_study import (
 )
 from search.optimize.winner import best_configuration, mirrors, search_curve
 from search.progress.clock import Clock
-from search.progress.plain import Progress, duration
+from search.progress.events import Progress
+from search.progress.words import duration
 from search.results.configuration_file import BestConfiguration
 from search.results.plan import Retraining, only_retraining
 from search.results.retraining import finish_run

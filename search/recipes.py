@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from search.errors import SearchInterrupted
 from search.progress.clock import Clock
-from search.progress.plain import Progress
+from search.progress.events import Progress
 from search.results.configuration_file import BestConfiguration
 from search.system.interruption import Interruption
 from spaces.recipes import find_recipe

@@ -10,7 +10,7 @@ import typer
 from search.cli.options import parse_duration, parse_image_size
 
 if TYPE_CHECKING:
-    from search.progress.plain import Progress
+    from search.progress.events import Progress
 
 PROGRAM = "cnn-search"
 
@@ -59,7 +59,7 @@ RunsDirectoryOption = Annotated[
 @contextmanager
 def shown_progress() -> Iterator["Progress"]:
     """Shows progress while a command works; an interruption ends it with code 130."""
-    from search.progress.plain import make_progress
+    from search.progress.choice import make_progress
 
     try:
         with make_progress() as progress:

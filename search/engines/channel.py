@@ -3,11 +3,12 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from search.progress.plain import Progress, TrialState
+from search.engines.messages import LogPosition, Message, SignOfLife
+from search.progress.events import Event, Progress, TrialAdvanced, TrialStarted
 from search.system.interruption import Interruption
 
 Command: TypeAlias = Literal["go", "leave", "stop"]
@@ -69,56 +70,27 @@ class ChannelProgress(Progress):
         self._lock = threading.Lock()
         self._last_progress = 0.0
 
-    def send(self, event: str, **details: Any) -> None:
-        """Sends an event; where the supervisor has died nobody listens."""
+    def send(self, message: Message) -> None:
+        """Sends a message; where the supervisor has died nobody listens."""
         with self._lock:
             try:
-                self._connection.send((event, details))
+                self._connection.send(message)
             except OSError:
                 return
 
     def sign_of_life(self) -> None:
         """Says that work goes on, now and then."""
-        if time.monotonic() - self._last_progress >= _PROGRESS_SECONDS:
+        if self._is_due():
+            self.send(SignOfLife())
+
+    def handle(self, event: Event) -> None:
+        if isinstance(event, TrialStarted) and self._log is not None:
+            self.send(LogPosition(os.fstat(self._log).st_size))
+        if not isinstance(event, TrialAdvanced) or self._is_due():
+            self.send(event)
+
+    def _is_due(self) -> bool:
+        due = time.monotonic() - self._last_progress >= _PROGRESS_SECONDS
+        if due:
             self._last_progress = time.monotonic()
-            self.send("sign_of_life")
-
-    def trial_started(self, *, number: int, summary: str, epochs: float) -> None:
-        if self._log is not None:
-            self.send("log", size=os.fstat(self._log).st_size)
-        self.send("trial_started", number=number, summary=summary, epochs=epochs)
-
-    def trial_progress(
-        self, *, number: int, epoch: float, epochs: float, metrics: Mapping[str, float]
-    ) -> None:
-        if time.monotonic() - self._last_progress >= _PROGRESS_SECONDS:
-            self._last_progress = time.monotonic()
-            self.send(
-                "trial_progress", number=number, epoch=epoch, epochs=epochs, metrics=dict(metrics)
-            )
-
-    def trial_finished(
-        self,
-        *,
-        number: int,
-        state: TrialState,
-        value: float | None,
-        reason: str | None,
-        seconds: float,
-        best_value: float | None,
-    ) -> None:
-        self.send(
-            "trial_finished",
-            number=number,
-            state=state,
-            value=value,
-            reason=reason,
-            seconds=seconds,
-            best_value=best_value,
-        )
-
-    def note(self, text: str) -> None:
-        self.send("note", text=text)
-
-    def warning(self, text: str) -> None:
-        self.send("warning", text=text)
+        return due

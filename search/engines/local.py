@@ -10,17 +10,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Pipe, wait
 from pathlib import Path
-from typing import Any
 
 import optuna
 
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.messages import LogPosition, Message, Ready
 from search.engines.pool import SECONDS_BETWEEN_LOOKS, PoolWorker, WorkerPool
 from search.engines.recycling import is_spent, own_memory
 from search.engines.worker import EXPLAINED
 from search.errors import SearchFailure
 from search.optimize.budget import Budget
+from search.progress.events import TrialFinished, TrialStarted
 from search.sizing.worker_plan import WorkerPlan
 from search.system.crash import Death, DeathWatch, last_words
 from search.trials.objective import TrialContext
@@ -160,33 +161,33 @@ class LocalWorkers(WorkerPool[_Worker]):
             try:
                 if not worker.connection.poll():
                     return
-                event, details = worker.connection.recv()
+                message: Message = worker.connection.recv()
             except (EOFError, OSError, pickle.UnpicklingError):
                 self._bury(worker)
                 return
             worker.heard = time.monotonic()
-            self._handle(worker, event, details)
+            self._handle(worker, message)
 
-    def _handle(self, worker: _Worker, event: str, details: dict[str, Any]) -> None:
-        if event == "ready":
-            worker.ready = True
-            worker.held_when_ready = own_memory(worker.process.pid)
-            self._put_to_work()
-            return
-        if event == "log":
-            worker.log_start = details["size"]
-            return
-        worker.has_begun |= event == "trial_started"
-        if event == "trial_finished":
-            worker.trials += 1
-            worker.spent = worker.spent or is_spent(
-                self._limits,
-                trials=worker.trials,
-                holds=own_memory(worker.process.pid),
-                held_when_ready=worker.held_when_ready,
-                share=self._host_memory,
-            )
-        self._supervision.show(event, details)
+    def _handle(self, worker: _Worker, message: Message) -> None:
+        match message:
+            case Ready():
+                worker.ready = True
+                worker.held_when_ready = own_memory(worker.process.pid)
+                self._put_to_work()
+            case LogPosition(size):
+                worker.log_start = size
+            case TrialStarted():
+                worker.has_begun = True
+            case TrialFinished():
+                worker.trials += 1
+                worker.spent = worker.spent or is_spent(
+                    self._limits,
+                    trials=worker.trials,
+                    holds=own_memory(worker.process.pid),
+                    held_when_ready=worker.held_when_ready,
+                    share=self._host_memory,
+                )
+        self._supervision.show(message)
 
     def _put_to_work(self) -> None:
         """Lets ready workers take their places, which spent ones are to leave.

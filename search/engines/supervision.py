@@ -3,15 +3,24 @@
 from collections.abc import Collection
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 import optuna
 
 from cnn_blocks.errors import UserError
 from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.messages import (
+    CannotWork,
+    LogPosition,
+    Message,
+    Placed,
+    Ready,
+    SignOfLife,
+    TimeSpent,
+)
 from search.errors import SearchFailure
 from search.optimize.budget import Budget
 from search.optimize.loop import WorkLeft, remember_seconds, waiting_for, work_left
+from search.progress.events import Note, TrialFinished, TrialStarted
 from search.storage import TrialAttribute
 from search.system.crash import Death
 from search.trials.attempts import continue_later, end_crashed, recover_abandoned, trials_of_worker
@@ -61,22 +70,24 @@ class Supervision:
             self._job, budget_seconds=self._budget.seconds, budget_spent=self._budget.spent
         )
 
-    def show(self, event: str, details: dict[str, Any]) -> None:
+    def show(self, message: Message) -> None:
         """Shows what a worker says; raises where it says why it cannot work."""
-        if event == "clock":
-            for activity, seconds in details["seconds"].items():
-                self._context.clock.seconds[activity] += seconds
-        elif event == "failed":
-            kind = UserError if details["user_error"] else SearchFailure
-            raise kind(details["text"])
-        elif event == "note":
-            self.note(details["text"])
-        elif event != "sign_of_life":
-            if event == "trial_started":
-                self._false_starts, self._patience = 0, Fraction(1)
-            if event == "trial_finished":
-                remember_seconds(self._study, self._budget)
-            getattr(self._context.progress, event)(**details)
+        match message:
+            case TimeSpent(seconds):
+                for activity, spent in seconds.items():
+                    self._context.clock.seconds[activity] += spent
+            case CannotWork(text, is_user_error):
+                raise UserError(text) if is_user_error else SearchFailure(text)
+            case Note(text, is_warning=False):
+                self.note(text)
+            case Ready() | SignOfLife() | LogPosition() | Placed():
+                pass
+            case _:
+                if isinstance(message, TrialStarted):
+                    self._false_starts, self._patience = 0, Fraction(1)
+                if isinstance(message, TrialFinished):
+                    remember_seconds(self._study, self._budget)
+                self._context.progress.handle(message)
 
     def note(self, text: str) -> None:
         """Shows a note once, although every worker makes it."""
@@ -116,13 +127,15 @@ class Supervision:
                 shared=self._context.shared,
             )
             stored = self._study._storage.get_trial(trial._trial_id)
-            self._context.progress.trial_finished(
-                number=trial.number,
-                state=outcome.value,
-                value=None,
-                reason=stored.user_attrs.get(TrialAttribute.REASON),
-                seconds=float(stored.user_attrs.get(TrialAttribute.SECONDS, 0.0)),
-                best_value=None,
+            self._context.progress.handle(
+                TrialFinished(
+                    number=trial.number,
+                    state=outcome.value,
+                    value=None,
+                    reason=stored.user_attrs.get(TrialAttribute.REASON),
+                    seconds=float(stored.user_attrs.get(TrialAttribute.SECONDS, 0.0)),
+                    best_value=None,
+                )
             )
         return bool(held)
 

@@ -19,8 +19,9 @@ import optuna
 from cnn_blocks.errors import UserError
 from search.engines.channel import ChannelProgress, Commands
 from search.engines.job import WorkerJob
+from search.engines.messages import CannotWork, Ready, TimeSpent
 from search.progress.clock import Activity, Clock
-from search.progress.plain import Progress
+from search.progress.events import Progress
 from search.storage.connections import one_line
 from search.system.interruption import Interruption
 
@@ -67,7 +68,7 @@ def work(
         commands = Commands(connection, interruption, orphaned=orphaned)
 
         def wait_for_go() -> None:
-            progress.send("ready")
+            progress.send(Ready())
             commands.wait_for_go()
 
         try:
@@ -81,19 +82,19 @@ def work(
                 leaving=lambda: commands.leaving or leaving(),
                 before_work=wait_for_go,
                 sign_of_life=progress.sign_of_life,
-                after_trial=lambda: progress.send("clock", seconds=clock.take()),
+                after_trial=lambda: progress.send(TimeSpent(clock.take())),
             )
         except KeyboardInterrupt:
             pass
         except UserError as error:
-            progress.send("failed", user_error=True, text=str(error))
+            progress.send(CannotWork(str(error), is_user_error=True))
             return EXPLAINED
         except optuna.exceptions.StorageInternalError as error:
             text = f"The storage stopped working: {one_line(error.__cause__ or error)}."
-            progress.send("failed", user_error=False, text=text)
+            progress.send(CannotWork(text, is_user_error=False))
             return EXPLAINED
         finally:
-            progress.send("clock", seconds=clock.take())
+            progress.send(TimeSpent(clock.take()))
     return 0
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.progress.plain import duration
+from search.progress.words import duration
 from search.storage import TrialAttribute
 
 # One slow candidate must not eat the budget of all others; its retraining would be slow as well.

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from search.errors import SearchFailure, SearchInterrupted
 from search.optimize.budget import Budget, any_complete
 from search.optimize.winner import best_trial
+from search.progress.events import SearchFinished, SearchStarted, TrialFinished
 from search.storage import StudyAttribute, TrialAttribute
 from search.trials.attempts import DEFAULT_RETRIES, claim, continue_later, end, recover_abandoned
 from search.trials.checkpoints import remove_left_checkpoints
@@ -108,7 +109,7 @@ def search_session(
     reason = budget.reason_to_end(study)
     if reason is not None and has_room(study, trials):
         context.progress.note(reason)
-    context.progress.search_finished()
+    context.progress.handle(SearchFinished())
     if not any_complete(study):
         raise SearchFailure(_explain_failure(study))
 
@@ -207,30 +208,34 @@ def _finished(
     study: optuna.Study, context: TrialContext, number: int, result: TrialResult, started: float
 ) -> None:
     best = best_trial(study)
-    context.progress.trial_finished(
-        number=number,
-        state=result.outcome.value,
-        value=result.value,
-        reason=result.reason,
-        seconds=time.monotonic() - started,
-        best_value=None if best is None else best.value,
+    context.progress.handle(
+        TrialFinished(
+            number=number,
+            state=result.outcome.value,
+            value=result.value,
+            reason=result.reason,
+            seconds=time.monotonic() - started,
+            best_value=None if best is None else best.value,
+        )
     )
 
 
 def _announce(study: optuna.Study, context: TrialContext, trials: int, budget: Budget) -> None:
     counts = count_outcomes(study)
     best = best_trial(study)
-    context.progress.search_started(
-        study_name=study.study_name,
-        trials=None if trials >= UNLIMITED_TRIALS else trials,
-        finished=counts[Outcome.COMPLETE],
-        pruned=counts[Outcome.PRUNED],
-        infeasible=counts[Outcome.INFEASIBLE],
-        failed=counts[Outcome.FAILED],
-        best_value=None if best is None else best.value,
-        best_trial=None if best is None else best.number,
-        metric=context.metric,
-        budget_seconds=None if budget.left is None else max(0.0, budget.left),
+    context.progress.handle(
+        SearchStarted(
+            study_name=study.study_name,
+            trials=None if trials >= UNLIMITED_TRIALS else trials,
+            complete=counts[Outcome.COMPLETE],
+            pruned=counts[Outcome.PRUNED],
+            infeasible=counts[Outcome.INFEASIBLE],
+            failed=counts[Outcome.FAILED],
+            best_value=None if best is None else best.value,
+            best_trial=None if best is None else best.number,
+            metric=context.metric,
+            budget_seconds=None if budget.left is None else max(0.0, budget.left),
+        )
     )
 
 

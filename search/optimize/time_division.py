@@ -6,7 +6,7 @@ from cnn_blocks.build import describe_model
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
 from cnn_blocks.pretrained import Pretrained
-from search.progress.plain import duration
+from search.progress.words import duration
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import (

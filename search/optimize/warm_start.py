@@ -9,7 +9,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.progress.plain import Progress
+from search.progress.events import Progress
 from search.storage import TrialAttribute
 from search.trials.attempts import end
 from search.trials.outcomes import Outcome

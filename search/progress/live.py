@@ -14,16 +14,21 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.progress.plain import (
+from search.progress.events import (
+    Event,
+    Note,
     Progress,
-    Tally,
-    TrialState,
-    counted,
-    describe_metrics,
-    duration,
-    metric_words,
-    one_line,
+    RetrainingAdvanced,
+    RetrainingFinished,
+    RetrainingStarted,
+    SearchFinished,
+    SearchStarted,
+    TrialAdvanced,
+    TrialFinished,
+    TrialStarted,
 )
+from search.progress.tally import Tally
+from search.progress.words import counted, describe_metrics, duration, metric_words, one_line
 
 _BAR_WIDTH = 72
 
@@ -39,6 +44,11 @@ class _Training:
     metrics: Mapping[str, float] = field(default_factory=dict)
     started: float = 0.0
     seconds: float | None = None
+
+    def advance(self, event: TrialAdvanced | RetrainingAdvanced) -> None:
+        """Notes how far it got."""
+        self.epoch, self.epochs = event.epoch, event.epochs
+        self.metrics = {**self.metrics, **event.metrics}
 
 
 class LiveProgress(Progress):
@@ -73,93 +83,52 @@ class LiveProgress(Progress):
         self._console.file.write("\x1b[?25h\n")
         self._console.file.flush()
 
-    def search_started(
-        self,
-        *,
-        study_name: str,
-        trials: int | None,
-        finished: int,
-        pruned: int,
-        failed: int,
-        best_value: float | None,
-        metric: str,
-        budget_seconds: float | None,
-        infeasible: int = 0,
-        best_trial: int | None = None,
-    ) -> None:
-        self._study_name = study_name
-        self._tally = Tally(
-            metric=metric,
-            trials=trials,
-            budget_seconds=budget_seconds,
-            counts={
-                "complete": finished,
-                "pruned": pruned,
-                "infeasible": infeasible,
-                "failed": failed,
-            },
-            best_value=best_value,
-            best_trial=best_trial,
-            clock=self._clock,
-        )
+    def handle(self, event: Event) -> None:
+        match event:
+            case SearchStarted():
+                self._study_name = event.study_name
+                self._tally = Tally(event, clock=self._clock)
+            case TrialStarted():
+                if self._tally is not None:
+                    self._tally.start(event.number)
+                title = f"trial {event.number}"
+                training = _Training(title, event.summary, event.epochs, started=self._clock())
+                # A new dictionary each time: the drawing thread may be walking the old one.
+                self._trials = {**self._trials, event.number: training}
+            case TrialAdvanced():
+                if self._tally is not None:
+                    self._tally.advance(event.number, event.epoch)
+                if event.number in self._trials:
+                    self._trials[event.number].advance(event)
+            case TrialFinished():
+                self._trial_finished(event)
+            case SearchFinished():
+                self._trials = {}
+                if self._tally is not None:
+                    self._tally.stop()
+            case RetrainingStarted():
+                summary = f"{counted(event.images, 'image')}: {event.summary}"
+                self._retraining = _Training(
+                    "retrain", summary, event.epochs, started=self._clock()
+                )
+            case RetrainingAdvanced():
+                if self._retraining is not None:
+                    self._retraining.advance(event)
+            case RetrainingFinished():
+                if self._retraining is not None:
+                    self._retraining.epoch = self._retraining.epochs
+                    self._retraining.seconds = event.seconds
+            case Note(text, is_warning=True):
+                self._console.print(Text(f"warning: {one_line(text)}", style="yellow"))
+            case Note(text):
+                self._console.print(Text(one_line(text), style="dim"))
 
-    def trial_started(self, *, number: int, summary: str, epochs: float) -> None:
+    def _trial_finished(self, event: TrialFinished) -> None:
         if self._tally is not None:
-            self._tally.start(number)
-        # A new dictionary each time: the drawing thread may be walking the old one.
-        training = _Training(f"trial {number}", summary, epochs, started=self._clock())
-        self._trials = {**self._trials, number: training}
-
-    def trial_progress(
-        self, *, number: int, epoch: float, epochs: float, metrics: Mapping[str, float]
-    ) -> None:
-        if self._tally is not None:
-            self._tally.advance(number, epoch)
-        if number in self._trials:
-            _advance(self._trials[number], epoch, epochs, metrics)
-
-    def trial_finished(
-        self,
-        *,
-        number: int,
-        state: TrialState,
-        value: float | None,
-        reason: str | None,
-        seconds: float,
-        best_value: float | None,
-    ) -> None:
-        if self._tally is not None:
-            self._tally.finish(number, state, best_value)
-        self._trials = {key: value for key, value in self._trials.items() if key != number}
-        if state in ("failed", "crashed") and reason is not None:
-            self.warning(f"trial {number} {state}: {reason}")
-
-    def search_finished(self) -> None:
-        self._trials = {}
-        if self._tally is not None:
-            self._tally.stop()
-
-    def retraining_started(self, *, epochs: float, images: int, summary: str) -> None:
-        self._retraining = _Training(
-            "retrain", f"{counted(images, 'image')}: {summary}", epochs, started=self._clock()
-        )
-
-    def retraining_progress(
-        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
-    ) -> None:
-        if self._retraining is not None:
-            _advance(self._retraining, epoch, epochs, metrics)
-
-    def retraining_finished(self, *, seconds: float) -> None:
-        if self._retraining is not None:
-            self._retraining.epoch = self._retraining.epochs
-            self._retraining.seconds = seconds
-
-    def note(self, text: str) -> None:
-        self._console.print(Text(one_line(text), style="dim"))
-
-    def warning(self, text: str) -> None:
-        self._console.print(Text(f"warning: {one_line(text)}", style="yellow"))
+            self._tally.finish(event.number, event.state, event.best_value)
+        self._trials = {key: value for key, value in self._trials.items() if key != event.number}
+        if event.state in ("failed", "crashed") and event.reason is not None:
+            self.warning(f"trial {event.number} {event.state}: {event.reason}")
 
     def render(self) -> RenderableType:
         """Returns what the lines look like now."""
@@ -198,13 +167,6 @@ class LiveProgress(Progress):
             if training.seconds is None and training.epoch > 0:
                 left = elapsed / training.epoch * (training.epochs - training.epoch)
             table.add_row("", _times(elapsed, left))
-
-
-def _advance(
-    training: _Training, epoch: float, epochs: float, metrics: Mapping[str, float]
-) -> None:
-    training.epoch, training.epochs = epoch, epochs
-    training.metrics = {**training.metrics, **metrics}
 
 
 def _share_of_search(tally: Tally) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_blocks.errors import UserError
 from search.progress.clock import Clock
-from search.progress.plain import Progress
+from search.progress.events import Progress
 from search.results.configuration_file import BestConfiguration
 from search.system.files import only_one
 from spaces.candidate import Candidate

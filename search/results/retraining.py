@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.progress.clock import Clock
-from search.progress.plain import Progress
+from search.progress.events import (
+    Progress,
+    RetrainingAdvanced,
+    RetrainingFinished,
+    RetrainingStarted,
+)
 from search.results.configuration_file import BestConfiguration, read_configuration
 from search.results.plan import (
     CHECKPOINTS,
@@ -56,8 +61,12 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
         progress.note(change)
     images = len(retraining.images)
     length = None if seconds else training_length(candidate.training, images)
-    progress.retraining_started(
-        epochs=0 if length is None else length.epochs, images=images, summary=candidate.summary()
+    progress.handle(
+        RetrainingStarted(
+            epochs=0 if length is None else length.epochs,
+            images=images,
+            summary=candidate.summary(),
+        )
     )
     started = time.monotonic()
     result = fit(
@@ -75,12 +84,12 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
         xla=retraining.xla,
         clock=retraining.clock,
         features=retraining.features,
-        on_progress=lambda epoch, epochs, metrics: progress.retraining_progress(
-            epoch=epoch, epochs=epochs, metrics=metrics
+        on_progress=lambda epoch, epochs, metrics: progress.handle(
+            RetrainingAdvanced(epoch=epoch, epochs=epochs, metrics=metrics)
         ),
         on_warning=progress.warning,
     )
-    progress.retraining_finished(seconds=time.monotonic() - started)
+    progress.handle(RetrainingFinished(seconds=time.monotonic() - started))
     if seconds and result.candidate.training.steps == _most_steps(retraining):
         progress.note(
             f"the final training ended after {result.epochs_trained:.3g} passes over its images: "

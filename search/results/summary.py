@@ -4,7 +4,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from search.progress.clock import Clock
-from search.progress.plain import duration, metric_words
+from search.progress.words import duration, metric_words
 from search.results.configuration_file import BestConfiguration
 from search.storage import without_password
 from spaces.recipes import RECIPES

@@ -7,7 +7,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from cnn_blocks.config import Configuration
 from cnn_blocks.errors import InfeasibleError, UserError
-from search.progress.plain import counted, duration
+from search.progress.words import counted, duration
 from search.sizing.cost import TrainingCost
 from search.sizing.machine_speed import MachineSpeed
 from spaces.candidate import Candidate

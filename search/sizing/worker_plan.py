@@ -13,7 +13,8 @@ from typing import Literal
 
 from cnn_blocks.config import InputSpec
 from search.data.cache import default_cache_directory
-from search.progress.plain import Progress, counted, duration
+from search.progress.events import Progress
+from search.progress.words import counted, duration
 from search.sizing.cache import backend_name, measurement_key, read_measured, write_measured
 from search.sizing.choice import Measurement, Setting, choose
 from search.sizing.machine import Machine, available_cores, visible_gpus

@@ -18,7 +18,7 @@ from cnn_blocks.build import ModelShape, describe_model
 from cnn_blocks.errors import InfeasibleError
 from search.errors import OutOfMemoryError, TrialFailure
 from search.progress.clock import Clock
-from search.progress.plain import Progress
+from search.progress.events import Progress, TrialStarted
 from search.sizing.cost import TrainingCost, corrected, predict_cost
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
@@ -131,11 +131,13 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
     with context.clock.measure("sampling"):
         candidate = _continued(trial, context.spec.candidate(trial, plan.task))
     _remember(trial, candidate, context)
-    context.progress.trial_started(
-        number=trial.number,
-        summary=candidate.summary(),
-        # How long it is shows when its speed is known.
-        epochs=0 if plan.trial_seconds is not None else candidate.training.epochs,
+    context.progress.handle(
+        TrialStarted(
+            number=trial.number,
+            summary=candidate.summary(),
+            # How long it is shows when its speed is known.
+            epochs=0 if plan.trial_seconds is not None else candidate.training.epochs,
+        )
     )
     earlier = _find_equal(trial, candidate)
     if earlier is not None:

@@ -9,6 +9,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from cnn_blocks.errors import InfeasibleError
+from search.progress.events import TrialAdvanced
 from search.storage import TrialAttribute
 from search.training import Report
 from search.trials.checkpoints import shared_name
@@ -69,8 +70,8 @@ class TrialReporter:
             raise UpdateFinishedTrialError(f"Another process ended trial {self._trial.number}.")
         self._check_pace(epoch, epochs)
         self._check_time(epoch, epochs)
-        self._context.progress.trial_progress(
-            number=self._trial.number, epoch=epoch, epochs=epochs, metrics=metrics
+        self._context.progress.handle(
+            TrialAdvanced(number=self._trial.number, epoch=epoch, epochs=epochs, metrics=metrics)
         )
 
     def _check_pace(self, epoch: float, epochs: float) -> None:

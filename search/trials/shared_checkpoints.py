@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from search.progress.plain import Progress
+from search.progress.events import Progress
 from search.storage.artifacts import Artifacts, open_artifacts, store_errors
 from search.system.files import whole_file
 

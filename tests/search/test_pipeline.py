@@ -22,7 +22,7 @@ from search.errors import SearchFailure, SearchInterrupted
 from search.optimize import planning, stored_study, time_division
 from search.optimize.winner import load_stored_study
 from search.pipeline import run_study
-from search.progress.plain import Progress
+from search.progress.events import Event, Note, Progress
 from search.results.plan import Retraining, only_retraining
 from search.results.run_result import RunResult
 from search.sizing import time_plan
@@ -125,8 +125,9 @@ class Notes(Progress):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def note(self, text: str) -> None:
-        self.lines.append(text)
+    def handle(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.lines.append(event.text)
 
 
 @pytest.fixture
@@ -377,14 +378,15 @@ LEAK = """
 import sys
 import psutil
 from search import run_study
-from search.progress import Progress
+from search.progress.events import Progress, TrialFinished
 from studies.study import load_study
 
 process, resident = psutil.Process(), []
 
 class Watch(Progress):
-    def trial_finished(self, **event):
-        resident.append(process.memory_info().rss)
+    def handle(self, event):
+        if isinstance(event, TrialFinished):
+            resident.append(process.memory_info().rss)
 
 study = load_study(sys.argv[1]).spec
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from cnn_blocks.errors import UserError
 from search.data import load_data, split_data
-from search.progress.plain import Progress
+from search.progress.events import Event, Progress, RetrainingAdvanced
 from search.recipes import run_recipe
 from search.results.configuration_file import read_configuration
 from search.results.evaluate import evaluate
@@ -26,12 +26,11 @@ class Recorder(Progress):
         self.interrupts = interrupts
         self.epochs: list[float] = []
 
-    def retraining_progress(
-        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
-    ) -> None:
-        self.epochs.append(epoch)
-        if self.interrupts and epoch > 1:
-            raise KeyboardInterrupt
+    def handle(self, event: Event) -> None:
+        if isinstance(event, RetrainingAdvanced):
+            self.epochs.append(event.epoch)
+            if self.interrupts and event.epoch > 1:
+                raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")

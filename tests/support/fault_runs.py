@@ -31,21 +31,29 @@ PROGRAM = """
 import json, sys
 from search.engines.job import WorkerLimits
 from search.pipeline import run_study
-from search.progress import Progress
+from search.progress import events
 
-class Lines(Progress):
+class Lines(events.Progress):
     shown = set()
-    def note(self, text): print("note:", text, flush=True)
-    def warning(self, text): print("warning:", text, flush=True)
-    def trial_started(self, *, number, **more): print("trial", number, "started", flush=True)
-    def trial_progress(self, *, number, epoch, **more):
-        if number not in self.shown:
-            print("trial", number, "first seen at epoch", epoch, flush=True)
-        self.shown.add(number)
-    def trial_finished(self, *, number, state, reason, **more):
-        print("trial", number, state, reason, flush=True)
-    def retraining_started(self, **more): print("retraining", flush=True)
-    def retraining_progress(self, *, epoch, **more): print("retrained", epoch, flush=True)
+    def handle(self, event):
+        match event:
+            case events.Note(text, is_warning):
+                self.say("warning:" if is_warning else "note:", text)
+            case events.TrialStarted(number=number):
+                self.say("trial", number, "started")
+            case events.TrialAdvanced(number=number, epoch=epoch):
+                if number not in self.shown:
+                    self.say("trial", number, "first seen at epoch", epoch)
+                self.shown.add(number)
+            case events.TrialFinished(number=number, state=state, reason=reason):
+                self.say("trial", number, state, reason)
+            case events.RetrainingStarted():
+                self.say("retraining")
+            case events.RetrainingAdvanced(epoch=epoch):
+                self.say("retrained", epoch)
+
+    def say(self, *words):
+        print(*words, flush=True)
 
 options = json.loads(sys.argv[1])
 limits = WorkerLimits(**options.pop("limits"))

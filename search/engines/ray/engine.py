@@ -10,13 +10,15 @@ import optuna
 
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.messages import LogPosition, Placed
 from search.engines.pool import SECONDS_BETWEEN_LOOKS, PoolWorker, WorkerPool
 from search.engines.ray.cluster import RayCluster, for_any_folder, image_bytes
 from search.engines.ray.post_mortem import ask_node
 from search.engines.ray.resources import Share
 from search.engines.ray.worker import RayWorker
 from search.optimize.budget import Budget
-from search.progress.plain import counted
+from search.progress.events import TrialStarted
+from search.progress.words import counted
 from search.system.crash import Death, DeathWatch
 from search.trials.objective import TrialContext
 
@@ -141,7 +143,7 @@ class RayWorkers(WorkerPool[_Worker]):
         import ray
 
         try:
-            event, details, worker.watch = ray.get(next(worker.stream))
+            message, worker.watch = ray.get(next(worker.stream))
         except StopIteration:
             # An actor's process outlives its work, and keeps what the training framework took.
             self._workers.remove(worker)
@@ -151,15 +153,15 @@ class RayWorkers(WorkerPool[_Worker]):
             self._bury(worker, error)
             return
         worker.heard = time.monotonic()
-        worker.has_begun |= event == "trial_started"
-        if event == "placed":
-            worker.node, worker.log = details["node"], details["log"]
-            worker.address = details["address"]
-            self._cluster.require_shared_storage(self._job.storage, addresses={details["address"]})
-        elif event == "log":
-            worker.log_start = details["size"]
-        elif event != "ready":
-            self._supervision.show(event, details)
+        match message:
+            case Placed(node, address, log):
+                worker.node, worker.address, worker.log = node, address, log
+                self._cluster.require_shared_storage(self._job.storage, addresses={address})
+            case LogPosition(size):
+                worker.log_start = size
+            case TrialStarted():
+                worker.has_begun = True
+        self._supervision.show(message)
 
     def _bury(self, worker: _Worker, error: Exception) -> None:
         """Finds out how a worker ended, and what becomes of its trial."""

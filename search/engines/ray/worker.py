@@ -5,10 +5,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Pipe
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from search.engines.channel import Command
 from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.messages import Message, Placed
 from search.engines.ray.post_mortem import STANDARD_ERROR, own_log
 from search.engines.ray.resources import Share
 from search.engines.recycling import is_spent, own_memory
@@ -38,7 +39,7 @@ class RayWorker:
         share: Share,
         limits: WorkerLimits,
         environment: Mapping[str, str],
-    ) -> Iterator[tuple[str, dict[str, Any], DeathWatch]]:
+    ) -> Iterator[tuple[Message, DeathWatch]]:
         """Works until no trial is wanted, or the worker is told to leave, or is spent.
 
         `split` comes out of the object store; without it the images are loaded on this node.
@@ -47,7 +48,7 @@ class RayWorker:
         os.environ.update({**environment, **share.environment()})
         watch = DeathWatch(os.getpid())
         node, address, memory, host_memory = _node(share)
-        yield "placed", {"node": node, "address": address, "log": own_log()}, watch
+        yield Placed(node, address, own_log()), watch
         job = replace(job, memory_bytes=memory)
         errors: list[BaseException] = []
 
@@ -65,7 +66,7 @@ class RayWorker:
         self.command("go")
         while (said := self._ours.recv()) is not None:
             watch.sample()
-            yield *said, watch
+            yield said, watch
         loop.join()
         if errors:
             raise errors[0]

@@ -16,7 +16,7 @@ from cnn_blocks.build import build_features
 from cnn_blocks.config import InputSpec, ModelConfig
 from search.data.dataset import Indices, Share
 from search.progress.clock import Clock
-from search.progress.plain import Progress
+from search.progress.events import Progress
 from search.training.features.cache import (
     Computation,
     Entry,

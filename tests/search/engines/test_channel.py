@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from search.engines.channel import ChannelProgress, Commands
+from search.engines.messages import LogPosition, Ready
 from search.errors import SearchInterrupted
+from search.progress.events import Event, Note, TrialAdvanced, TrialFinished, TrialStarted
 from search.system.interruption import Interruption
 
 
@@ -86,29 +88,17 @@ def test_a_dead_supervisor_means_stop(line: tuple[Connection, Connection], said:
 
 def test_events_arrive_as_they_were_sent(line: tuple[Connection, Connection]) -> None:
     progress = ChannelProgress(line[1])
-    progress.trial_started(number=3, summary="small", epochs=5)
-    progress.note("a note")
-    progress.trial_finished(
-        number=3, state="complete", value=0.5, reason=None, seconds=1.0, best_value=0.5
-    )
-
-    received = [line[0].recv() for _ in range(3)]
-
-    assert received == [
-        ("trial_started", {"number": 3, "summary": "small", "epochs": 5}),
-        ("note", {"text": "a note"}),
-        (
-            "trial_finished",
-            {
-                "number": 3,
-                "state": "complete",
-                "value": 0.5,
-                "reason": None,
-                "seconds": 1.0,
-                "best_value": 0.5,
-            },
+    sent: list[Event] = [
+        TrialStarted(number=3, summary="small", epochs=5),
+        Note("a note"),
+        TrialFinished(
+            number=3, state="complete", value=0.5, reason=None, seconds=1.0, best_value=0.5
         ),
     ]
+    for event in sent:
+        progress.handle(event)
+
+    assert [line[0].recv() for _ in sent] == sent
 
 
 def test_it_is_told_where_in_the_log_a_trial_begins(
@@ -117,22 +107,22 @@ def test_it_is_told_where_in_the_log_a_trial_begins(
     with (tmp_path / "worker.log").open("wb", buffering=0) as log:
         progress = ChannelProgress(line[1], log=log.fileno())
         log.write(b"words before")
-        progress.trial_started(number=0, summary="small", epochs=1)
+        progress.handle(TrialStarted(number=0, summary="small", epochs=1))
         log.write(b"words of the trial")
 
-    assert line[0].recv() == ("log", {"size": len("words before")})
-    assert line[0].recv()[0] == "trial_started"
+    assert line[0].recv() == LogPosition(len("words before"))
+    assert isinstance(line[0].recv(), TrialStarted)
 
 
 def test_progress_is_sent_now_and_then(line: tuple[Connection, Connection]) -> None:
     progress = ChannelProgress(line[1])
     for epoch in range(1000):
-        progress.trial_progress(number=0, epoch=epoch, epochs=1000, metrics={})
+        progress.handle(TrialAdvanced(number=0, epoch=epoch, epochs=1000, metrics={}))
         progress.sign_of_life()
     progress.note("end")
 
     events = []
-    while (event := line[0].recv()[0]) != "note":
+    while (event := line[0].recv()) != Note("end"):
         events.append(event)
     assert 1 <= len(events) < 100
 
@@ -142,7 +132,7 @@ def test_a_worker_without_a_listener_goes_on(line: tuple[Connection, Connection]
     line[0].close()
 
     progress.note("nobody hears")
-    progress.send("ready")
+    progress.send(Ready())
 
 
 def test_threads_do_not_mix_their_messages(line: tuple[Connection, Connection]) -> None:
@@ -155,7 +145,7 @@ def test_threads_do_not_mix_their_messages(line: tuple[Connection, Connection]) 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
-    texts = [line[0].recv()[1]["text"] for _ in range(80)]
+    texts = [line[0].recv().text for _ in range(80)]
     for thread in threads:
         thread.join()
 

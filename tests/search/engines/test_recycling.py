@@ -15,9 +15,11 @@ import pytest
 from search.engines import local
 from search.engines.job import WorkerLimits
 from search.engines.local import LocalWorkers
+from search.engines.messages import LogPosition, Ready
 from search.engines.recycling import is_spent, own_memory
 from search.errors import SearchFailure
 from search.optimize.budget import Budget
+from search.progress.events import TrialFinished, TrialStarted
 from search.sizing.worker_plan import WorkerPlan
 from search.storage import quiet_optuna
 from search.system.crash import Death
@@ -26,14 +28,9 @@ from tests.support.jobs import make_job
 
 _MEBIBYTE = 2**20
 _SLEEP = "import time; time.sleep(600)"
-_FINISHED = {
-    "number": 0,
-    "state": "complete",
-    "value": 0.5,
-    "reason": None,
-    "seconds": 1.0,
-    "best_value": 0.5,
-}
+_FINISHED = TrialFinished(
+    number=0, state="complete", value=0.5, reason=None, seconds=1.0, best_value=0.5
+)
 _KILLED = Death(None, "SIGKILL", False, None)
 _FAILED = Death(7, None, False, None)
 
@@ -73,7 +70,7 @@ def make_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ma
         made.append(workers)
         workers._start_missing()
         for worker in workers._workers:
-            workers._handle(worker, "ready", {})
+            workers._handle(worker, Ready())
         return workers
 
     with quiet_optuna():
@@ -131,7 +128,7 @@ def test_a_successor_takes_the_place_of_the_worker_that_is_spent(
     first, second = workers._workers
     assert [first.index, second.index] == [0, 1]
     assert first.working and second.working
-    workers._handle(second, "trial_finished", _FINISHED)
+    workers._handle(second, _FINISHED)
     workers._start_missing()
     (successor,) = workers._workers[2:]
     assert successor.index == second.index
@@ -139,12 +136,12 @@ def test_a_successor_takes_the_place_of_the_worker_that_is_spent(
     # A place that another one leaves is not the successor's: its GPU would be shared by too many.
     first.process.kill()
     workers._bury(first)
-    workers._handle(successor, "ready", {})
+    workers._handle(successor, Ready())
     assert second.leaving
     assert not successor.working
     workers._start_missing()
     assert [worker.index for worker in workers._workers] == [1, 1, 0]
-    workers._handle(workers._workers[-1], "ready", {})
+    workers._handle(workers._workers[-1], Ready())
     assert workers._workers[-1].working
 
     second.process.kill()
@@ -158,10 +155,10 @@ def test_each_of_two_spent_workers_is_replaced_by_its_own_successor(
     workers = make_workers(2, trials_each=1)
     first, second = workers._workers
     for worker in (first, second):
-        workers._handle(worker, "trial_finished", _FINISHED)
+        workers._handle(worker, _FINISHED)
     workers._start_missing()
     assert [worker.index for worker in workers._workers] == [0, 1, 0, 1]
-    workers._handle(workers._workers[3], "ready", {})
+    workers._handle(workers._workers[3], Ready())
     assert (first.leaving, second.leaving) == (False, True)
 
 
@@ -178,23 +175,23 @@ def test_a_worker_that_was_spent_stays_so(
     assert workers._workers == [worker]
 
     holds[0] = 301
-    workers._handle(worker, "trial_finished", _FINISHED)
+    workers._handle(worker, _FINISHED)
     workers._start_missing()
     (successor,) = workers._workers[1:]
     # By the next trial's end it may hold less again; its successor has been started.
     holds[0] = 100
-    workers._handle(worker, "trial_finished", _FINISHED)
-    workers._handle(successor, "ready", {})
+    workers._handle(worker, _FINISHED)
+    workers._handle(successor, Ready())
     assert worker.leaving
 
 
 def test_a_ready_worker_is_thought_of_again(make_workers: MakeWorkers) -> None:
     workers = make_workers(1, trials_each=1)
     (worker,) = workers._workers
-    workers._handle(worker, "trial_finished", _FINISHED)
+    workers._handle(worker, _FINISHED)
     workers._start_missing()
     worker.spent = False
-    workers._handle(workers._workers[1], "ready", {})
+    workers._handle(workers._workers[1], Ready())
     assert not worker.leaving
     worker.spent = True
     workers._looked = time.monotonic() - 5
@@ -207,7 +204,7 @@ def test_a_crash_is_told_by_the_words_of_its_own_trial(make_workers: MakeWorkers
     (worker,) = workers._workers
     earlier = "RESOURCE_EXHAUSTED: handled by the trial before\n"
     worker.log.write_text(earlier + "Fatal Python error: Segmentation fault\n")
-    workers._handle(worker, "log", {"size": len(earlier)})
+    workers._handle(worker, LogPosition(len(earlier)))
 
     assert worker.last_words() == "Fatal Python error: Segmentation fault\n"
     assert not worker.watch.diagnose(-11, last_words=worker.last_words()).out_of_memory
@@ -224,7 +221,7 @@ def test_deaths_before_the_first_trial_come_to_an_end(
         for _ in range(most - 1):
             workers._judge_start(worker, death)
         # One that works gives new patience.
-        workers._handle(worker, "trial_started", {"number": 0, "summary": "small", "epochs": 1})
+        workers._handle(worker, TrialStarted(number=0, summary="small", epochs=1))
     for _ in range(most - 1):
         workers._judge_start(worker, death)
     with pytest.raises(SearchFailure) as raised:

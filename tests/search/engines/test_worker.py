@@ -14,6 +14,7 @@ import pytest
 from cnn_blocks.errors import UserError
 from search.engines import worker as worker_module
 from search.engines.job import WorkerJob
+from search.engines.messages import CannotWork
 from search.engines.worker import EXPLAINED, run_worker, work
 from search.storage import open_storage, quiet_optuna
 from studies.study import StudySpec, load_study
@@ -98,6 +99,6 @@ def test_a_study_that_cannot_be_imported_is_said_with_the_way_out(
     with ours:
         assert work(theirs, _job(spec=spec), "a worker", split=_SPLIT) == EXPLAINED
         said = [ours.recv() for _ in range(2)]
-    (failed,) = [details for event, details in said if event == "failed"]
-    assert failed["user_error"] is True
-    assert "No module named 'my_spaces'" in failed["text"]
+    (reason,) = [message for message in said if isinstance(message, CannotWork)]
+    assert reason.is_user_error
+    assert "No module named 'my_spaces'" in reason.text

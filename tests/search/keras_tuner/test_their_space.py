@@ -11,7 +11,7 @@ import pytest
 from cnn_blocks.errors import InfeasibleError, UserError
 from search.data import Split
 from search.errors import SearchInterrupted
-from search.progress.plain import Progress
+from search.progress.events import Event, Progress, TrialAdvanced
 from spaces.candidate import Candidate
 from spaces.probe import ProbeTrial, explore, parameters, space_fingerprint
 from studies.study import LoadedStudy, StudySpec
@@ -183,10 +183,11 @@ class Interrupting(Progress):
         self.interrupt = interrupt
         self.epochs: dict[int, list[float]] = {}
 
-    def trial_progress(self, *, number: int, epoch: float, **rest: Any) -> None:
-        self.epochs.setdefault(number, []).append(epoch)
-        if self.interrupt and number == 1 and epoch == 2:
-            raise KeyboardInterrupt
+    def handle(self, event: Event) -> None:
+        if isinstance(event, TrialAdvanced):
+            self.epochs.setdefault(event.number, []).append(event.epoch)
+            if self.interrupt and event.number == 1 and event.epoch == 2:
+                raise KeyboardInterrupt
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from search.errors import SearchFailure, SearchInterrupted
 from search.optimize import loop as searching
 from search.optimize.budget import Budget
 from search.optimize.loop import search
-from search.progress.plain import Progress
+from search.progress.events import Event, Note, Progress
 from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_optuna
 from search.storage.artifacts import open_artifacts
 from search.system.interruption import Interruption
@@ -211,9 +211,10 @@ def test_the_end_waits_for_the_trials_of_others(
     notes: list[str] = []
 
     class Notes(Progress):
-        def note(self, text: str) -> None:
-            notes.append(text)
-            best.set()
+        def handle(self, event: Event) -> None:
+            if isinstance(event, Note):
+                notes.append(event.text)
+                best.set()
 
     best = threading.Event()
     others = study.ask()

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from search.optimize.sampling import ReseedingSampler
 from search.optimize.warm_start import enqueue_once, enqueue_recipes
 from search.pipeline import run_study
-from search.progress.plain import Progress
+from search.progress.events import Event, Note, Progress
 from search.storage import TrialAttribute
 from search.trials.outcomes import Outcome, outcome_of
 from spaces.recipes import RECIPES
@@ -27,8 +27,9 @@ class Notes(Progress):
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def note(self, text: str) -> None:
-        self.texts.append(text)
+    def handle(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.texts.append(event.text)
 
 
 @pytest.fixture

@@ -6,16 +6,23 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from search.progress.live import LiveProgress
-from search.progress.plain import (
-    PlainProgress,
+from search.progress.choice import make_progress
+from search.progress.events import (
     Progress,
-    Tally,
+    RetrainingAdvanced,
+    RetrainingFinished,
+    RetrainingStarted,
+    SearchFinished,
+    SearchStarted,
+    TrialAdvanced,
+    TrialFinished,
+    TrialStarted,
     TrialState,
-    duration,
-    make_progress,
-    metric_words,
 )
+from search.progress.live import LiveProgress
+from search.progress.plain import PlainProgress
+from search.progress.tally import Tally
+from search.progress.words import duration, metric_words
 
 
 class Clock:
@@ -38,40 +45,46 @@ def _play(progress: Progress, wait: Callable[[float], None]) -> None:
         ("interrupted", None, "Ctrl-C"),
     ]
     with progress:
-        progress.search_started(
-            study_name="depth_filters",
-            trials=8,
-            finished=2,
-            pruned=0,
-            failed=0,
-            best_value=0.5,
-            best_trial=1,
-            metric="accuracy",
-            budget_seconds=600.0,
+        progress.handle(
+            SearchStarted(
+                study_name="depth_filters",
+                trials=8,
+                complete=2,
+                pruned=0,
+                failed=0,
+                best_value=0.5,
+                best_trial=1,
+                metric="accuracy",
+                budget_seconds=600.0,
+            )
         )
         progress.note("12 images stand in both train and test")
         for number, (state, value, reason) in enumerate(endings, start=2):
-            progress.trial_started(number=number, summary=f"candidate {number}", epochs=2)
+            progress.handle(TrialStarted(number=number, summary=f"candidate {number}", epochs=2))
             wait(1.0)
-            progress.trial_progress(
-                number=number, epoch=1.0, epochs=2, metrics={"loss": 1.5, "val_accuracy": 0.4}
+            progress.handle(
+                TrialAdvanced(
+                    number=number, epoch=1.0, epochs=2, metrics={"loss": 1.5, "val_accuracy": 0.4}
+                )
             )
             wait(1.0)
-            progress.trial_finished(
-                number=number,
-                state=state,
-                value=value,
-                reason=reason,
-                seconds=2.0,
-                best_value=0.61,
+            progress.handle(
+                TrialFinished(
+                    number=number,
+                    state=state,
+                    value=value,
+                    reason=reason,
+                    seconds=2.0,
+                    best_value=0.61,
+                )
             )
         progress.warning("three files could not be read")
-        progress.search_finished()
-        progress.retraining_started(epochs=2, images=42500, summary="candidate 2")
+        progress.handle(SearchFinished())
+        progress.handle(RetrainingStarted(epochs=2, images=42500, summary="candidate 2"))
         for epoch in (0.5, 1.0, 1.5, 2.0):
             wait(1.0)
-            progress.retraining_progress(epoch=epoch, epochs=2, metrics={"loss": 0.5})
-        progress.retraining_finished(seconds=4.0)
+            progress.handle(RetrainingAdvanced(epoch=epoch, epochs=2, metrics={"loss": 0.5}))
+        progress.handle(RetrainingFinished(seconds=4.0))
 
 
 def _console(*, terminal: bool, width: int = 100, colors: bool = False) -> Console:
@@ -135,10 +148,10 @@ def test_plain_progress_prints_one_line_per_event() -> None:
 def test_a_long_trial_gives_signs_of_life_in_a_log() -> None:
     clock, console = Clock(), _console(terminal=False)
     progress = PlainProgress(console, clock=clock, interval=15.0)
-    progress.trial_started(number=0, summary="large", epochs=4)
+    progress.handle(TrialStarted(number=0, summary="large", epochs=4))
     for step in range(1, 9):
         clock.now += 10.0
-        progress.trial_progress(number=0, epoch=step / 2, epochs=4, metrics={"loss": 1.0})
+        progress.handle(TrialAdvanced(number=0, epoch=step / 2, epochs=4, metrics={"loss": 1.0}))
 
     lines = _output(console).splitlines()
     assert lines[1:] == [f"trial 0 epoch {epoch}/4: loss 1.0000" for epoch in (1, 2, 3, 4)]
@@ -147,10 +160,12 @@ def test_a_long_trial_gives_signs_of_life_in_a_log() -> None:
 def test_lengths_in_steps_are_rounded_and_said_when_they_are_known() -> None:
     clock, console = Clock(), _console(terminal=False)
     progress = PlainProgress(console, clock=clock, interval=15.0)
-    progress.trial_started(number=0, summary="timed", epochs=0)
+    progress.handle(TrialStarted(number=0, summary="timed", epochs=0))
     clock.now += 20.0
-    progress.trial_progress(number=0, epoch=1.234567, epochs=17.391304, metrics={"loss": 1.0})
-    progress.retraining_started(epochs=0, images=1, summary="timed")
+    progress.handle(
+        TrialAdvanced(number=0, epoch=1.234567, epochs=17.391304, metrics={"loss": 1.0})
+    )
+    progress.handle(RetrainingStarted(epochs=0, images=1, summary="timed"))
 
     assert _output(console).splitlines() == [
         "trial 0 started: timed",
@@ -162,10 +177,10 @@ def test_lengths_in_steps_are_rounded_and_said_when_they_are_known() -> None:
 def test_short_epochs_of_a_retraining_are_a_line_every_few_seconds() -> None:
     clock, console = Clock(), _console(terminal=False)
     progress = PlainProgress(console, clock=clock)
-    progress.retraining_started(epochs=1600, images=361, summary="a head")
+    progress.handle(RetrainingStarted(epochs=1600, images=361, summary="a head"))
     for epoch in range(1, 1601):
         clock.now += 0.03
-        progress.retraining_progress(epoch=epoch, epochs=1600, metrics={"loss": 1.0})
+        progress.handle(RetrainingAdvanced(epoch=epoch, epochs=1600, metrics={"loss": 1.0}))
 
     lines = _output(console).splitlines()
     assert len(lines) < 30  # of 48 seconds
@@ -247,7 +262,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     console = _console(terminal=True, width=width)
     progress = LiveProgress(console)
     _play(progress, lambda seconds: None)
-    progress.trial_started(number=9, summary="plain 32-64-128, gelu, " * 6, epochs=3)
+    progress.handle(TrialStarted(number=9, summary="plain 32-64-128, gelu, " * 6, epochs=3))
 
     with console.capture() as capture:
         console.print(progress.render())
@@ -265,15 +280,10 @@ def test_time_left_is_bounded_by_trials_and_budget() -> None:
     clock = Clock()
 
     def tally(trials: int | None, budget: float | None) -> Tally:
-        return Tally(
-            metric="loss",
-            trials=trials,
-            budget_seconds=budget,
-            counts={"complete": 4},
-            best_value=None,
-            best_trial=None,
-            clock=clock,
+        search = SearchStarted(
+            study_name="tiny", metric="loss", trials=trials, budget_seconds=budget, complete=4
         )
+        return Tally(search, clock=clock)
 
     by_trials, by_budget, by_both, unknown = (
         tally(10, None),

@@ -15,7 +15,7 @@ import pytest
 
 from cnn_blocks.errors import UserError
 from search.data import Split, load_data, split_data
-from search.progress.plain import Progress
+from search.progress.events import Event, Note, Progress, RetrainingAdvanced
 from search.results.configuration_file import (
     BestConfiguration,
     read_configuration,
@@ -106,18 +106,14 @@ class Recorder(Progress):
         self.notes: list[str] = []
         self.warnings: list[str] = []
 
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def warning(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def retraining_progress(
-        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
-    ) -> None:
-        self.epochs.append(epoch)
-        if epoch == self.interrupt_after:
-            raise KeyboardInterrupt
+    def handle(self, event: Event) -> None:
+        match event:
+            case Note(text, is_warning):
+                (self.warnings if is_warning else self.notes).append(text)
+            case RetrainingAdvanced(epoch=epoch):
+                self.epochs.append(epoch)
+                if epoch == self.interrupt_after:
+                    raise KeyboardInterrupt
 
 
 def test_a_run_leaves_all_its_files_and_nothing_else(run: RunOutput) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.progress.plain import Progress
+from search.progress.events import Event, Note, Progress
 from search.sizing.cache import backend_name, measurement_key, read_measured, write_measured
 from search.sizing.choice import Measurement, Setting
 from search.sizing.machine import Machine, available_cores
@@ -32,8 +32,9 @@ class Notes(Progress):
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def note(self, text: str) -> None:
-        self.texts.append(text)
+    def handle(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.texts.append(event.text)
 
 
 @pytest.fixture
@@ -396,7 +397,7 @@ from pathlib import Path
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.workers.plan import plan_workers
+from search.sizing.worker_plan import plan_workers
 from spaces.candidate import Candidate
 from spaces.stages import staged
 backbone = staged(Plain(), filters=[2], depth=1, reduction="max", place="first", dropout=[0.0])

@@ -16,7 +16,7 @@ from cnn_blocks.heads.pooled import DenseLayer, Pooled
 from search.data import Split
 from search.pipeline import run_study
 from search.progress.clock import Clock
-from search.progress.plain import Progress
+from search.progress.events import Event, Note, Progress
 from search.training import FitResult, fit
 from search.training.features import source as features
 from search.training.features.source import FeatureSource, HeadData
@@ -41,8 +41,9 @@ class Notes(Progress):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def note(self, text: str) -> None:
-        self.lines.append(text)
+    def handle(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.lines.append(event.text)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,110 @@
+"""How far a search is: its trials, its epochs, its time."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from search.progress.events import SearchStarted, TrialState
+from search.progress.words import metric_words
+
+# In the order in which they are shown. One that was interrupted, or crashed, is continued.
+STATES: tuple[tuple[TrialState, str], ...] = (
+    ("complete", "done"),
+    ("pruned", "pruned"),
+    ("infeasible", "infeasible"),
+    ("failed", "failed"),
+)
+
+
+class Tally:
+    """Counts a search's trials and epochs, and estimates the time that is left."""
+
+    def __init__(
+        self, search: SearchStarted, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.metric = search.metric
+        self.trials = search.trials
+        self.budget_seconds = search.budget_seconds
+        self.counts: Counter[TrialState] = Counter(
+            {
+                "complete": search.complete,
+                "pruned": search.pruned,
+                "infeasible": search.infeasible,
+                "failed": search.failed,
+            }
+        )
+        self.best_value = search.best_value
+        self.best_trial = search.best_trial
+        self.running: dict[int, float] = {}
+        self._clock = clock
+        self._started = clock()
+        self._stopped: float | None = None
+        self._finished_epochs = 0.0
+        self._finished_here = 0
+
+    def start(self, number: int) -> None:
+        """Counts a trial as running."""
+        self.running[number] = 0.0
+
+    def advance(self, number: int, epoch: float) -> None:
+        """Notes how many epochs a running trial has finished."""
+        self.running[number] = epoch
+
+    def finish(self, number: int, state: TrialState, best_value: float | None) -> None:
+        """Counts a trial as ended; a changed best value makes it the best trial."""
+        self._finished_epochs += self.running.pop(number, 0.0)
+        if state in ("interrupted", "crashed"):
+            return
+        self.counts[state] += 1
+        self._finished_here += 1
+        if best_value is not None and best_value != self.best_value:
+            self.best_value, self.best_trial = best_value, number
+
+    def stop(self) -> None:
+        """Stops the clock: no further trial will start."""
+        if self._stopped is None:
+            self._stopped = self._clock()
+
+    @property
+    def ended(self) -> int:
+        """The number of trials that count towards the total."""
+        return sum(self.counts.values())
+
+    @property
+    def epochs(self) -> int:
+        """The whole epochs trained by this process."""
+        return int(self._finished_epochs + sum(self.running.values()))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this process began to search."""
+        return (self._clock() if self._stopped is None else self._stopped) - self._started
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds left, by the mean trial so far and the budget; None when unknown or over."""
+        if self._stopped is not None:
+            return None
+        bounds = []
+        if self.budget_seconds is not None:
+            bounds.append(max(0.0, self.budget_seconds - self.elapsed))
+        if self.trials is not None and self._finished_here:
+            share = self.elapsed / self._finished_here
+            bounds.append(share * max(0, self.trials - self.ended))
+        return min(bounds, default=None) or None
+
+    def states(self) -> str:
+        """Returns the counts in words, as in `9 done, 2 pruned, 1 running`."""
+        named = [(self.counts[state], word) for state, word in STATES]
+        # Done, pruned, failed and running always stand there; infeasible only where it happened.
+        shown = [f"{count} {word}" for count, word in named if count or word != "infeasible"]
+        if self._stopped is None:
+            shown.append(f"{len(self.running)} running")
+        return ", ".join(shown)
+
+    def best(self) -> str:
+        """Returns the best value with its trial, in words."""
+        if self.best_value is None:
+            return "none yet"
+        where = "" if self.best_trial is None else f" (trial {self.best_trial})"
+        return f"{metric_words(self.metric)} {self.best_value:.4f}{where}"

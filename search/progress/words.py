@@ -1,0 +1,41 @@
+"""Durations, counts and metrics as a person reads them."""
+
+from collections.abc import Mapping
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds as a person says them: `0.8 s`, `42 s`, `3 min 05 s`, `1 h 02 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun, as in `1 epoch` and `50,000 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def metric_words(metric: str) -> str:
+    """Returns a metric's name for a reader: `val_macro_f1` becomes `validation macro F1`."""
+    words = metric.replace("f1", "F1").replace("_", " ")
+    return f"validation {words[4:]}" if words.startswith("val ") else words
+
+
+def describe_metrics(metrics: Mapping[str, float]) -> str:
+    """Returns the loss and the accuracies of an epoch in one line."""
+    shown = [
+        f"{metric_words(name)} {metrics[name]:.4f}"
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy")
+        if name in metrics
+    ]
+    return ", ".join(shown) or "training"
+
+
+def one_line(text: str) -> str:
+    """Returns a text's words on one line."""
+    return " ".join(text.split())
