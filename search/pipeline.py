@@ -47,7 +47,7 @@ from search.system.runtime import Precision, Xla, start_keras
 from search.training.feasibility import gpu_memory
 from search.training.features.source import FeatureSource
 from search.training.metrics import DIRECTIONS, Metric
-from search.trials.objective import TrialContext
+from search.trials.context import TrialContext
 from search.trials.shared_checkpoints import shared_checkpoints
 from studies.study import LoadedStudy, StudySpec, load_study
 

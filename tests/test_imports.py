@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,27 @@ STUDY_MACHINERY = {"optuna", "optuna_dashboard", "keras_tuner"}
 KERAS_SIDE = {"cnn_blocks.augmentation_policies"}
 KERAS_SIDE |= {f"search.training.{name}" for name in ("callbacks", "muon", "network", "optimizers")}
 KERAS_SIDE |= {"search.keras_tuner.our_space", "search.keras_tuner.parameters"}
+# The rooms of `search`, bottom to top; those of one line stand beside each other. What
+# `python -m search.NAME` starts imports the command line, and nothing imports it.
+ROOMS = (
+    ("errors",),
+    ("system",),
+    ("progress",),
+    ("storage",),
+    ("data",),
+    ("training",),
+    ("sizing",),
+    ("results", "trials"),
+    ("maintenance", "optimize"),
+    ("engines",),
+    # The three stories; a dry run begins like a run.
+    ("pipeline",),
+    ("recipes", "dry_run"),
+    ("keras_tuner",),
+    ("cli",),
+)
+STARTERS = {"search.__main__", "search.storage.__main__"}
+STARTERS |= {f"search.{name}" for name in ("run", "list", "retrain", "export")}
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 
@@ -37,6 +59,41 @@ def test_imports_only_to_the_left(path: Path) -> None:
 
     # Imports for type checkers count as well: whoever reads the file has to follow them.
     assert [name for name in _imported(_parse(path)) if _package(name) in to_the_right] == []
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if "search" in p.parts], ids=_name)
+def test_rooms_import_only_what_is_below(path: Path) -> None:
+    name = _name(path)
+    imported = {other for other in _imported(_parse(path)) if other.startswith("search.")}
+    if name == "search" or name in STARTERS:
+        return
+    floor, room = _room(name)
+    above = {
+        other
+        for other in imported
+        if other in STARTERS or (_room(other) != (floor, room) and _room(other)[0] >= floor)
+    }
+
+    assert above == set()
+
+
+def test_every_room_is_there() -> None:
+    names = {_name(path) for path in MODULES} - STARTERS
+    rooms = {name.split(".")[1] for name in names if name.startswith("search.")}
+
+    assert rooms == {room for floor in ROOMS for room in floor}
+
+
+def test_no_two_files_import_each_other() -> None:
+    names = {_name(path) for path in MODULES}
+    graph = {
+        _name(path): {name for name in _imported(_parse(path)) if name in names} for path in MODULES
+    }
+    # An import of a name out of a module is one of the module, not of its package.
+    for name, imported in graph.items():
+        imported -= {name, *(other.rpartition(".")[0] for other in imported)}
+
+    TopologicalSorter(graph).prepare()
 
 
 @every_module
@@ -86,6 +143,12 @@ def test_the_reader_of_imports_sees_each_kind() -> None:
 
 def test_no_package_hides_a_standard_module() -> None:
     assert set(PACKAGES).isdisjoint(sys.stdlib_module_names)
+
+
+def _room(name: str) -> tuple[int, str]:
+    """Returns the floor and the name of a module's room."""
+    room = name.split(".")[1]
+    return next((floor, room) for floor, rooms in enumerate(ROOMS) if room in rooms)
 
 
 def _package(name: str) -> str:

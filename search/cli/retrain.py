@@ -67,6 +67,7 @@ def retrain(
     cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
 
     from search.results.retraining import retrain_from_configuration
+    from search.results.summary import summarize
 
     with shown_progress() as progress:
         output = retrain_from_configuration(
@@ -83,4 +84,4 @@ def retrain(
             cache_limit=cache_bytes,
             progress=progress,
         )
-    typer.echo(output.summary())
+    typer.echo(summarize(output))

@@ -238,6 +238,7 @@ def run(
             raise UserError(f"A recipe needs images; name them with --data FOLDER. {DATA_HELP}")
 
         from search.recipes import run_recipe
+        from search.results.summary import summarize
 
         with shown_progress() as progress:
             output = run_recipe(
@@ -254,7 +255,7 @@ def run(
                 cache_limit=cache_bytes,
                 progress=progress,
             )
-        typer.echo(output.summary())
+        typer.echo(summarize(output))
         return
     searched = _searched(study, hypermodel, backbone or [])
     if worker_count is None:
@@ -262,6 +263,7 @@ def run(
 
     from search import pipeline
     from search.engines.job import DEFAULT_STALL_SECONDS, WorkerLimits
+    from search.results.summary import summarize_run
     from search.storage import DEFAULT_STORAGE
     from search.trials.attempts import DEFAULT_RETRIES
 
@@ -319,7 +321,7 @@ def run(
             artifacts=artifacts,
             progress=progress,
         )
-    typer.echo(result.summary())
+    typer.echo(summarize_run(result))
 
 
 def _refuse_beside_recipe(recipe: str, context: typer.Context) -> None:

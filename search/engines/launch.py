@@ -17,8 +17,8 @@ from search.sizing.time_plan import default_candidate
 from search.sizing.worker_plan import WorkerPlan, plan_workers
 from search.training import feasibility
 from search.trials.attempts import recover_abandoned
+from search.trials.context import TrialContext
 from search.trials.lease import LeaseWatch
-from search.trials.objective import TrialContext
 
 # Measuring takes about half a minute; a search of minutes has a better use for it, and for trials
 # that have all cores. So many images are trained on in some minutes.

@@ -24,7 +24,7 @@ from search.optimize.budget import Budget
 from search.progress.events import TrialFinished, TrialStarted
 from search.sizing.worker_plan import WorkerPlan
 from search.system.crash import Death, DeathWatch, last_words
-from search.trials.objective import TrialContext
+from search.trials.context import TrialContext
 
 _SECONDS_TO_EXIT = 10.0
 # So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which

@@ -16,7 +16,7 @@ from search.engines.supervision import Supervision
 from search.engines.worker import SECONDS_TO_STOP
 from search.errors import SearchInterrupted
 from search.optimize.budget import Budget
-from search.trials.objective import TrialContext
+from search.trials.context import TrialContext
 
 SECONDS_BETWEEN_LOOKS = 1.0
 # After such a gap between two looks, this process and most likely its workers were suspended.

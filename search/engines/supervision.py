@@ -24,8 +24,8 @@ from search.progress.events import Note, TrialFinished, TrialStarted
 from search.storage import TrialAttribute
 from search.system.crash import Death
 from search.trials.attempts import continue_later, end_crashed, recover_abandoned, trials_of_worker
+from search.trials.context import TrialContext
 from search.trials.lease import LeaseWatch
-from search.trials.objective import TrialContext
 from search.trials.outcomes import Outcome
 
 

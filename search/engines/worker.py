@@ -127,7 +127,7 @@ def run_worker(
     from search.system.runtime import start_keras
     from search.training.feasibility import gpu_memory
     from search.training.features.source import FeatureSource
-    from search.trials.objective import TrialContext
+    from search.trials.context import TrialContext
     from search.trials.shared_checkpoints import shared_checkpoints
 
     progress, clock = progress or Progress(), clock or Clock()

@@ -17,8 +17,9 @@ from search.progress.events import SearchFinished, SearchStarted, TrialFinished
 from search.storage import StudyAttribute, TrialAttribute
 from search.trials.attempts import DEFAULT_RETRIES, claim, continue_later, end, recover_abandoned
 from search.trials.checkpoints import remove_left_checkpoints
+from search.trials.context import TrialContext
 from search.trials.lease import LEASE_SECONDS, Lease, LeaseWatch
-from search.trials.objective import TrialContext, TrialResult, run_trial
+from search.trials.objective import TrialResult, run_trial
 from search.trials.outcomes import Outcome, count_outcomes, counts, outcome_of
 from search.trials.reporter import share_checkpoint
 

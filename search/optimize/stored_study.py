@@ -18,7 +18,7 @@ from search.sizing.time_plan import TimePlan, make_pruner
 from search.storage import StudyAttribute
 from search.system.files import whole_file
 from search.training.metrics import DIRECTIONS
-from search.trials.objective import TrialContext
+from search.trials.context import TrialContext
 from studies.study import LoadedStudy, StudySpec
 
 _STEP_UNIT = re.compile(r"1/(\d+) epoch")

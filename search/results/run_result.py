@@ -28,12 +28,6 @@ class RunOutput:
     data: str
     clock: Clock
 
-    def summary(self, *, storage: str | None = None) -> str:
-        """Returns what a person reads at the end; `storage` is the URL of the study's database."""
-        from search.results.summary import summarize
-
-        return summarize(self, storage=storage)
-
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
@@ -70,15 +64,6 @@ class RunResult:
     def directory(self) -> Path:
         """The folder with all files of the run."""
         return self._retrained.directory
-
-    def summary(self) -> str:
-        """Returns the closing text: the result, where the time went, the paths, what comes next."""
-        from search.results.summary import summarize, summarize_search
-
-        if self.output is None:
-            return summarize_search(self.configuration, storage=self.storage)
-        folder = None if self.artifacts.startswith("s3://") else self.artifacts
-        return summarize(self.output, storage=self.storage, artifacts=folder)
 
     @property
     def _retrained(self) -> RunOutput:

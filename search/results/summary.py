@@ -1,16 +1,13 @@
 """What a person reads at the end of a run."""
 
 import shlex
-from typing import TYPE_CHECKING
 
 from search.progress.clock import Clock
 from search.progress.words import duration, metric_words
 from search.results.configuration_file import BestConfiguration
+from search.results.run_result import RunOutput, RunResult
 from search.storage import without_password
 from spaces.recipes import RECIPES
-
-if TYPE_CHECKING:
-    from search.results.run_result import RunOutput
 
 _ACTIVITY_WORDS = {
     "training": "training steps",
@@ -20,8 +17,16 @@ _ACTIVITY_WORDS = {
 }
 
 
+def summarize_run(result: RunResult) -> str:
+    """Returns the closing text: the result, where the time went, the paths, what comes next."""
+    if result.output is None:
+        return summarize_search(result.configuration, storage=result.storage)
+    folder = None if result.artifacts.startswith("s3://") else result.artifacts
+    return summarize(result.output, storage=result.storage, artifacts=folder)
+
+
 def summarize(
-    output: "RunOutput", *, storage: str | None = None, artifacts: str | None = None
+    output: RunOutput, *, storage: str | None = None, artifacts: str | None = None
 ) -> str:
     """Returns the winner, its scores, where the time went, the paths and the next commands.
 
@@ -84,7 +89,7 @@ def time_table(clock: Clock) -> list[str]:
     ]
 
 
-def _next_commands(output: "RunOutput", storage: str | None, artifacts: str | None) -> list[str]:
+def _next_commands(output: RunOutput, storage: str | None, artifacts: str | None) -> list[str]:
     directory = output.directory
     predict = (
         f"import keras; model = keras.saving.load_model({str(directory / 'model.keras')!r}); "

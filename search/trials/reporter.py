@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -13,11 +12,9 @@ from search.progress.events import TrialAdvanced
 from search.storage import TrialAttribute
 from search.training import Report
 from search.trials.checkpoints import shared_name
+from search.trials.context import TrialContext
 from search.trials.pruning import should_prune
 from spaces.candidate import Candidate
-
-if TYPE_CHECKING:
-    from search.trials.objective import TrialContext
 
 # After so long, start-up no longer distorts how fast a training seems to be.
 _PACE_SECONDS = 10.0
@@ -30,7 +27,7 @@ class StopTrial(Exception):
     """Ends a trial as pruned, with a reason."""
 
 
-def share_checkpoint(trial: optuna.Trial, context: "TrialContext") -> None:
+def share_checkpoint(trial: optuna.Trial, context: TrialContext) -> None:
     """Sends a trial's checkpoint to where other machines find it, if there is such a place."""
     if context.shared is not None:
         folder = context.checkpoints / f"trial_{trial.number}"
@@ -42,7 +39,7 @@ def share_checkpoint(trial: optuna.Trial, context: "TrialContext") -> None:
 class TrialReporter:
     """Receives the reports and the progress of one trial's training; it may end it."""
 
-    def __init__(self, trial: optuna.Trial, candidate: Candidate, context: "TrialContext") -> None:
+    def __init__(self, trial: optuna.Trial, candidate: Candidate, context: TrialContext) -> None:
         self._trial = trial
         self._context = context
         timed = context.plan.trial_seconds is not None

@@ -25,11 +25,12 @@ from search.pipeline import run_study
 from search.progress.events import Event, Note, Progress
 from search.results.plan import Retraining, only_retraining
 from search.results.run_result import RunResult
+from search.results.summary import summarize_run
 from search.sizing import time_plan
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import quiet_optuna
-from search.trials.objective import TrialContext
+from search.trials.context import TrialContext
 from spaces.candidate import Candidate
 from studies.study import StudySpec
 from tests.search.optimize.test_stored_study import store_golden
@@ -106,7 +107,7 @@ def test_a_study_runs_to_its_end_and_resumes_into_retraining(
         "final evaluation"
     ]
     assert Path(result.study.user_attrs["split_indices"]).is_file()
-    assert "where the time went" in result.summary()
+    assert "where the time went" in summarize_run(result)
 
     again = run_study(spec, **places)
 
@@ -208,7 +209,7 @@ def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict
 
     assert first is not None
     assert searched.output is None and beside.output is None
-    assert "python -m search.export --study tiny" in beside.summary()
+    assert "python -m search.export --study tiny" in summarize_run(beside)
     with pytest.raises(ValueError, match=r"did not retrain the winner\. Run it without"):
         beside.model  # noqa: B018 - reading it is the point
     assert not list(places["runs_directory"].glob("tiny/*/model.keras"))

@@ -15,6 +15,7 @@ from search.recipes import run_recipe
 from search.results.configuration_file import read_configuration
 from search.results.evaluate import evaluate
 from search.results.run_result import RunOutput
+from search.results.summary import summarize
 from spaces.recipes import RECIPES, find_recipe
 from tests.search.results.test_retrain import FILES
 
@@ -86,7 +87,7 @@ def test_published_figures_stand_beside_ours(run: RunOutput) -> None:
 
     assert stored["recipe"] == {"name": "bicocca_cnn", "published": {"accuracy": 0.86}}
     assert stored["test"]["accuracy"] == run.evaluation.accuracy
-    summary = run.summary()
+    summary = summarize(run)
     assert f"bicocca_cnn ({recipe.source})" in summary
     assert "on CIFAR-10: accuracy 0.86" in summary
     assert "training    2 epochs on" in summary

@@ -1,5 +1,6 @@
 """Studies: found by name or file, and clear about what is wrong."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,32 @@ def test_the_default_sampler_and_pruner_search_without_a_warning() -> None:
 
     # Each is worse than all before: after the first, none may pass the first rung.
     assert pruned == [(number, 2) for number in range(1, 12)]
+
+
+def test_study_files_keep_their_imports(tmp_path: Path) -> None:
+    """The names that study files of earlier versions import, stored with studies or not."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from cnn_blocks.augmentation import Augmentation\n"
+        "from cnn_blocks.blocks.plain import Plain\n"
+        "from cnn_blocks.config import Activation, Block, ModelConfig\n"
+        "from cnn_blocks.heads.pooled import Pooled\n"
+        "from cnn_blocks.layers import activate, convolve, normalize\n"
+        "from cnn_blocks.registry import block\n"
+        "from search import RunResult, run_study\n"
+        "from spaces.candidate import Candidate, TrainingConfig\n"
+        "from spaces.depth_filters import depth_filters\n"
+        "from spaces.stages import growing_filters, staged\n"
+        "from spaces.suggest import suggest\n"
+        "from studies.depth_filters import study as shipped\n"
+        "from studies.study import StudySpec\n"
+        "study = StudySpec(name='mine', description='Mine.', space=depth_filters)\n"
+        "assert shipped.name == 'depth_filters'\n"
+    )
+
+    assert load_study(file).spec.name == "mine"
+
+
+@pytest.mark.parametrize("name", ["cnn_blocks.blocks.plain", "search.keras_tuner.network"])
+def test_modules_that_configurations_name_stay_where_they_are(name: str) -> None:
+    assert importlib.import_module(name).__name__ == name

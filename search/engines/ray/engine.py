@@ -20,7 +20,7 @@ from search.optimize.budget import Budget
 from search.progress.events import TrialStarted
 from search.progress.words import counted
 from search.system.crash import Death, DeathWatch
-from search.trials.objective import TrialContext
+from search.trials.context import TrialContext
 
 _SECONDS_TO_BE_PLACED = 20.0
 _GIBIBYTE = 2**30

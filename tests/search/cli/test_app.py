@@ -13,6 +13,7 @@ from cnn_blocks.errors import UserError
 from search.cli import app as cli
 from search.engines.job import WorkerLimits
 from search.errors import SearchFailure, SearchInterrupted
+from search.results import summary
 from studies.study import load_study
 
 COMMANDS = ("run", "list", "export", "retrain", "storage")
@@ -159,7 +160,7 @@ def test_quick_answers_import_nothing_heavy(repository: Path) -> None:
     ]
     script = (
         "import sys\n"
-        "from search import cli\n"
+        "from search.cli import app as cli\n"
         f"for arguments in {quick!r}:\n"
         "    cli.invoke(arguments)\n"
         f"    print(arguments, [name for name in {HEAVY!r} if name in sys.modules])\n"
@@ -173,7 +174,7 @@ def test_quick_answers_import_nothing_heavy(repository: Path) -> None:
 def test_help_does_without_optuna_and_numpy(repository: Path) -> None:
     script = (
         "import sys\n"
-        "from search import cli\n"
+        "from search.cli import app as cli\n"
         "cli.invoke(['run', '--help'])\n"
         "print([name for name in ('optuna', 'numpy') if name in sys.modules])\n"
     )
@@ -225,15 +226,16 @@ def _calls(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[dict[str, An
     return calls
 
 
-class _Finished:
-    def summary(self) -> str:
-        return "all is well"
+@pytest.fixture(autouse=True)
+def _short_summaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("summarize", "summarize_run"):
+        monkeypatch.setattr(summary, name, str)
 
 
 def test_run_hands_every_option_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls = _calls(monkeypatch, _Finished())
+    calls = _calls(monkeypatch, "all is well")
     line = (
         "run --study quickstart --data digits --trials 7 --budget 1h30m --storage sqlite:///a.db "
         "--study-name second --metric macro_f1 --seed 5 --retrain-epochs 9 --retrain-budget 90s "
@@ -278,7 +280,7 @@ def test_run_hands_every_option_over(
 
 
 def test_limits_that_are_not_given_are_the_workers_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = _calls(monkeypatch, _Finished())
+    calls = _calls(monkeypatch, "all is well")
 
     assert cli.invoke(["run", "--study", "quickstart"]) == 0
 
@@ -294,7 +296,7 @@ def test_a_recipe_gets_the_options_of_a_training(
 
     def run_recipe(name: str, **options: Any) -> object:
         calls.append({"name": name, **options})
-        return _Finished()
+        return "all is well"
 
     monkeypatch.setattr(recipes, "run_recipe", run_recipe)
     line = (
@@ -364,7 +366,7 @@ def _python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[s
 
 
 def test_backbones_replace_those_of_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = _calls(monkeypatch, _Finished())
+    calls = _calls(monkeypatch, "all is well")
 
     line = "run --study fine_tune --backbone VGG16=none --backbone MobileNetV2"
     assert cli.invoke(line.split()) == 0

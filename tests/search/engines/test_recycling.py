@@ -23,7 +23,7 @@ from search.progress.events import TrialFinished, TrialStarted
 from search.sizing.worker_plan import WorkerPlan
 from search.storage import quiet_optuna
 from search.system.crash import Death
-from search.trials.objective import TrialContext
+from search.trials.context import TrialContext
 from tests.support.jobs import make_job
 
 _MEBIBYTE = 2**20

@@ -22,7 +22,8 @@ from pathlib import Path
 import optuna
 from search import searching
 from search.optimize.budget import Budget
-from search.trials.objective import TrialContext, TrialResult
+from search.trials.context import TrialContext
+from search.trials.objective import TrialResult
 from search.trials.outcomes import Outcome
 from search.storage import TrialAttribute, open_storage, quiet_optuna
 

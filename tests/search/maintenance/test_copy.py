@@ -208,7 +208,7 @@ def test_times_in_the_hour_that_comes_twice_are_kept(
             connection.execute("UPDATE trials SET datetime_start=? WHERE number=?", (utc, number))
     connection.close()
 
-    script = "import sys; from search import cli; sys.exit(cli.invoke(sys.argv[1:]))"
+    script = "import sys; from search.cli import app as cli; sys.exit(cli.invoke(sys.argv[1:]))"
     command = ["storage", "copy", "--from", f"sqlite:///{source}", "--to", f"sqlite:///{target}"]
     monkeypatch.setenv("TZ", "Europe/Berlin")
     subprocess.run([sys.executable, "-c", script, *command], check=True, timeout=60)

@@ -27,8 +27,9 @@ from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_o
 from search.storage.artifacts import open_artifacts
 from search.system.interruption import Interruption
 from search.trials.attempts import continue_later, end_crashed
+from search.trials.context import TrialContext
 from search.trials.lease import Lease, LeaseWatch
-from search.trials.objective import TrialContext, TrialResult
+from search.trials.objective import TrialResult
 from search.trials.outcomes import Outcome, count_outcomes
 from search.trials.reporter import share_checkpoint
 from search.trials.shared_checkpoints import SharedCheckpoints

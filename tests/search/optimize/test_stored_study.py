@@ -23,7 +23,7 @@ from search.optimize.stored_study import (
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import StudyAttribute, open_storage, quiet_optuna
-from search.trials.objective import TrialContext
+from search.trials.context import TrialContext
 from spaces.candidate import Candidate
 from studies.study import LoadedStudy, StudySpec
 

@@ -26,6 +26,7 @@ from search.results.files import classification_report, read_class_names
 from search.results.plan import Retraining, only_retraining, run_directory
 from search.results.retraining import finish_run, retrain, retrain_from_configuration
 from search.results.run_result import RunOutput
+from search.results.summary import summarize
 from search.sizing import time_plan
 from spaces.candidate import Candidate
 
@@ -167,7 +168,7 @@ def test_the_environment_names_what_the_result_depended_on(run: RunOutput, split
 
 
 def test_the_summary_ends_with_paths_and_commands_that_can_be_typed(run: RunOutput) -> None:
-    summary = run.summary(storage="sqlite:///runs/studies.db")
+    summary = summarize(run, storage="sqlite:///runs/studies.db")
     for part in [
         "tiny, trial 4",
         "validation accuracy 0.9000",
@@ -188,7 +189,7 @@ def test_the_summarys_last_command_predicts_an_image(
     from PIL import Image
 
     Image.new("L", (20, 30)).save(tmp_path / "image.png")
-    *_, program = shlex.split(run.summary().splitlines()[-1])
+    *_, program = shlex.split(summarize(run).splitlines()[-1])
     exec(program.replace("IMAGE", str(tmp_path / "image.png")), {})
     assert capsys.readouterr().out.count(".") >= 10
 

@@ -28,7 +28,8 @@ from search.training.mirroring import MirroredAccuracy
 from search.trials import objective
 from search.trials import reporter as trial_reporter
 from search.trials.attempts import continue_later
-from search.trials.objective import TrialContext, TrialResult, run_trial
+from search.trials.context import TrialContext
+from search.trials.objective import TrialResult, run_trial
 from search.trials.outcomes import Outcome
 from search.trials.reporter import TrialReporter
 from spaces.candidate import Candidate, FineTuning, TrainingConfig

@@ -16,8 +16,8 @@ from search.trials.checkpoints import (
     remove_left_checkpoints,
     shared_name,
 )
+from search.trials.context import TrialContext
 from search.trials.lease import Lease
-from search.trials.objective import TrialContext
 from search.trials.outcomes import Outcome
 from search.trials.reporter import share_checkpoint
 from search.trials.shared_checkpoints import SharedCheckpoints
