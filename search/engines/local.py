@@ -1,14 +1,9 @@
 """Worker processes on this machine: kept running, replaced when they die, ended in order."""
 
-import os
 import pickle
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from multiprocessing.connection import Pipe, wait
+from collections.abc import Mapping
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import optuna
@@ -23,24 +18,14 @@ from search.errors import SearchFailure
 from search.optimize.budget import Budget
 from search.progress.events import TrialFinished, TrialStarted
 from search.sizing.worker_plan import WorkerPlan
-from search.system.crash import Death, DeathWatch, last_words
+from search.system.child_process import ChildProcess
+from search.system.crash import Death
 from search.trials.context import TrialContext
 
-_SECONDS_TO_EXIT = 10.0
 # So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which
 # comes from elsewhere and may pass.
 _MOST_FALSE_STARTS = 2
 _MOST_KILLED_STARTS = 10
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Keeps Ctrl-C from a process that is started inside, until it says what Ctrl-C shall do."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Worker(PoolWorker):
@@ -52,60 +37,33 @@ class _Worker(PoolWorker):
         super().__init__()
         self.index = index
         # Another search of the same study keeps its workers' logs in the same folder.
-        self.log = logs / f"worker_{self.name[:8]}.log"
-        self.connection, theirs = Pipe()
-        logs.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-X", "faulthandler", "-m", "search.engines.worker"]
-        with self.log.open("wb") as words, theirs, _interrupts_held():
-            self.process = subprocess.Popen(
-                [*command, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-            )
-        self.watch = DeathWatch(self.process.pid)
+        log = logs / f"worker_{self.name[:8]}.log"
+        self.child = ChildProcess("search.engines.worker", environment=environment, log=log)
         self.ready = self.working = self.leaving = self.spent = False
         self.trials = 0
         self.held_when_ready = 0
         self.log_start = 0
-        self._send((job, self.name))
+        self.child.send((job, self.name))
 
     def command(self, command: Command) -> None:
         self.working |= command == "go"
         self.leaving |= command != "go"
         self.heard = time.monotonic()
-        self._send(command)
+        self.child.send(command)
 
     def kill(self) -> None:
-        self.process.kill()
+        self.child.kill()
 
-    def wait(self) -> int:
-        """Waits for the process, which has said its last word, and returns its exit code."""
-        try:
-            return self.process.wait(_SECONDS_TO_EXIT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+    def close(self) -> None:
+        self.child.close()
 
     def last_words(self) -> str:
         """Returns the end of what the process wrote to its log since its last trial began."""
-        return last_words(self.log, start=self.log_start)
+        return self.child.last_words(start=self.log_start)
 
-    def close(self) -> None:
-        # An empty log says nothing.
-        self.wait()
-        self.connection.close()
-        if self.log.exists() and self.log.stat().st_size == 0:
-            self.log.unlink()
-
-    def _send(self, message: object) -> None:
-        try:
-            self.connection.send(message)
-        except (OSError, pickle.PicklingError) as error:
-            if isinstance(error, pickle.PicklingError):
-                raise
+    def memory(self) -> int:
+        """Returns the bytes that the process holds now."""
+        return own_memory(self.child.id)
 
 
 class LocalWorkers(WorkerPool[_Worker]):
@@ -151,17 +109,17 @@ class LocalWorkers(WorkerPool[_Worker]):
             staying.append(worker)
 
     def _receive(self) -> None:
-        connections = [worker.connection for worker in self._workers]
+        connections = [worker.child.connection for worker in self._workers]
         for connection in wait(connections, timeout=SECONDS_BETWEEN_LOOKS):
-            worker = next(w for w in self._workers if w.connection is connection)
+            worker = next(w for w in self._workers if w.child.connection is connection)
             self._read(worker)
 
     def _read(self, worker: _Worker) -> None:
         while True:
             try:
-                if not worker.connection.poll():
+                if not worker.child.connection.poll():
                     return
-                message: Message = worker.connection.recv()
+                message: Message = worker.child.connection.recv()
             except (EOFError, OSError, pickle.UnpicklingError):
                 self._bury(worker)
                 return
@@ -172,7 +130,7 @@ class LocalWorkers(WorkerPool[_Worker]):
         match message:
             case Ready():
                 worker.ready = True
-                worker.held_when_ready = own_memory(worker.process.pid)
+                worker.held_when_ready = worker.memory()
                 self._put_to_work()
             case LogPosition(size):
                 worker.log_start = size
@@ -183,7 +141,7 @@ class LocalWorkers(WorkerPool[_Worker]):
                 worker.spent = worker.spent or is_spent(
                     self._limits,
                     trials=worker.trials,
-                    holds=own_memory(worker.process.pid),
+                    holds=worker.memory(),
                     held_when_ready=worker.held_when_ready,
                     share=self._host_memory,
                 )
@@ -207,11 +165,10 @@ class LocalWorkers(WorkerPool[_Worker]):
     def _bury(self, worker: _Worker) -> None:
         """Finds out how a worker ended, and what becomes of its trial."""
         self._workers.remove(worker)
-        exit_code = worker.wait()
-        death = worker.watch.diagnose(exit_code, last_words=worker.last_words())
+        death = worker.child.diagnose(start=worker.log_start)
         held = self._supervision.end_trials(worker.name, death=death, stalled=worker.stalled)
         worker.close()
-        if exit_code not in (0, EXPLAINED) and not held and not worker.has_begun:
+        if death.exit_code not in (0, EXPLAINED) and not held and not worker.has_begun:
             self._judge_start(worker, death)
         self._put_to_work()
 
@@ -224,21 +181,21 @@ class LocalWorkers(WorkerPool[_Worker]):
             )
             most = _MOST_KILLED_STARTS * self._plan.workers
         self._supervision.count_false_start(
-            f"{death.describe()}. The last one's log, {worker.log}, ends with: "
+            f"{death.describe()}. The last one's log, {worker.child.log}, ends with: "
             f"{worker.last_words()[-500:] or '(nothing)'}",
             most=most,
         )
 
     def _look_after(self, worker: _Worker, *, silent: float) -> None:
         # What a worker started may outlive it, and keeps the connection open.
-        if worker.process.poll() is not None:
+        if worker.child.has_ended:
             self._read(worker)
             if worker in self._workers:
                 self._bury(worker)
             return
-        worker.watch.sample()
+        worker.child.watch.sample()
         busy = not worker.ready or worker.working
         # What has come meanwhile is read later.
-        if busy and silent > self._limits.stall_seconds and not worker.connection.poll():
+        if busy and silent > self._limits.stall_seconds and not worker.child.connection.poll():
             self._end_stalled(worker)
         self._put_to_work()

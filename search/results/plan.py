@@ -14,7 +14,7 @@ from cnn_blocks.errors import UserError
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.results.configuration_file import BestConfiguration
-from search.system.files import only_one
+from search.system.locks import only_one
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:

@@ -1,20 +1,13 @@
 """A process that measures, as its parent sees it."""
 
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from multiprocessing.connection import Pipe
 from typing import Any, Protocol
 
 import psutil
 
 from search.sizing.messages import Task
-from search.system.crash import DeathWatch
-
-_LAST_WORDS = 2000
+from search.system.child_process import ChildProcess
 
 
 class MeasurementError(Exception):
@@ -25,34 +18,24 @@ class MeasuringProcess:
     """A measuring process, as its parent sees it."""
 
     def __init__(self, task: Task, environment: Mapping[str, str]) -> None:
-        self._log = task.folder / "log"
-        self.connection, theirs = Pipe()
-        command = [sys.executable, "-m", "search.sizing.measured_training", str(theirs.fileno())]
-        with self._log.open("wb") as words, theirs:
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-            )
-        self._watch = DeathWatch(self._process.pid)
+        self._child = ChildProcess(
+            "search.sizing.measured_training", environment=environment, log=task.folder / "log"
+        )
+        self.connection = self._child.connection
         self.send(task)
 
     def send(self, message: object) -> None:
         """Sends a message; that a process has died is found out when it does not answer."""
-        with suppress(OSError):
-            self.connection.send(message)
+        self._child.send(message)
 
     def receive(self) -> Any:
         """Returns a message that is there; raises MeasurementError where the process has died."""
         try:
             return self.connection.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
-            words = self._log.read_bytes()[-_LAST_WORDS:].decode(errors="replace")
-            death = self._watch.diagnose(self._process.wait(), last_words=words)
-            told = next((line for line in reversed(words.splitlines()) if line.strip()), "")
+            death = self._child.diagnose()
+            lines = self._child.last_words().splitlines()
+            told = next((line for line in reversed(lines) if line.strip()), "")
             reason = f": {told.strip()}" if told else ""
             text = f"a measuring process ended ({death.describe()}){reason}"
             raise MeasurementError(text) from None
@@ -60,16 +43,15 @@ class MeasuringProcess:
     def busy_seconds(self) -> float:
         """Returns the processor time that the process has taken."""
         try:
-            times = psutil.Process(self._process.pid).cpu_times()
+            times = psutil.Process(self._child.id).cpu_times()
         except psutil.Error:
             return 0.0
         return float(times.user + times.system)
 
     def end(self) -> None:
         """Leaves no process behind."""
-        self.connection.close()
-        self._process.kill()
-        self._process.wait()
+        self._child.kill()
+        self._child.close()
 
 
 class Busy(Protocol):

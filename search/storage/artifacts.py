@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from optuna.artifacts._protocol import ArtifactStore
 
 # optuna-dashboard has one --artifact-dir for all studies of a database: so have we.
-DEFAULT_ARTIFACTS = "runs/artifacts"
 _S3 = re.compile(r"s3://(?P<name>[^/?#]+)(?P<prefix>(/[^?#]*)?)")
 # Also "s3:/bucket", which would make a folder of that name.
 _URL = re.compile(r"s3:|\w+://")

@@ -21,7 +21,6 @@ class TrialAttribute(StrEnum):
     STEPS = "steps"
     MIRRORED = "mirrored_images"
     PREDICTED_IMAGES_PER_SECOND = "predicted_images_per_second"
-    STEP_UNIT = "step_unit"
     CONSTRAINTS = "constraints"
     MEMORY_MIB = "estimated_memory_mib"
     LEASE = "lease"

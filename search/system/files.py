@@ -83,25 +83,3 @@ def spot_digest(path: Path) -> str:
             file.seek(start)
             digest.update(file.read(_BLOCK_BYTES))
     return digest.hexdigest()
-
-
-@contextmanager
-def only_one(path: Path) -> Iterator[bool]:
-    """Yields whether this process is the only one in such a block; the others are told at once.
-
-    The system frees the lock of a process that dies. Where it, or the file system, has no locks,
-    each is taken for the only one.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield True
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            first = True
-        except OSError as error:
-            first = not isinstance(error, BlockingIOError)
-        yield first

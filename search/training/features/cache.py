@@ -10,18 +10,17 @@ import json
 import math
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from search.data.cache import default_cache_directory
 from search.system.files import discard_folder, remove_abandoned, spot_digest, whole_folder
+from search.system.locks import one_at_a_time
 
 Features = npt.NDArray[np.float16]
 
@@ -29,7 +28,6 @@ DEFAULT_LIMIT = 20 * 2**30
 _DESCRIPTION = "description.json"
 _FEATURES = "features.float16"
 _BYTES = np.dtype(np.float16).itemsize
-_LOCK_SECONDS = 0.2
 
 
 class FeaturesUnavailableError(Exception):
@@ -79,7 +77,7 @@ class FeatureCache:
             if entry is not None:
                 return entry
             self.directory.mkdir(parents=True, exist_ok=True)
-            with (self.directory / "lock").open("wb") as file, _locked(file, waiting):
+            with one_at_a_time(self.directory / "lock", waiting):
                 entry = self.open(key)
                 if entry is None:
                     self._make(folder, compute())
@@ -159,20 +157,3 @@ class FeatureCache:
 def megabytes(size: int) -> str:
     """Returns a number of bytes in words."""
     return f"{size / 2**20:,.1f} MiB"
-
-
-@contextmanager
-def _locked(file: BinaryIO, waiting: Callable[[], None]) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two processes at once may compute the same, and the first wins
-        yield
-        return
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            waiting()
-            time.sleep(_LOCK_SECONDS)
-    yield

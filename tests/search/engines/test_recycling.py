@@ -134,7 +134,7 @@ def test_a_successor_takes_the_place_of_the_worker_that_is_spent(
     assert successor.index == second.index
 
     # A place that another one leaves is not the successor's: its GPU would be shared by too many.
-    first.process.kill()
+    first.kill()
     workers._bury(first)
     workers._handle(successor, Ready())
     assert second.leaving
@@ -144,7 +144,7 @@ def test_a_successor_takes_the_place_of_the_worker_that_is_spent(
     workers._handle(workers._workers[-1], Ready())
     assert workers._workers[-1].working
 
-    second.process.kill()
+    second.kill()
     workers._bury(second)
     assert successor.working
 
@@ -203,11 +203,11 @@ def test_a_crash_is_told_by_the_words_of_its_own_trial(make_workers: MakeWorkers
     workers = make_workers(1)
     (worker,) = workers._workers
     earlier = "RESOURCE_EXHAUSTED: handled by the trial before\n"
-    worker.log.write_text(earlier + "Fatal Python error: Segmentation fault\n")
+    worker.child.log.write_text(earlier + "Fatal Python error: Segmentation fault\n")
     workers._handle(worker, LogPosition(len(earlier)))
 
     assert worker.last_words() == "Fatal Python error: Segmentation fault\n"
-    assert not worker.watch.diagnose(-11, last_words=worker.last_words()).out_of_memory
+    assert not worker.child.watch.diagnose(-11, last_words=worker.last_words()).out_of_memory
 
 
 @pytest.mark.parametrize(("death", "most"), [(_FAILED, 3), (_KILLED, 10)])
@@ -216,7 +216,7 @@ def test_deaths_before_the_first_trial_come_to_an_end(
 ) -> None:
     workers = make_workers(1)
     (worker,) = workers._workers
-    worker.log.write_text("no luck here.\n")
+    worker.child.log.write_text("no luck here.\n")
     for _ in range(2):
         for _ in range(most - 1):
             workers._judge_start(worker, death)

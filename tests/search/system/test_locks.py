@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.system.files import only_one
+from search.system.locks import only_one
 
 
 def test_a_second_one_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""A process of ours with a pipe to it, a log of its own, and a watch on its end."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Pipe
+from pathlib import Path
+
+from search.system.crash import Death, DeathWatch, last_words
+
+_SECONDS_TO_EXIT = 10.0
+
+
+class ChildProcess:
+    """Runs `python -m MODULE DESCRIPTOR`, where DESCRIPTOR is the process' end of the pipe.
+
+    The process gets this one's environment with `environment` on top; what it writes goes to the
+    file `log`. Raises OSError where the system refuses another process.
+    """
+
+    def __init__(self, module: str, *, environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.connection, theirs = Pipe()
+        command = [sys.executable, "-X", "faulthandler", "-m", module, str(theirs.fileno())]
+        with log.open("wb") as words, theirs, _interrupts_held():
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+            )
+        self.watch = DeathWatch(self.id)
+
+    @property
+    def id(self) -> int:
+        """The process' id."""
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended; what it started may live on and keep the pipe open."""
+        return self._process.poll() is not None
+
+    def send(self, message: object) -> None:
+        """Sends a message; a process that has died is not told."""
+        with suppress(OSError):
+            self.connection.send(message)
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        self._process.kill()
+
+    def wait(self) -> int:
+        """Waits for the process, which has said its last word, and returns its exit code."""
+        try:
+            return self._process.wait(_SECONDS_TO_EXIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def last_words(self, *, start: int = 0) -> str:
+        """Returns the end of what the process wrote to its log, from a byte on."""
+        return last_words(self.log, start=start)
+
+    def diagnose(self, *, start: int = 0) -> Death:
+        """Waits for the end of the process and tells how it died."""
+        exit_code = self.wait()
+        return self.watch.diagnose(exit_code, last_words=self.last_words(start=start))
+
+    def close(self) -> None:
+        """Waits for the process and forgets it; an empty log says nothing and goes."""
+        self.wait()
+        self.connection.close()
+        if self.log.exists() and self.log.stat().st_size == 0:
+            self.log.unlink()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Blocks SIGINT while a process starts: it inherits the mask, and lifts it when ready."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
