@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import uuid
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +22,13 @@ from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
 from search.data.dataset import Arrays, Images, Indices
-from search.system.files import discard_folder, remove_abandoned, spot_digest, whole_folder
+from search.system.files import (
+    discard_folder,
+    remove_abandoned,
+    spot_digest,
+    whole_file,
+    whole_folder,
+)
 
 FORMAT_VERSION = 1
 _ATTEMPTS = 3
@@ -136,16 +141,12 @@ class Cache:
 
     def write_index(self, identity: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Stores arrays for a source; a cache that cannot be written only costs time later."""
-        path = self._index_path(identity)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.npz")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        with (
+            contextlib.suppress(OSError),
+            whole_file(self._index_path(identity)) as temporary,
+            temporary.open("wb") as file,
+        ):
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def _index_path(self, identity: str) -> Path:
         digest = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()

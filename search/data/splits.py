@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
 from search.data.dataset import Dataset, Indices, Share
 from search.data.names import shown
+from search.system.files import whole_file
 
 _SAMPLED_IMAGES = 10_000
 _SAMPLED_PIXELS = 20_000_000
@@ -94,17 +94,11 @@ class Split:
 
     def save_indices(self, path: Path) -> None:
         """Writes train, validation and test indices to an .npz file, all at once."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.npz")
-        try:
-            with temporary.open("wb") as file:
-                indices = {name: share.indices for name, share in self._shares().items()}
-                np.savez_compressed(file, **indices)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        indices = {name: share.indices for name, share in self._shares().items()}
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **indices)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
 
     def _shares(self) -> dict[str, Share]:
         return {"train": self.train, "validation": self.validation, "test": self._test}

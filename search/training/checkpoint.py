@@ -1,14 +1,14 @@
 """A training's whole state in one file that appears whole or not at all."""
 
-import contextlib
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from search.system.files import whole_file
 
 Arrays = list[npt.NDArray[Any]]
 
@@ -26,21 +26,12 @@ class Checkpoint:
 
     def write(self, state: dict[str, Any], arrays: dict[str, Arrays]) -> None:
         """Replaces the file by this state; where that fails (OSError) the earlier one stays."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         header = json.dumps({"identity": self.identity, "state": state})
         flat = {
             f"{name}/{i}": array for name, group in arrays.items() for i, array in enumerate(group)
         }
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, header=np.array(header), **flat)  # type: ignore[arg-type]
-            partial.replace(self.path)
-        except OSError:
-            # A full disk is not to be filled with what nobody can read.
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
+        with whole_file(self.path) as temporary, temporary.open("wb") as file:
+            np.savez(file, header=np.array(header), **flat)  # type: ignore[arg-type]
 
     def read(self) -> tuple[dict[str, Any], dict[str, Arrays]] | None:
         """Returns the state, or None where there is no readable one of this training."""

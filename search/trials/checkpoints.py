@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.storage import TrialAttribute
+from search.system.files import whole_file
 from search.trials.lease import lease_of
 from search.trials.outcomes import counts
 
@@ -49,9 +50,8 @@ def _take_over(earlier: Path, folder: Path) -> None:
         try:
             os.link(earlier, folder / _CHECKPOINT)
         except OSError:
-            partial = folder / f"{_CHECKPOINT}.{os.getpid()}.partial"
-            shutil.copyfile(earlier, partial)
-            partial.replace(folder / _CHECKPOINT)
+            with whole_file(folder / _CHECKPOINT) as temporary:
+                shutil.copyfile(earlier, temporary)
 
 
 def remove_checkpoints(

@@ -43,7 +43,7 @@ def test_trials_go_on_without_checkpoints_on_a_full_disk(
     size = fill(filler)
     run.wait_until(lambda: "no checkpoint after epoch" in run.said())
     # What could not be written whole is gone: the disk is not fuller than before.
-    assert list(small_disk.glob("**/*.partial")) == []
+    assert list(small_disk.glob("**/.checkpoint.*")) == []
     run.succeeds()
     filler.unlink()
 
