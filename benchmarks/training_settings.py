@@ -24,7 +24,8 @@ from search.data import Split, load_data, split_data
 from search.system.runtime import dtype_policy
 from search.training.batches import steps_per_epoch
 from search.training.fit import fit
-from search.training.result import FitResult
+from search.training.listener import Listener
+from search.training.result import FitResult, Report
 from spaces.candidate import Candidate
 from spaces.shipped.auto import auto
 from spaces.task import Task
@@ -159,19 +160,33 @@ def _mirrored_accuracies(result: FitResult, split: Split) -> dict[str, float]:
     }
 
 
+class _ReportTimes(Listener):
+    """Keeps the processor time at each report."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+
+    def on_report(self, report: Report) -> None:
+        self._times.append(time.process_time())
+
+    def seconds_between(self) -> float:
+        """Returns the mean processor time from one report to the next."""
+        return (self._times[-1] - self._times[0]) / (len(self._times) - 1)
+
+
 def _seconds_a_step(candidate: Candidate, split: Split, seed: int) -> float:
     """Returns a step's processor time, without that of building and compiling."""
     size = candidate.training.batch_size
     few = replace(split.train, indices=split.train.indices[: size * _TIMED_STEPS])
-    ends: list[float] = []
+    ends = _ReportTimes()
     fit(
         candidate.with_training(epochs=_TIMED_EPOCHS),
         few,
         spec=split.spec,
         seed=seed,
-        on_report=lambda report: ends.append(time.process_time()),
+        listener=ends,
     )
-    return (ends[-1] - ends[0]) / (len(ends) - 1) / steps_per_epoch(len(few), size)
+    return ends.seconds_between() / steps_per_epoch(len(few), size)
 
 
 def _keep(row: dict[str, Any]) -> None:

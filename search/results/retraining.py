@@ -26,6 +26,7 @@ from search.results.plan import (
 )
 from search.results.run_result import RunOutput
 from search.sizing.time_plan import most_retraining_steps
+from search.training.listener import Listener
 
 if TYPE_CHECKING:
     from search.system.runtime import Precision, Xla
@@ -78,16 +79,12 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
         intervals=_intervals(retraining),
         seconds=seconds,
         most_steps=_most_steps(retraining),
-        on_steps=lambda timed: remember_length(directory, retraining, timed),
         checkpoint_directory=directory / CHECKPOINTS,
         precision=retraining.precision,
         xla=retraining.xla,
         clock=retraining.clock,
         features=retraining.features,
-        on_progress=lambda epoch, epochs, metrics: progress.handle(
-            RetrainingAdvanced(epoch=epoch, epochs=epochs, metrics=metrics)
-        ),
-        on_warning=progress.warning,
+        listener=_RetrainingListener(retraining, directory),
     )
     progress.handle(RetrainingFinished(seconds=time.monotonic() - started))
     if seconds and result.candidate.training.steps == _most_steps(retraining):
@@ -96,6 +93,25 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
             f"more would not have helped, and the rest of the time is given back"
         )
     return result
+
+
+class _RetrainingListener(Listener):
+    """Shows how a retraining goes, and remembers its length."""
+
+    def __init__(self, retraining: Retraining, directory: Path) -> None:
+        self._retraining = retraining
+        self._directory = directory
+
+    def on_length(self, candidate: "Candidate") -> None:
+        remember_length(self._directory, self._retraining, candidate)
+
+    def on_progress(self, epoch: float, epochs: float, metrics: Mapping[str, float]) -> None:
+        self._retraining.progress.handle(
+            RetrainingAdvanced(epoch=epoch, epochs=epochs, metrics=metrics)
+        )
+
+    def on_warning(self, text: str) -> None:
+        self._retraining.progress.warning(text)
 
 
 def _with_length(

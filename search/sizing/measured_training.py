@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import numpy as np
 
 from search.errors import TrialFailure
 from search.sizing.messages import Failed, Loaded, Round, Task
+from search.training.listener import Listener
 
 if TYPE_CHECKING:
     from cnn_blocks.config import InputSpec
@@ -141,7 +143,7 @@ def _train(connection: Connection, measured: Round, training: _Training) -> None
             training.images,
             spec=training.spec,
             seed=_SEED,
-            on_progress=stopwatch,
+            listener=stopwatch,
             precision=measured.precision,
             xla=measured.xla,
             features=training.features,
@@ -157,7 +159,7 @@ def _train(connection: Connection, measured: Round, training: _Training) -> None
     keras.utils.clear_session()
 
 
-class _Stopwatch:
+class _Stopwatch(Listener):
     """Follows a training: says when it is warm, waits for the others, and counts images."""
 
     def __init__(self, connection: Connection, seconds: float, images_per_epoch: int) -> None:
@@ -168,7 +170,7 @@ class _Stopwatch:
         self._began: tuple[float, float] | None = None
         self.told = False
 
-    def __call__(self, epoch: float, epochs: float, metrics: dict[str, float]) -> None:
+    def on_progress(self, epoch: float, epochs: float, metrics: Mapping[str, float]) -> None:
         """Stands at the end of a step, a few times a second."""
         now = time.perf_counter()
         if self._first is None:

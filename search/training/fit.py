@@ -12,6 +12,7 @@ from search.progress.clock import Clock
 from search.system import runtime
 from search.training.checkpoint import Arrays, Checkpoint
 from search.training.length import training_length
+from search.training.listener import Listener
 from search.training.phase import PreparedPhase, Setting, prepare, seconds_per_step, train_phase
 from search.training.result import FitResult, Report
 from spaces.candidate import Candidate
@@ -38,34 +39,29 @@ def fit(
     intervals: int | None = None,
     seconds: Callable[[], float] | None = None,
     most_steps: int | None = None,
-    on_steps: Callable[[Candidate], None] = lambda candidate: None,
-    on_report: Callable[[Report], None] | None = None,
-    on_progress: Callable[[float, float, dict[str, float]], None] | None = None,
+    listener: Listener | None = None,
     checkpoint_directory: Path | None = None,
     precision: runtime.Precision = "auto",
     xla: runtime.Xla = "auto",
     clock: Clock | None = None,
     features: "FeatureSource | None" = None,
     mirrored: bool = False,
-    on_warning: Callable[[str], None] = lambda text: None,
 ) -> FitResult:
     """Trains a candidate for its number of epochs, or steps, and returns the trained network.
 
     A training measured in steps is validated, saved and reported in so many `intervals`, 10 if not
     said; one measured in epochs after every epoch. With `seconds`, a candidate whose steps are not
     given gets as many as take so long here, found by timing a few of them, at most `most_steps`
-    (`seconds` is asked when they are timed: what is compiled by then does not count); `on_steps`
-    gets the candidate with these before training begins. Weights, shuffling, dropout and
-    augmentation are functions of the seed and the interval. With a checkpoint folder the state is
-    saved every few seconds, and a call with the same arguments goes on from there, repeating the
-    reports made so far. `on_report` may raise to end the training; `on_progress` gets (epochs done,
-    epochs, running metrics) a few times a second; `on_warning` is told when no checkpoint could be
-    written, which does not end the training. Batch normalisation ends with the statistics of clean
-    training images. Early stopping ends with the best epoch's weights. Fine-tuning trains in two
-    phases, the second with a new optimizer and the weights of the first; epochs and reports count
-    through both. A phase in which the backbone is frozen trains the head on what `features` finds
-    for it. With `mirrored` the result says how the network does on mirrored validation images,
-    where it was trained without flips.
+    (`seconds` is asked when they are timed: what is compiled by then does not count). Weights,
+    shuffling, dropout and augmentation are functions of the seed and the interval. With a
+    checkpoint folder the state is saved every few seconds, and a call with the same arguments goes
+    on from there, repeating the reports made so far. The `listener` is told how it goes, and may
+    end it. Batch normalisation ends with the statistics of clean training images. Early stopping
+    ends with the best epoch's weights. Fine-tuning trains in two phases, the second with a new
+    optimizer and the weights of the first; epochs and reports count through both. A phase in which
+    the backbone is frozen trains the head on what `features` finds for it. With `mirrored` the
+    result says how the network does on mirrored validation images, where it was trained without
+    flips.
 
     Raises NonFiniteLossError, OutOfMemoryError, or InfeasibleError for a network that cannot be
     built.
@@ -74,7 +70,7 @@ def fit(
     from search.training.callbacks import EpochRecord
 
     began = time.perf_counter()
-    clock = clock or Clock()
+    clock, listener = clock or Clock(), listener or Listener()
     policy = runtime.dtype_policy(precision)
     in_epochs = candidate.training.steps is None and seconds is None
     setting = Setting(
@@ -99,7 +95,7 @@ def fit(
             seconds, setting, candidate, found, least=least, most=most_steps
         )
         assert candidate.training.steps is not None
-        on_steps(candidate)
+        listener.on_length(candidate)
     length = training_length(
         candidate.training, len(train), intervals, compared=validation is not None
     )
@@ -121,12 +117,8 @@ def fit(
     record = EpochRecord(
         length=length,
         reports_per_epoch=reports_per_epoch,
-        report=lambda step, epoch, metrics: (
-            on_report(Report(step, epoch, metrics)) if on_report else None
-        ),
-        progress=lambda epoch, metrics: (
-            on_progress(epoch, length.epochs, metrics) if on_progress else None
-        ),
+        report=lambda step, epoch, metrics: listener.on_report(Report(step, epoch, metrics)),
+        progress=lambda epoch, metrics: listener.on_progress(epoch, length.epochs, metrics),
     )
     spent_before = clock.seconds["training"]
     weights: Arrays = []
@@ -146,7 +138,7 @@ def fit(
             first=first,
             record=record,
             checkpoint=checkpoint,
-            warn=on_warning,
+            warn=listener.on_warning,
         )
         # The first step's time counts as compiling, so its images do not count either.
         steps_timed += max(0, (len(record.rows) - first) * length.steps - 1)

@@ -24,7 +24,7 @@ from search.training.mirroring import flips_are_harmless
 from search.trials.checkpoints import checkpoint_folder, remove_checkpoints
 from search.trials.context import TrialContext
 from search.trials.outcomes import Outcome, outcome_of
-from search.trials.reporter import StopTrial, TrialReporter
+from search.trials.reporter import StopTrial, TrialReporter, remember_candidate
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
     plan, trial_seconds = context.plan, context.plan.trial_seconds
     with context.clock.measure("sampling"):
         candidate = _continued(trial, context.spec.candidate(trial, plan.task))
-    _remember(trial, candidate, context)
+    remember_candidate(trial, candidate, context)
     context.progress.handle(
         TrialStarted(
             number=trial.number,
@@ -111,32 +111,23 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         # The final training has the whole machine, of which this may be one worker of many.
         whole = _predict(shape, candidate, plan.speed, context, on_features=on_features) or cost
         plan.require_affordable(corrected(whole, context.slowdowns), candidate)
-    reporter = TrialReporter(trial, candidate, context)
-
-    def begin(timed: Candidate) -> None:
-        _remember(trial, timed, context)
-        reporter.follow(timed)
-
     result = fit(
         candidate,
         context.split.train,
         spec=context.split.spec,
         validation=context.split.validation,
         seed=context.seed,
-        on_report=reporter.report,
         reports_per_epoch=context.spec.reports_per_epoch,
         intervals=plan.intervals,
         seconds=None if trial_seconds is None else lambda: trial_seconds,
         most_steps=plan.most_trial_steps(candidate, on_features=on_features),
-        on_steps=begin,
         mirrored=plan.trial_seconds is not None and flips_are_harmless(trial.study) is None,
         checkpoint_directory=checkpoint_folder(trial, context.checkpoints, context.shared),
         precision=context.precision,
         xla=context.xla,
         clock=context.clock,
         features=context.features,
-        on_progress=reporter.progress,
-        on_warning=reporter.warn,
+        listener=TrialReporter(trial, candidate, context),
     )
     with context.clock.measure("storage"):
         trial.set_user_attr(TrialAttribute.BEST_EPOCH, result.best["epoch"])
@@ -160,12 +151,6 @@ def _continued(trial: optuna.Trial, candidate: Candidate) -> Candidate:
         return candidate
     length = {name: training[name] for name in ("steps", "fine_tuning")}
     return candidate.with_training(**length)
-
-
-def _remember(trial: optuna.Trial, candidate: Candidate, context: TrialContext) -> None:
-    with context.clock.measure("storage"):
-        trial.set_user_attr(TrialAttribute.CANDIDATE, candidate.to_json())
-        trial.set_user_attr(TrialAttribute.SUMMARY, candidate.summary())
 
 
 def _predict(

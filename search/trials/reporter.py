@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Mapping
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -10,7 +11,8 @@ from optuna.trial import TrialState
 from cnn_blocks.errors import InfeasibleError
 from search.progress.events import TrialAdvanced
 from search.storage import TrialAttribute
-from search.training import Report
+from search.training.listener import Listener
+from search.training.result import Report
 from search.trials.checkpoints import shared_name
 from search.trials.context import TrialContext
 from search.trials.pruning import should_prune
@@ -36,14 +38,21 @@ def share_checkpoint(trial: optuna.Trial, context: TrialContext) -> None:
             context.shared.push(folder, shared_name(trial.study, frozen))
 
 
-class TrialReporter:
+def remember_candidate(trial: optuna.Trial, candidate: Candidate, context: TrialContext) -> None:
+    """Stores what a trial trains, from which it can be rebuilt."""
+    with context.clock.measure("storage"):
+        trial.set_user_attr(TrialAttribute.CANDIDATE, candidate.to_json())
+        trial.set_user_attr(TrialAttribute.SUMMARY, candidate.summary())
+
+
+class TrialReporter(Listener):
     """Receives the reports and the progress of one trial's training; it may end it."""
 
     def __init__(self, trial: optuna.Trial, candidate: Candidate, context: TrialContext) -> None:
         self._trial = trial
         self._context = context
         timed = context.plan.trial_seconds is not None
-        self.follow(candidate)
+        self._follow(candidate)
         self._paced_from: tuple[float, float] | None = None
         # Where the plan gives every trial the same time none can take too much.
         self._pace_is_known = timed
@@ -52,7 +61,11 @@ class TrialReporter:
         self._is_first = "fixed_params" in frozen.system_attrs
         self._reported = set(frozen.intermediate_values)
 
-    def follow(self, candidate: Candidate) -> None:
+    def on_length(self, candidate: Candidate) -> None:
+        remember_candidate(self._trial, candidate, self._context)
+        self._follow(candidate)
+
+    def _follow(self, candidate: Candidate) -> None:
         """Counts the reports of a candidate as long as this."""
         training, plan = candidate.training, self._context.plan
         timed = plan.trial_seconds is not None
@@ -61,7 +74,7 @@ class TrialReporter:
         self._last_step = intervals * each
         self._head_steps = training.head_intervals(intervals) * each
 
-    def progress(self, epoch: float, epochs: float, metrics: dict[str, float]) -> None:
+    def on_progress(self, epoch: float, epochs: float, metrics: Mapping[str, float]) -> None:
         self._context.interruption.check()
         if self._context.lease is not None and self._context.lease.lost:
             raise UpdateFinishedTrialError(f"Another process ended trial {self._trial.number}.")
@@ -97,7 +110,7 @@ class TrialReporter:
             if reason is not None:
                 raise StopTrial(f"{reason}, at epoch {epoch:g}")
 
-    def report(self, report: Report) -> None:
+    def on_report(self, report: Report) -> None:
         step = report.step
         if step in self._reported:
             # A continued training repeats its reports; they were judged when they were new.
@@ -122,7 +135,7 @@ class TrialReporter:
         if reason is not None:
             raise StopTrial(f"{reason}, at epoch {report.epoch:g}")
 
-    def warn(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         self._trial.set_user_attr(TrialAttribute.WARNING, text)
         self._context.progress.warning(f"trial {self._trial.number}: {text}")
 

@@ -136,8 +136,8 @@ def test_a_training_that_fails_answers_and_waits_for_the_rounds_end(
 ) -> None:
     ours, theirs = Pipe()
 
-    def fit(*arguments: Any, on_progress: Any, **options: Any) -> None:
-        on_progress.told = told
+    def fit(*arguments: Any, listener: Any, **options: Any) -> None:
+        listener.told = told
         raise NonFiniteLossError("the loss became nan")
 
     monkeypatch.setattr(training, "fit", fit)
@@ -161,11 +161,11 @@ def test_a_training_ends_where_another_one_failed_before_it_was_warm(
     ours, theirs = Pipe()
     monkeypatch.setattr(measured_training, "_WARM_UP_SECONDS", 0.0)
     stopwatch = _Stopwatch(theirs, 1.0, 16)
-    stopwatch(0.1, 1000, {})
+    stopwatch.on_progress(0.1, 1000, {})
 
     ours.send("stop")
     with pytest.raises(_Ended):
-        stopwatch(0.2, 1000, {})
+        stopwatch.on_progress(0.2, 1000, {})
 
     assert ours.recv() == "warm" and not ours.poll()
 

@@ -1,7 +1,7 @@
 """The training loop on real digits."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from search.system.runtime import Precision
 from search.training import Report, fit
 from search.training.metrics import classification_metrics
 from spaces.candidate import Candidate
+from tests.support.listening import Listening
 
 Make = Callable[..., Candidate]
 Digits = tuple[Share, Share]
@@ -71,8 +72,10 @@ def test_training_learns_and_returns_the_whole_story(
         validation=validation,
         seed=0,
         reports_per_epoch=2,
-        on_report=reports.append,
-        on_progress=lambda epoch, epochs, metrics: progress.append((epoch, epochs)),
+        listener=Listening(
+            on_report=reports.append,
+            on_progress=lambda epoch, epochs, metrics: progress.append((epoch, epochs)),
+        ),
         clock=clock,
     )
 
@@ -181,7 +184,7 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(
             spec=spec,
             validation=digits[1],
             seed=0,
-            on_report=reports.append,
+            listener=Listening(on_report=reports.append),
         )
     assert len(reports) <= 1
 
@@ -189,11 +192,11 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(
 def test_running_out_of_memory_is_a_trials_failure(
     digits: Digits, spec: InputSpec, candidate: Make
 ) -> None:
-    def refuse(epoch: float, epochs: float, metrics: dict[str, float]) -> None:
+    def refuse(epoch: float, epochs: float, metrics: Mapping[str, float]) -> None:
         raise MemoryError("no more")
 
     with pytest.raises(OutOfMemoryError, match="MemoryError with batches of 64 images"):
-        fit(candidate(), digits[0], spec=spec, seed=0, on_progress=refuse)
+        fit(candidate(), digits[0], spec=spec, seed=0, listener=Listening(on_progress=refuse))
 
 
 def test_any_other_error_passes_as_it_is(digits: Digits, spec: InputSpec, candidate: Make) -> None:
@@ -203,7 +206,14 @@ def test_any_other_error_passes_as_it_is(digits: Digits, spec: InputSpec, candid
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(candidate(), digits[0], spec=spec, seed=0, on_report=stop, clock=clock)
+        fit(
+            candidate(),
+            digits[0],
+            spec=spec,
+            seed=0,
+            listener=Listening(on_report=stop),
+            clock=clock,
+        )
     assert clock._stack == []
 
 
@@ -276,7 +286,7 @@ def test_a_slow_epoch_reports_at_fixed_fractions(
         validation=digits[1],
         seed=0,
         reports_per_epoch=steps,
-        on_report=reports.append,
+        listener=Listening(on_report=reports.append),
     )
 
     assert [report.step for report in reports] == list(range(1, 2 * steps + 1))

@@ -15,6 +15,7 @@ from search.data import Share
 from search.training import Report, fit
 from search.training.checkpoint import Checkpoint
 from spaces.candidate import Candidate
+from tests.support.listening import Listening
 
 _LIMIT = 4096
 
@@ -68,8 +69,7 @@ def test_a_training_goes_on_says_so_once_and_saves_again_when_it_can(
         spec=spec,
         validation=digits[1],
         seed=0,
-        on_report=on_report,
-        on_warning=warnings.append,
+        listener=Listening(on_report=on_report, on_warning=warnings.append),
         checkpoint_directory=tmp_path,
     )
 

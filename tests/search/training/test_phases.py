@@ -15,6 +15,7 @@ from search.data import Share
 from search.training import FitResult, Report, fit
 from search.training.checkpoint import Checkpoint
 from spaces.candidate import Candidate, FineTuning, TrainingConfig
+from tests.support.listening import Listening
 
 pytestmark = pytest.mark.usefixtures("saved_at_once")
 
@@ -141,7 +142,9 @@ def test_an_interruption_on_either_side_of_the_boundary_changes_nothing(
 ) -> None:
     expected: list[Report] = []
     options: dict[str, Any] = {"validation": digits[1]}
-    whole = _train(two_phases(), digits[0], spec, on_report=expected.append, **options)
+    whole = _train(
+        two_phases(), digits[0], spec, listener=Listening(on_report=expected.append), **options
+    )
 
     options["checkpoint_directory"] = tmp_path
     for step in interruptions:
@@ -151,10 +154,14 @@ def test_an_interruption_on_either_side_of_the_boundary_changes_nothing(
                 raise _Interruption
 
         with pytest.raises(_Interruption):
-            _train(two_phases(), digits[0], spec, on_report=interrupt, **options)
+            _train(
+                two_phases(), digits[0], spec, listener=Listening(on_report=interrupt), **options
+            )
         assert _phase(tmp_path) == (0 if step <= 2 else 1)
     reports: list[Report] = []
-    resumed = _train(two_phases(), digits[0], spec, on_report=reports.append, **options)
+    resumed = _train(
+        two_phases(), digits[0], spec, listener=Listening(on_report=reports.append), **options
+    )
 
     assert [report.metrics for report in reports] == [report.metrics for report in expected]
     for a, b in zip(whole.weights, resumed.weights, strict=True):
@@ -207,7 +214,7 @@ def test_an_interruption_at_the_boundary_of_phases_in_steps_changes_nothing(
 
     options["checkpoint_directory"] = tmp_path
     with pytest.raises(_Interruption):
-        _train(made, digits[0], spec, on_report=interrupt, **options)
+        _train(made, digits[0], spec, listener=Listening(on_report=interrupt), **options)
     resumed = _train(made, digits[0], spec, **options)
 
     for a, b in zip(whole.weights, resumed.weights, strict=True):
@@ -226,7 +233,7 @@ def test_the_time_of_two_phases_becomes_their_steps(
         spec,
         seconds=lambda: 0.3,
         most_steps=24,
-        on_steps=told.append,
+        listener=Listening(on_length=told.append),
         **options,
     )
 

@@ -13,6 +13,7 @@ from cnn_blocks.config import InputSpec
 from search.data import Share
 from search.training import FitResult, Report, fit
 from spaces.candidate import Candidate
+from tests.support.listening import Listening
 
 pytestmark = pytest.mark.usefixtures("saved_at_once")
 
@@ -56,7 +57,7 @@ def run(digits: Digits, contrary: Share, spec: InputSpec) -> Run:
         return fit(
             candidate,
             digits[0],
-            on_report=on_report,
+            listener=Listening(on_report=on_report),
             **{
                 "spec": spec,
                 "validation": contrary,

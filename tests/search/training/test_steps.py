@@ -16,6 +16,7 @@ from search.training import FitResult, Report, fit
 from search.training.checkpoint import Checkpoint
 from search.training.length import Length, training_length
 from spaces.candidate import Candidate, TrainingConfig
+from tests.support.listening import Listening
 
 Digits = tuple[Share, Share]
 Make = Callable[..., Candidate]
@@ -90,8 +91,10 @@ def test_there_is_a_row_and_a_report_for_each_interval(run: Run, candidate: Make
     result = run(
         candidate(steps=20),
         reports_per_epoch=2,  # counts where epochs do
-        on_report=reports.append,
-        on_progress=lambda epoch, epochs, metrics: progress.append((epoch, epochs)),
+        listener=Listening(
+            on_report=reports.append,
+            on_progress=lambda epoch, epochs, metrics: progress.append((epoch, epochs)),
+        ),
     )
 
     passes = [0.625, 1.25, 1.875, 2.5]
@@ -125,7 +128,7 @@ def test_an_interruption_in_the_middle_of_an_epoch_changes_nothing(
 ) -> None:
     made = candidate(steps=20, **VARIED)
     expected: list[Report] = []
-    whole = run(made, on_report=expected.append)
+    whole = run(made, listener=Listening(on_report=expected.append))
 
     for step in interruptions:
 
@@ -134,9 +137,9 @@ def test_an_interruption_in_the_middle_of_an_epoch_changes_nothing(
                 raise _Interruption
 
         with pytest.raises(_Interruption):
-            run(made, checkpoint_directory=tmp_path, on_report=interrupt)
+            run(made, checkpoint_directory=tmp_path, listener=Listening(on_report=interrupt))
     reports: list[Report] = []
-    resumed = run(made, checkpoint_directory=tmp_path, on_report=reports.append)
+    resumed = run(made, checkpoint_directory=tmp_path, listener=Listening(on_report=reports.append))
 
     _assert_equal(resumed, whole)
     assert _curve(resumed) == _curve(whole)
@@ -150,7 +153,7 @@ def test_seconds_become_steps_and_leave_the_start_as_it_was(run: Run, candidate:
         candidate(**VARIED),
         seconds=lambda: 0.4,
         most_steps=40,
-        on_steps=lambda timed: told.append(timed.training.steps),
+        listener=Listening(on_length=lambda timed: told.append(timed.training.steps)),
     )
 
     assert timed.candidate.training.steps == told[0]
@@ -165,7 +168,7 @@ def test_more_time_is_more_steps(run: Run, candidate: Make) -> None:
 
     for seconds in (0.05, 2.0):
         with pytest.raises(_Interruption):
-            run(candidate(), seconds=lambda: seconds, on_steps=_stopping(told))  # noqa: B023
+            run(candidate(), seconds=lambda: seconds, listener=Listening(on_length=_stopping(told)))  # noqa: B023
 
     assert told[1] > 4 * told[0]
 
@@ -192,7 +195,7 @@ def test_the_most_steps_cap_what_the_time_allows(
         candidate(),
         seconds=lambda: seconds,
         most_steps=most,
-        on_steps=lambda timed: told.append(timed.training.steps),
+        listener=Listening(on_length=lambda timed: told.append(timed.training.steps)),
     )
 
     assert told == [expected] == [result.history[-1]["step"]]
@@ -210,7 +213,9 @@ def test_a_candidate_that_has_steps_is_not_timed(run: Run, candidate: Make) -> N
     def refuse(*_: object) -> float:
         raise AssertionError
 
-    result = run(candidate(steps=4), seconds=refuse, on_steps=refuse, most_steps=2)
+    result = run(
+        candidate(steps=4), seconds=refuse, listener=Listening(on_length=refuse), most_steps=2
+    )
 
     assert result.history[-1]["step"] == 4
 
@@ -228,8 +233,9 @@ def test_a_timed_training_goes_on_with_the_steps_that_it_told(
             candidate(),
             seconds=lambda: 0.2,
             most_steps=40,
-            on_steps=lambda timed: told.append(timed.training.steps),
-            on_report=interrupt,
+            listener=Listening(
+                on_length=lambda timed: told.append(timed.training.steps), on_report=interrupt
+            ),
             checkpoint_directory=tmp_path,
         )
     made = candidate(steps=told[0])
@@ -238,7 +244,7 @@ def test_a_timed_training_goes_on_with_the_steps_that_it_told(
         made,
         checkpoint_directory=tmp_path,
         seconds=lambda: 0.2,
-        on_progress=lambda epoch, epochs, metrics: rows.append(epoch),
+        listener=Listening(on_progress=lambda epoch, epochs, metrics: rows.append(epoch)),
     )
 
     assert min(rows) > resumed.history[0]["epoch"]  # the first interval was not trained again

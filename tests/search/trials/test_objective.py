@@ -75,14 +75,14 @@ def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, An
         def fit(candidate: Candidate, train: object, **settings: Any) -> FitResult:
             calls.append(settings | {"candidate": candidate})
             if steps is not None:
-                settings["on_steps"](candidate.with_length(steps=steps))
+                settings["listener"].on_length(candidate.with_length(steps=steps))
             settings["checkpoint_directory"].mkdir(parents=True, exist_ok=True)
             rows = []
             for epoch, value in enumerate(curve(candidate), start=1):
                 measured = {"val_accuracy": value, "val_loss": 1 - value}
                 rows.append({"epoch": epoch, "step": epoch * 10, **measured})
                 per_epoch = settings["reports_per_epoch"]
-                settings["on_report"](Report(epoch * per_epoch, float(epoch), rows[-1]))
+                settings["listener"].on_report(Report(epoch * per_epoch, float(epoch), rows[-1]))
             stops_early = candidate.training.early_stopping is not None
             best = max(rows, key=lambda row: row["val_accuracy"]) if stops_early else rows[-1]
             return FitResult(
@@ -494,7 +494,7 @@ def test_a_trial_of_the_plans_length_is_never_too_long(
     reporter = TrialReporter(trial, short.spec.candidate(trial, short.plan.task), short)
 
     for epoch in (0.0, 1.0, 1.5):
-        reporter.progress(epoch, 2.0, {})
+        reporter.on_progress(epoch, 2.0, {})
 
 
 def test_memory_errors_of_the_interpreter_are_infeasible(

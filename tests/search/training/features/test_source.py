@@ -24,6 +24,7 @@ from search.training.metrics import classification_metrics
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.suggest import Trial
 from studies.study import StudySpec
+from tests.support.listening import Listening
 
 HEADS = {
     "average": Pooled(),
@@ -406,7 +407,7 @@ def test_an_interrupted_head_training_goes_on(
 
     whole = _fit(made, digits, source)
     with pytest.raises(_StopError):
-        _fit(made, digits, source, checkpoint_directory=folder, on_report=stop)
+        _fit(made, digits, source, checkpoint_directory=folder, listener=Listening(on_report=stop))
     resumed = _fit(made, digits, source, checkpoint_directory=folder)
 
     assert [row["val_loss"] for row in resumed.history] == pytest.approx(
