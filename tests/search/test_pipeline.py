@@ -377,7 +377,7 @@ LEAK = """
 import sys
 import psutil
 from search import run_study
-from search.progress import Progress
+from search.progress.plain import Progress
 from studies.study import load_study
 
 process, resident = psutil.Process(), []

@@ -31,7 +31,7 @@ PROGRAM = """
 import json, sys
 from search.engines.job import WorkerLimits
 from search.pipeline import run_study
-from search.progress import Progress
+from search.progress.plain import Progress
 
 class Lines(Progress):
     shown = set()

@@ -21,9 +21,9 @@ import json, os, random, sys, time
 from pathlib import Path
 import optuna
 from search import searching
-from search.budget import Budget
-from search.objective import TrialContext, TrialResult
-from search.outcomes import Outcome
+from search.optimize.budget import Budget
+from search.trials.objective import TrialContext, TrialResult
+from search.trials.outcomes import Outcome
 from search.storage import TrialAttribute, open_storage, quiet_optuna
 
 url, trials, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])

@@ -395,7 +395,7 @@ from pathlib import Path
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.workers.plan import plan_workers
+from search.sizing.worker_plan import plan_workers
 from spaces.candidate import Candidate
 from spaces.stages import staged
 backbone = staged(Plain(), filters=[2], depth=1, reduction="max", place="first", dropout=[0.0])

@@ -68,7 +68,7 @@ def test_another_thread_installs_no_handler() -> None:
 def test_the_second_signal_restores_the_terminal_and_ends_the_process(repository: Path) -> None:
     program = """
 import os, signal, time
-from search.interruption import Interruption
+from search.system.interruption import Interruption
 restore = lambda: print("restored", flush=True)
 with Interruption(restore_terminal=restore) as interruption, interruption.deferred():
     os.kill(os.getpid(), signal.SIGINT)

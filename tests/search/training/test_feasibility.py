@@ -178,7 +178,7 @@ def test_the_limit_of_the_group_that_a_job_scheduler_made_counts() -> None:
 MEASURE = """
 import sys, threading, time
 import numpy as np, psutil
-from search.runtime import start_keras
+from search.system.runtime import start_keras
 start_keras()
 from cnn_blocks.blocks.residual import Residual
 from cnn_blocks.build import describe_model

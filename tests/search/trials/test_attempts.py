@@ -364,8 +364,8 @@ def test_a_finished_trial_leaves_no_checkpoint_of_any_attempt(
 RACER = """
 import sys
 import optuna
-from search.attempts import recover_abandoned
-from search.lease import LeaseWatch
+from search.trials.attempts import recover_abandoned
+from search.trials.lease import LeaseWatch
 from search.storage import open_storage, quiet_optuna
 with quiet_optuna():
     study = optuna.load_study(study_name="tiny", storage=open_storage(sys.argv[1]))

@@ -22,7 +22,7 @@ from search.trials.lease import Lease, LeaseWatch, is_here, lease_of
 HOLDER = """
 import sys, time
 import optuna
-from search.lease import Lease
+from search.trials.lease import Lease
 from search.storage import open_storage, quiet_optuna
 with quiet_optuna():
     study = optuna.load_study(study_name="tiny", storage=open_storage(sys.argv[1]))

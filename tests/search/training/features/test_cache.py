@@ -133,7 +133,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search.feature_cache import Computation, FeatureCache
+from search.training.features.cache import Computation, FeatureCache
 
 folder = Path(sys.argv[1])
 
