@@ -15,7 +15,7 @@ from spaces.shipped.quickstart import quickstart
 from studies.study import StudySpec, list_studies, load_study
 
 MINE = """
-from spaces.quickstart import quickstart
+from spaces.shipped.quickstart import quickstart
 from studies.study import StudySpec
 
 study = StudySpec(
