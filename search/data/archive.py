@@ -10,6 +10,7 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from cnn_blocks.errors import UserError
+from search.data.formats import is_image
 from search.data.label_table import is_table
 from search.data.names import shown
 from search.data.tree import Node, Tree, join
@@ -107,7 +108,8 @@ class ZipTree(Tree):
 
     def _pass_over_wrappers(self) -> None:
         while True:
-            nodes = self.scan()
+            # A README beside the folder does not count.
+            nodes = [node for node in self.scan() if node.is_folder or _is_content(node.name)]
             if len(nodes) != 1 or not nodes[0].is_folder:
                 break
             # Only images inside: it is a class, not a wrapper.
@@ -117,6 +119,10 @@ class ZipTree(Tree):
             self._top = join(self._top, nodes[0].name)
         if self._top:
             self.title = f"{self.title}/{self._top}"
+
+
+def _is_content(name: str) -> bool:
+    return is_image(name) or is_table(name)
 
 
 def _open(path: Path) -> zipfile.ZipFile:

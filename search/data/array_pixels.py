@@ -24,6 +24,8 @@ def height_and_width(images: NDArray[Any], name: str) -> tuple[int, int]:
             raise UserError(f"Images need pixels; {name} has shape {shape}.")
         return shape[1], shape[2]
     hint = ""
+    if len(shape) == 2:
+        hint = " Give the pixels back their rows, such as images.reshape(-1, 28, 28)."
     if len(shape) == 4 and shape[1] in (1, 3, 4):
         hint = " Put the channels last with images.transpose(0, 2, 3, 1)."
     raise UserError(

@@ -6,14 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cnn_blocks.errors import UserError
+from search.data.false_classes import Files, drop_false_classes, without_masks
 from search.data.formats import READABLE, advice_for, is_image, suffix_of
+from search.data.hints import advise_on_files, suggest_root
 from search.data.listing import Listing
 from search.data.names import class_name, enumerate_names, shown
 from search.data.role_folders import LAYOUTS, find_role_folders
+from search.data.role_tables import read_role_table
 from search.data.roles import ROLES
-from search.data.tree import Node, Tree, join
-
-_Files = list[tuple[str, Node]]
+from search.data.tree import Tree, join
 
 
 @dataclass
@@ -24,10 +25,11 @@ class _Reading:
     ignored: Counter[str] = field(default_factory=Counter)
     loose: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    masks: int = 0
 
-    def classes(self, folder: str) -> dict[str, _Files]:
+    def classes(self, folder: str) -> dict[str, Files]:
         """Returns the images of each class folder that has any, sorted by class."""
-        found: dict[str, _Files] = {}
+        found: dict[str, Files] = {}
         for node in self.tree.scan(folder):
             path = join(folder, node.name)
             if not node.is_folder:
@@ -35,33 +37,27 @@ class _Reading:
                     self.loose.append(path)
                 continue
             name = class_name(node.name, self.tree.place(path))
-            images, others = self._images(path)
+            files, others = self._images(path)
+            images = without_masks(files)
+            self.masks += len(files) - len(images)
             if images:
                 found.setdefault(name, []).extend(images)
             elif others:
                 kinds = ", ".join(sorted(suffix or "no suffix" for suffix in others)[:5])
-                advice = advice_for(others) or "Add images or remove the folder."
+                hint = suggest_root(self.tree, folder)
+                advice = "" if hint else advice_for(others)
                 raise UserError(
                     f"Every class needs images; {self.tree.place(path)} holds no {READABLE} file "
-                    f"but others ({shown(kinds)}). {advice}{self._hint(folder)}"
+                    f"but others ({shown(kinds)}). "
+                    f"{advice or 'Add images or remove the folder.'}{hint}"
                 )
             else:
                 self.empty.append(path + "/")
             self.ignored.update(others)
         return dict(sorted(found.items()))
 
-    def _hint(self, folder: str) -> str:
-        """Names the one folder that has class folders inside, as images/ beside annotations/."""
-        fitting = []
-        for name in self.tree.folders(folder):
-            path = join(folder, name)
-            inner = [self.tree.scan(join(path, child)) for child in self.tree.folders(path)]
-            if sum(any(is_image(node.name) for node in nodes) for nodes in inner) >= 2:
-                fitting.append(path)
-        return f" Or did you mean {self.tree.place(fitting[0])}?" if len(fitting) == 1 else ""
-
-    def _images(self, folder: str) -> tuple[_Files, Counter[str]]:
-        images: _Files = []
+    def _images(self, folder: str) -> tuple[Files, Counter[str]]:
+        images: Files = []
         others: Counter[str] = Counter()
         for path, node in self.tree.walk(folder):
             if is_image(node.name):
@@ -82,15 +78,20 @@ def list_class_folders(tree: Tree) -> Listing:
     if folders.roles["train"]:
         reading.loose = [n.name for n in tree.scan() if not n.is_folder and is_image(n.name)]
     train = reading.classes(folders.roles["train"])
+    train, notes = drop_false_classes(tree, folders.roles["train"], train)
     _check_classes(tree, folders.roles["train"], list(train), reading)
+    listing.notes.extend(notes)
     listing.class_names = tuple(train)
     for role in ROLES:
         if role not in folders.roles:
             continue
         folder = folders.roles[role]
         classes = train if role == "train" else reading.classes(folder)
-        if role != "train" and not _is_labelled(folder, classes, listing, reading):
-            continue
+        if role != "train" and not _has_classes(classes, listing):
+            classes = _read_table(folder, role, classes, listing, reading)
+            if not classes:
+                continue
+        _check_same_classes(tree, folder, classes, listing)
         before = len(listing.paths)
         for label, name in enumerate(listing.class_names):
             for path, node in classes.get(name, []):
@@ -108,39 +109,55 @@ def _check_classes(tree: Tree, folder: str, names: list[str], reading: _Reading)
         holds = "empty folders only" if reading.empty else "no folder"
         raise UserError(
             f"An image folder holds one folder a class; {place} holds {holds}. Expected {LAYOUTS}."
+            f"{advise_on_files(tree, folder)}"
         )
-    inner = join(folder, names[0])
-    hint = ""
-    if names[0] in tree.folders(folder) and len(tree.folders(inner)) >= 2:
-        hint = f" Did you mean {tree.place(inner)}?"
+    hint = suggest_root(tree, folder) or advise_on_files(tree, folder)
+    if not hint and names[0] in tree.folders(folder):
+        hint = advise_on_files(tree, join(folder, names[0]))
     raise UserError(
         f"A classifier needs at least two classes; {place} holds images of '{shown(names[0])}' "
         f"only. Expected {LAYOUTS}.{hint}"
     )
 
 
-def _is_labelled(
-    folder: str, classes: dict[str, _Files], listing: Listing, reading: _Reading
-) -> bool:
-    """Returns whether a role's folder has classes; says in a note what is left out without."""
-    known = [name for name in classes if name in listing.class_names]
-    unknown = [f"'{name}'" for name in classes if name not in listing.class_names]
-    loose = [path for path in reading.loose if path.rpartition("/")[0] == folder]
-    if not known and len(unknown) < 2:
-        # Images to be predicted: flat, or in a folder such as test/unknown/.
-        reading.loose = [path for path in reading.loose if path not in set(loose)]
-        images = len(loose) + sum(map(len, classes.values()))
+def _has_classes(classes: dict[str, Files], listing: Listing) -> bool:
+    """Returns False for images to be predicted: flat, or in a folder such as test/unknown/."""
+    return len(classes) >= 2 or not classes.keys().isdisjoint(listing.class_names)
+
+
+def _read_table(
+    folder: str, role: str, classes: dict[str, Files], listing: Listing, reading: _Reading
+) -> dict[str, Files]:
+    """Returns the files of a role without class folders by class; says what is left out."""
+    loose = {path for path in reading.loose if path.rpartition("/")[0] == folder}
+    reading.loose = [path for path in reading.loose if path not in loose]
+    images = len(loose) + sum(map(len, classes.values()))
+    labelled = read_role_table(reading.tree, folder, role, listing)
+    if labelled:
+        listing.from_tables.add(role)
+    else:
         listing.notes.append(f"{shown(folder)}/ was left out: {images} images without labels.")
-        return False
+    listed = sum(map(len, labelled.values()))
+    if labelled and listed < images:
+        listing.notes.append(
+            f"{images - listed} images of {shown(folder)}/ that the table does not list were left "
+            "out."
+        )
+    return labelled
+
+
+def _check_same_classes(
+    tree: Tree, folder: str, classes: dict[str, Files], listing: Listing
+) -> None:
     missing = [f"'{name}'" for name in listing.class_names if name not in classes]
+    unknown = [f"'{name}'" for name in classes if name not in listing.class_names]
     if unknown:
         lacks = f"lacks {enumerate_names(missing)} and " if missing else ""
         raise UserError(
-            f"{reading.tree.place(folder)} must have the same class folders as train; it {lacks}"
+            f"{tree.place(folder)} must have the same class folders as train; it {lacks}"
             f"has {enumerate_names(unknown)}, which train does not. Add, rename or remove class "
             "folders."
         )
-    return True
 
 
 def _left_out(reading: _Reading) -> list[str]:
@@ -152,6 +169,8 @@ def _left_out(reading: _Reading) -> list[str]:
             f"{len(reading.loose)} images beside the class folders were left out: "
             f"{enumerate_names(reading.loose)}."
         )
+    if reading.masks:
+        notes.append(f"{reading.masks} masks beside their images were left out.")
     if reading.ignored:
         kinds = ", ".join(sorted(suffix or "no suffix" for suffix in reading.ignored)[:5])
         notes.append(

@@ -18,7 +18,7 @@ from search.data.levels import SIXTEEN_BITS, Levels
 
 # Part of the cache keys of image files and arrays: raise it when the same source would give other
 # pixels.
-DECODING_VERSION = 2
+DECODING_VERSION = 3
 LONGEST_DEFAULT_SIDE = 224
 
 _ORIENTATION_HOLDERS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
@@ -26,6 +26,7 @@ _ORIENTATION_TAG = 0x0112
 _WHITE = (255, 255, 255, 255)
 _LARGEST_DECODED = 1 << 30
 _HUGE_PIXELS = 1 << 25
+_FEWEST_LEVELS = 16
 _STRIP_PIXELS = 1 << 23
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 # One at a time: as many as there are threads would not fit into memory.
@@ -86,14 +87,17 @@ def decode(content: bytes, size: tuple[int, int], levels: Levels = SIXTEEN_BITS)
     The first frame or page counts; EXIF orientation is applied; transparency is laid on white;
     grey of 16 or 32 bits is scaled from `levels`; another size is stretched to `size`,
     antialiased. Raises whatever Pillow raises where the content is damaged or truncated, and
-    ValueError where it would take too much memory.
+    ValueError where it would take too much memory or lose nearly all its levels.
     """
     with Image.open(io.BytesIO(content), formats=pillow_formats(content)) as image:
         # JPEG photos decode several times faster at a reduced scale; never below the target size.
         image.draft("", (max(size), max(size)))
         orientation = _orientation(image)
         with _room_for(image) as is_huge:
+            has_deep_colours = ";16" in str(image.tile)  # forgotten once it is loaded
             image.load()
+            if has_deep_colours and not _is_deep(image):
+                _check_levels(image)
             frame: Image.Image = image
             if is_huge:
                 frame = _reduced(image, size if orientation < 5 else size[::-1], levels)
@@ -159,6 +163,15 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _is_deep(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
+
+
+def _check_levels(image: Image.Image) -> None:
+    """Raises ValueError where colours of 12 bits lie in 16, of which Pillow keeps the upper 8."""
+    high = int(np.asarray(image.convert("RGB")).max())
+    if 0 < high < _FEWEST_LEVELS:
+        raise ValueError(
+            f"its 16-bit colours use {high + 1} of 256 levels: scale them to 8 bits first"
+        )
 
 
 def _as_rgb(image: Image.Image, levels: Levels) -> Image.Image:

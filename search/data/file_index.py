@@ -12,12 +12,12 @@ from search.data.tree import Node, Tree
 
 
 class FileIndex:
-    """The files of a tree by name. `images` holds those with the suffix of an image."""
+    """The files below a folder by name. `images` holds those with the suffix of an image."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, folder: str = "") -> None:
         self.images: dict[str, Node] = {}
         self._by_name: dict[str, list[str]] = defaultdict(list)
-        for path, node in tree.walk():
+        for path, node in tree.walk(folder):
             if is_table(path):
                 continue
             self._by_name[_folded(node.name)].append(path)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 SUFFIXES = frozenset(
     {
         *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".mpo"),
     }
 )
 READABLE = "PNG, JPEG, BMP, WebP, GIF, TIFF, PPM, AVIF or HEIC"
@@ -22,6 +22,18 @@ _CONVERSIONS = {
     "`magick mogrify -format png *.jp2`.",
     (".dcm", ".dicom"): "Convert DICOM to PNG with a window that suits the question, for example "
     "with pydicom's apply_voi_lut.",
+    (".svg", ".tga", ".psd", ".cr2", ".nef", ".arw", ".dng", ".raf"): "Convert the images to PNG, "
+    "for example with ImageMagick.",
+    (".nii", ".mha", ".mhd"): "Convert slices of volumes to PNG.",
+    (".mp4", ".avi", ".mov", ".mkv"): "Extract frames as images, for example with ffmpeg.",
+    (".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zip"): "Unpack "
+    "archives, and give the folder.",
+    (".npy",): "Pack arrays into one .npz: numpy.savez('data.npz', x_train=..., y_train=...).",
+    (".h5", ".hdf5", ".mat", ".pkl", ".pickle", ".pt", ".tfrecord", ".parquet", ".arrow"): "Write "
+    "the arrays with numpy.savez('data.npz', x_train=..., y_train=...), or the images into a "
+    "folder a class.",
+    (".xlsx", ".xls", ".ods", ".json", ".jsonl"): "If a table holds the labels, save it as "
+    "labels.csv: file name, label.",
 }
 
 

@@ -16,7 +16,7 @@ from search.data.inspection import Inspection, inspect
 from search.data.layout import list_images
 from search.data.levels import SIXTEEN_BITS
 from search.data.listing import Listing
-from search.data.names import enumerate_names, shown
+from search.data.names import class_name_notes, enumerate_names, shown
 from search.data.target import Target, choose_target
 from search.data.threads import in_threads
 from search.data.tree import Tree
@@ -58,7 +58,10 @@ def load_image_files(
     files = len(listing.paths)
     bad = [f"{shown(listing.paths[row])} ({reason})" for row, reason in entry.content.bad_files]
     _check_bad_files(bad, files, max_bad_files)
-    notes = [*listing.notes, *tree.notes(), *target.notes, *_class_notes(entry, listing)]
+    notes = [
+        *(*listing.notes, *class_name_notes(listing.class_names), *tree.notes(), *target.notes),
+        *_class_notes(entry, listing),
+    ]
     if bad:
         notes.append(
             f"{len(bad)} of {files} image files could not be read and were skipped: "

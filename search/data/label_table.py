@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from cnn_blocks.errors import UserError
+from search.data.delimited import read_lines
+from search.data.label_columns import Lines, find_columns, is_header, names_labels
 from search.data.names import enumerate_names
 from search.data.roles import ROLE_WORDS
 
-# Spellings without case and punctuation; of several columns, the earliest here counts.
-_FILE_COLUMNS = (
-    "file",
-    "filename",
-    "filepath",
-    "path",
-    "imagepath",
-    "imgpath",
-    "imagefile",
-    "imagefilename",
-    "imagename",
-    "imgname",
-    "image",
-    "images",
-    "img",
-    "imageid",
-    "imgid",
-    "imageindex",
-    "photo",
-    "picture",
-    "id",
-)
-_LABEL_COLUMNS = (
-    "label",
-    "labels",
-    "labelname",
-    "class",
-    "classes",
-    "classname",
-    "category",
-    "categoryname",
-    "target",
-    "breed",
-    "species",
-    "diagnosis",
-    "tag",
-    "labelid",
-    "classid",
-    "categoryid",
-)
-_SPLIT_COLUMNS = ("split", "set", "subset", "partition", "dataset", "datasplit")
 _TABLE_SUFFIXES = (".csv", ".tsv")
-_DELIMITERS = ",;\t"
+# How pandas, R, Excel and databases write that a value is missing.
+_NO_LABEL = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null"})
+_ONES = ("1", "1.0", "true")
+_ZEROS = ("0", "0.0", "false")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
@@ -81,121 +43,61 @@ class LabelTable:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def names_labels(self) -> bool:
+        """Whether the header says which column holds the labels."""
+        return names_labels(self.header)
+
 
 def is_table(name: str) -> bool:
     """Returns whether a file's name is that of a table."""
     return name.lower().endswith(_TABLE_SUFFIXES)
 
 
-def read_table(content: bytes, place: str, is_file: Callable[[str], bool]) -> LabelTable:
-    """Reads a table with commas, semicolons or tabs, with or without a header.
+def read_table(
+    content: bytes, place: str, is_file: Callable[[str], bool], known: Collection[str] = ()
+) -> LabelTable:
+    """Reads a table with commas, semicolons, tabs or spaces, with or without a header.
 
-    `place` is the table's path in messages; `is_file` tells a file name from a header.
-    Raises UserError where the columns of file names and labels cannot be told.
+    `place` is the table's path in messages; `is_file` tells a file name from a header; `known`
+    are the labels that the table must hold, where these are known. Raises UserError where the
+    columns of file names and labels cannot be told.
     """
-    lines = _read_lines(content, place)
+    lines = read_lines(content, place)
     header: tuple[str, ...] = ()
-    if lines and not is_file(lines[0][1][0]):
+    if lines and is_header(lines[0][1], is_file):
         header = tuple(lines.pop(0)[1])
     if not lines:
         raise _no_rows(place)
     width = max(len(header), *(len(cells) for _, cells in lines))
     lines = [(line, [*cells, *[""] * (width - len(cells))]) for line, cells in lines]
-    file, label = _find_columns(header, width, place)
+    columns = find_columns(header, lines, is_file, known, place)
+    file, label = columns.file, columns.label
     if label is None:
         return _read_one_hot(header, lines, file, place)
-    split, notes = _split_column(header, lines, place)
     name = PurePosixPath(place).name
-    rows, unlabelled = [], 0
+    rows, unlabelled = [], Counter[str]()
     for line, cells in lines:
         if not cells[file]:
             continue
-        if cells[label]:
-            role = None if split is None else ROLE_WORDS[cells[split].lower()]
-            rows.append(Row(f"{name}:{line}", cells[file], cells[label], role))
+        if cells[label].lower() in _NO_LABEL:
+            unlabelled[cells[label]] += 1
         else:
-            unlabelled += 1
+            role = None if columns.split is None else ROLE_WORDS[cells[columns.split].lower()]
+            rows.append(Row(f"{name}:{line}", cells[file], cells[label], role))
     if not rows:
         raise _no_rows(place)
+    notes = list(columns.notes)
     if unlabelled:
-        notes.append(f"{unlabelled} rows of {place} have no label and were left out.")
+        written = enumerate_names(f"'{text}'" for text in unlabelled if text)
+        notes.append(
+            f"{unlabelled.total()} rows of {place} have no label{written and f' ({written})'} and "
+            "were left out."
+        )
     return LabelTable(header, tuple(_whole_numbers(rows)), tuple(notes))
 
 
-def _read_lines(content: bytes, place: str) -> list[tuple[int, list[str]]]:
-    """Returns (line number, stripped cells) of every line that is not blank."""
-    try:
-        text = content.decode("utf-8-sig")
-        if "\0" in text:  # UTF-16 without a mark
-            raise UnicodeDecodeError("utf-8", content, content.index(0), 1, "null byte")
-        first = text.lstrip().split("\n", 1)[0]
-        delimiter = max(_DELIMITERS, key=first.count)
-        reader = csv.reader(
-            io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
-        )
-        return [
-            (reader.line_num, [cell.strip() for cell in cells])
-            for cells in reader
-            if any(cell.strip() for cell in cells)
-        ]
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"A label table must be text in UTF-8; {place} is not ({error.reason} at byte "
-            f"{error.start}). Save it as UTF-8."
-        ) from error
-    except csv.Error as error:
-        raise UserError(
-            f"A label table has one file name and one label a line; {place} cannot be read "
-            f"({error}). Write it again as CSV."
-        ) from error
-
-
-def _find_columns(header: tuple[str, ...], width: int, place: str) -> tuple[int, int | None]:
-    """Returns the column of file names and that of labels, None for one column a class."""
-    file = _column(header, _FILE_COLUMNS)
-    label = _column(header, _LABEL_COLUMNS)
-    if width == 2:
-        if file is None:
-            file = 0 if label is None else 1 - label
-        return file, 1 - file
-    if file is None or (label is None and width < 3):
-        columns = f"columns {enumerate_names(header, limit=10)}" if header else f"{width} columns"
-        raise UserError(
-            f"A label table has a column of file names (such as 'file', 'image' or 'id') and one "
-            f"of labels (such as 'label' or 'class'); {place} has {columns}. Rename two of them."
-        )
-    return file, label
-
-
-def _column(header: tuple[str, ...], spellings: tuple[str, ...]) -> int | None:
-    squeezed = ["".join(filter(str.isalnum, name.lower())) for name in header]
-    return next((squeezed.index(name) for name in spellings if name in squeezed), None)
-
-
-def _split_column(
-    header: tuple[str, ...], lines: list[tuple[int, list[str]]], place: str
-) -> tuple[int | None, list[str]]:
-    column = _column(header, _SPLIT_COLUMNS)
-    if column is None:
-        return None, []
-    values = Counter(cells[column].lower() for _, cells in lines)
-    unknown = [f"'{value}'" for value in values if value not in ROLE_WORDS]
-    if not unknown:
-        return column, []
-    if len(unknown) == len(values):
-        return None, [
-            f"Column '{header[column]}' of {place} names no roles and was ignored: "
-            f"{enumerate_names(unknown)}."
-        ]
-    raise UserError(
-        f"Column '{header[column]}' of a label table says train, val or test in every row; {place} "
-        f"holds {enumerate_names(unknown)} too. Correct these rows."
-    )
-
-
-def _read_one_hot(
-    header: tuple[str, ...], lines: list[tuple[int, list[str]]], file: int, place: str
-) -> LabelTable:
+def _read_one_hot(header: tuple[str, ...], lines: Lines, file: int, place: str) -> LabelTable:
     """Reads a table that has a column of zeros and ones for each class."""
     rows = []
     for line, cells in lines:
@@ -203,8 +105,8 @@ def _read_one_hot(
             continue
         pairs = enumerate(zip(header, cells, strict=False))
         others = [pair for number, pair in pairs if number != file]
-        ones = [name for name, cell in others if cell in ("1", "1.0")]
-        zeros = sum(cell in ("0", "0.0") for _, cell in others)
+        ones = [name for name, cell in others if cell.lower() in _ONES]
+        zeros = sum(cell.lower() in _ZEROS for _, cell in others)
         if len(ones) != 1 or zeros != len(others) - 1:
             raise UserError(
                 f"A label table has a column of labels (such as 'label' or 'class'), or a column a "

@@ -74,7 +74,8 @@ def write_parts(
             if role == "train":
                 raise UserError(
                     f"Every class needs images; {part.labels_name} never holds class '{empty}' "
-                    f"of {len(class_names)} classes. Number the classes from 0 without gaps."
+                    f"of {len(class_names)} classes. Number the classes from 0 without gaps, for "
+                    "example with numpy.unique(labels, return_inverse=True)[1]."
                 )
             notes.append(f"{part.labels_name} holds no image of class '{empty}'.")
         for image, label in zip(part.images, labels.tolist(), strict=True):
@@ -132,9 +133,12 @@ def _flat(part: Part) -> NDArray[Any]:
             f"{labels.shape}.{hint if labels.ndim == 2 else ''}"
         )
     if len(labels) != len(part.images):
+        hint = ""
+        if part.images.ndim == 4 and part.images.shape[3] == len(labels):  # as in SVHN's files
+            hint = " Put the images first with images.transpose(3, 0, 1, 2)."
         raise UserError(
             f"Every image needs one label; {part.images_name} has {len(part.images)} images and "
-            f"{part.labels_name} {len(labels)} labels. Make them as many, in the same order."
+            f"{part.labels_name} {len(labels)} labels. Make them as many, in the same order.{hint}"
         )
     if not len(labels):
         raise UserError(f"A data set needs images; {part.images_name} is empty. Add some to it.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -12,10 +12,16 @@ from search.data.file_index import FileIndex, folder_role
 from search.data.label_table import LabelTable, Row, is_table, read_table, sorted_classes
 from search.data.listing import Listing
 from search.data.names import enumerate_names, shown
-from search.data.roles import ROLES, plain_role, split_role
+from search.data.roles import ROLES, name_words, plain_role, split_role
 from search.data.tree import Node, Tree, join
 
-_MISSING = Node("", is_folder=False, size=-1, modified=-1)
+_TABLE_FOLDERS = frozenset(
+    {
+        *("annotation", "annotations", "label", "labels", "truth", "groundtruth", "csv"),
+        *("meta", "metadata", "splits"),
+    }
+)
+MISSING = Node("", is_folder=False, size=-1, modified=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +39,16 @@ class LabelledFiles:
         """The number of rows whose file exists."""
         return sum(path in self.index.images for _, path in self.files)
 
+    def agrees_with(self, listing: Listing) -> bool:
+        """Returns whether the classes of a listing are the labels, by whatever names."""
+        classes = dict(zip(listing.paths, listing.labels, strict=True))
+        pairs = {(classes[path], row.label) for row, path in self.files if path in classes}
+        return len(pairs) == len({own for own, _ in pairs}) == len({label for _, label in pairs})
+
     @property
-    def is_a_guess(self) -> bool:
-        """Whether the table's name does not say that it holds labels of training images."""
-        return _rank(self.table_path)[:2] == (True, True)
+    def names_roles(self) -> bool:
+        """Whether the table, or tables beside it, divide the images into roles."""
+        return len({row.role for row, _ in self.files}) > 1
 
     @property
     def follows_folders(self) -> bool:
@@ -47,20 +59,38 @@ class LabelledFiles:
         return len(labels) > 1 and all(len(inside) == 1 for inside in labels.values())
 
 
-def find_labelled_files(tree: Tree, table: str | None = None) -> LabelledFiles | None:
-    """Returns the files of a table with their labels; None where there is no table.
+def label_tables(tree: Tree) -> list[str]:
+    """Returns the paths of the tables that may hold labels, the likeliest first.
 
-    `table` is its path. Without it, the tables in the root and in train/ are tried, and the one
-    that names most files counts. Raises UserError where no table can be used.
+    They lie in the root, in train/ or in folders such as annotations/.
     """
-    candidates = [table] if table is not None else sorted(_tables(tree), key=_rank)
-    if not candidates:
-        return None
+    places = ["", *filter(_may_hold_tables, tree.folders())]
+    tables = [
+        join(folder, node.name)
+        for folder in places
+        for node in tree.scan(folder)
+        if not node.is_folder
+        and is_label_table(node.name)
+        and table_role(node.name) in ("train", None)
+    ]
+    return sorted(tables, key=_rank)
+
+
+def is_a_guess(path: str) -> bool:
+    """Returns whether a table's name does not say that it holds labels of training images."""
+    return _rank(path)[:2] == (True, True)
+
+
+def find_labelled_files(tree: Tree, tables: Sequence[str]) -> LabelledFiles:
+    """Returns the files of the table that names most, with their labels.
+
+    `tables` are the paths of those to be tried. Raises UserError where none can be used.
+    """
     index = FileIndex(tree)
     results, errors = [], []
-    for path in candidates:
+    for path in tables:
         try:
-            results.append(_resolve(tree, path, index))
+            results.append(resolve_table(tree, path, index))
         except UserError as error:
             errors.append(error)
     if not results:
@@ -80,18 +110,19 @@ def list_labelled_files(labelled: LabelledFiles) -> Listing:
         beside = enumerate_names(labelled.index.images, limit=2) or "no image at all"
         raise UserError(
             f"A label table names images in its folder or below; {place} names, for example, "
-            f"'{shown(example)}', and the folder holds {beside}. Put the images beside the table."
+            f"'{shown(example)}', and the folder holds {beside}. Put the images beside the table, "
+            "or give the folder of both."
         )
     listing = Listing(notes=[_origin(labelled.table_path, labelled.table), *labelled.table.notes])
     roles: dict[str, dict[str, str]] = {role: {} for role in ROLES}
-    for path, (role, label) in _labels(labelled, place, listing).items():
+    for path, (role, label) in label_files(labelled, place, listing).items():
         roles[role][path] = label
     _check_roles(roles, place)
     listing.class_names = sorted_classes(set(roles["train"].values()))
     numbers = {name: number for number, name in enumerate(listing.class_names)}
     for role in ROLES:
         for path in sorted(roles[role], key=lambda path: (numbers[roles[role][path]], path)):
-            node = labelled.index.images.get(path, _MISSING)
+            node = labelled.index.images.get(path, MISSING)
             listing.add(path, node, numbers[roles[role][path]])
         if roles[role]:
             listing.counts[role] = len(roles[role])
@@ -99,40 +130,48 @@ def list_labelled_files(labelled: LabelledFiles) -> Listing:
     return listing
 
 
-def _tables(tree: Tree) -> list[str]:
-    places = ["", *(name for name in tree.folders() if plain_role(name) == "train")]
-    return [
-        join(folder, node.name)
-        for folder in places
-        for node in tree.scan(folder)
-        if is_table(node.name)
-        and not node.is_folder
-        and _table_role(node.name) in ("train", None)
-        and "submission" not in node.name.lower()
-    ]
+def _may_hold_tables(folder: str) -> bool:
+    return plain_role(folder) == "train" or not _TABLE_FOLDERS.isdisjoint(name_words(folder))
 
 
 def _rank(path: str) -> tuple[bool, bool, str]:
     stem = PurePosixPath(path).stem.lower()
-    return "label" not in stem, _table_role(path) is None, path
+    return "label" not in stem, table_role(path) is None, path
 
 
-def _table_role(path: str) -> str | None:
+def is_label_table(name: str) -> bool:
+    """Returns whether a file's name is that of a table, and of no table of predictions."""
+    return is_table(name) and "submission" not in name.lower()
+
+
+def table_role(path: str) -> str | None:
     """Returns the role that a table's name spells: that of train_labels.csv is train."""
     found = split_role(PurePosixPath(path).stem)
     return found[0] if found else None
 
 
-def _resolve(tree: Tree, path: str, index: FileIndex, role: str | None = None) -> LabelledFiles:
+def resolve_table(
+    tree: Tree,
+    path: str,
+    index: FileIndex,
+    role: str | None = None,
+    known: Collection[str] = (),
+) -> LabelledFiles:
+    """Returns the files that a table names; `role` is that of rows that name none.
+
+    `known` are the labels that it must hold, where these are known. Raises UserError where the
+    table cannot be read or may mean several files.
+    """
+
     def is_file(name: str) -> bool:
-        return bool(index.find(name, "train"))
+        return bool(index.find(name, role or "train"))
 
     place = tree.place(path)
     try:
         content = tree.read(path)
     except Exception as error:  # zipfile's readers raise nearly anything on damaged content
         raise UserError(f"A label table must be readable; {place} is not ({error}).") from error
-    table = read_table(content, place, is_file)
+    table = read_table(content, place, is_file, known)
     files = []
     for row in table.rows:
         if role is not None and row.role is None:
@@ -142,33 +181,57 @@ def _resolve(tree: Tree, path: str, index: FileIndex, role: str | None = None) -
             raise UserError(
                 f"A label table must say clearly which file it means; '{shown(row.file)}' in "
                 f"{row.where} may be {' or '.join(map(shown, found[:2]))}. Write the path or the "
-                "suffix too."
+                "suffix too, or remove one file."
             )
         files.append((row, found[0] if found else row.file))
     return LabelledFiles(tree, path, table, index, files)
 
 
 def _with_other_roles(labelled: LabelledFiles) -> LabelledFiles:
-    """Adds the rows of val.csv and test.csv, where they have the same columns as the table."""
-    folder = labelled.table_path.rpartition("/")[0]
+    """Adds the rows of tables for validation and test, if their labels are those of the table.
+
+    Such tables are val.csv and test.csv beside it, or those in valid/ and test/ where the table
+    lies in train/.
+    """
     tables = [labelled.table]
     files = list(labelled.files)
-    for node in labelled.tree.scan(folder):
-        role = _table_role(node.name)
-        if role in ("validation", "test") and is_table(node.name) and not node.is_folder:
-            try:
-                other = _resolve(labelled.tree, join(folder, node.name), labelled.index, role)
-            except UserError:
-                continue  # such as Kaggle's test.csv, which has no labels
-            if other.found and other.table.header == labelled.table.header:
-                tables.append(other.table)
-                files.extend(other.files)
+    known = {row.label for row in labelled.table.rows}
+    for path, role in _tables_of_other_roles(labelled):
+        try:
+            other = resolve_table(labelled.tree, path, labelled.index, role, known)
+        except UserError:
+            continue  # such as Kaggle's test.csv, which has no labels
+        is_like_it = other.table.header == labelled.table.header
+        if other.found and (is_like_it or known.issuperset(row.label for row in other.table.rows)):
+            tables.append(other.table)
+            files.extend(other.files)
     notes = tuple(note for table in tables for note in table.notes)
     return replace(labelled, table=replace(labelled.table, notes=notes), files=files)
 
 
-def _labels(labelled: LabelledFiles, place: str, listing: Listing) -> dict[str, tuple[str, str]]:
-    """Returns (role, label) of each file; a repeated file must repeat both."""
+def _tables_of_other_roles(labelled: LabelledFiles) -> Iterator[tuple[str, str]]:
+    tree, (folder, _, own) = labelled.tree, labelled.table_path.rpartition("/")
+    for node in tree.scan(folder):
+        role = table_role(node.name)
+        if role in ("validation", "test") and node.name != own and is_label_table(node.name):
+            yield join(folder, node.name), role
+    if plain_role(folder) != "train":
+        return
+    for name in tree.folders():
+        role = plain_role(name)
+        if role in ("validation", "test"):
+            for node in tree.scan(name):
+                if is_label_table(node.name) and not node.is_folder:
+                    yield join(name, node.name), role
+
+
+def label_files(
+    labelled: LabelledFiles, place: str, listing: Listing
+) -> dict[str, tuple[str, str]]:
+    """Returns (role, label) of each file; a repeated file must repeat both.
+
+    Raises UserError where one does not. `listing` gets a note about repeated files.
+    """
     first: dict[str, tuple[Row, str]] = {}
     repeated, contradictions = 0, []
     for row, path in labelled.files:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from cnn_blocks.errors import UserError
 from search.data.class_folders import list_class_folders
-from search.data.labelled_files import find_labelled_files, list_labelled_files
+from search.data.hints import suggest_root
+from search.data.labelled_files import (
+    LabelledFiles,
+    find_labelled_files,
+    is_a_guess,
+    label_tables,
+    list_labelled_files,
+)
 from search.data.listing import Listing
 from search.data.role_folders import find_role_folders
 from search.data.tree import Tree
@@ -17,30 +24,54 @@ def list_images(tree: Tree, table: str | None = None) -> Listing:
     Elsewhere a table wins where it contradicts the folders, as beside images/ and masks/.
     Raises UserError where neither gives labels.
     """
-    if table is not None and (named := find_labelled_files(tree, table)) is not None:
-        return list_labelled_files(named)
+    if table is not None:
+        return list_labelled_files(find_labelled_files(tree, [table]))
     folders = _try_folders(tree)
-    if isinstance(folders, Listing) and _roles_have_classes(tree, folders):
+    tables = label_tables(tree)
+    has_roles = isinstance(folders, Listing) and _roles_have_classes(tree, folders)
+    if has_roles:
+        tables = [path for path in tables if not is_a_guess(path)]
+    if not tables:
+        if isinstance(folders, UserError):
+            raise folders
         return folders
     try:
-        labelled = find_labelled_files(tree)
+        labelled = find_labelled_files(tree, tables)
     except UserError as error:
-        if isinstance(folders, Listing):
-            return folders
-        raise error from folders
-    if labelled is None or (labelled.is_a_guess and not labelled.found):
-        return _or_raise(folders)
-    if isinstance(folders, UserError):
-        return list_labelled_files(labelled)
-    if labelled.is_a_guess or not labelled.found or labelled.follows_folders:
+        if isinstance(folders, UserError):
+            raise UserError(f"{error}{suggest_root(tree)}") from folders
+        if not has_roles and not is_a_guess(tables[0]):
+            folders.notes.append(f"The folders are the classes. {error}")
         return folders
-    return list_labelled_files(labelled)
-
-
-def _or_raise(folders: Listing | UserError) -> Listing:
+    guessed = is_a_guess(labelled.table_path)
     if isinstance(folders, UserError):
-        raise folders
+        if guessed and not labelled.found:
+            raise folders
+        return list_labelled_files(labelled)
+    is_better = labelled.found and not guessed and not has_roles
+    if is_better and not labelled.follows_folders:
+        return list_labelled_files(labelled)
+    folders.notes.extend(_doubts(tree, folders, labelled))
     return folders
+
+
+def _doubts(tree: Tree, folders: Listing, labelled: LabelledFiles) -> list[str]:
+    """Returns a note where a table, which is not used, says something else than the folders."""
+    is_about_images = labelled.found >= len(labelled.files) / 2
+    if not is_about_images or not labelled.table.names_labels:
+        return []
+    place = tree.place(labelled.table_path)
+    if not labelled.agrees_with(folders):
+        return [
+            f"The folders are the classes; {place} has other labels for their images. To use "
+            "these, give the table as the data."
+        ]
+    if labelled.names_roles and len(folders.counts) == 1:
+        return [
+            f"{place} divides the images into roles, which the folders do not. To use these, give "
+            "the table as the data."
+        ]
+    return []
 
 
 def _try_folders(tree: Tree) -> Listing | UserError:
@@ -52,4 +83,5 @@ def _try_folders(tree: Tree) -> Listing | UserError:
 
 def _roles_have_classes(tree: Tree, listing: Listing) -> bool:
     roles = find_role_folders(tree).roles
-    return roles["train"] != "" and roles.keys() == listing.counts.keys()
+    labelled = listing.counts.keys() - listing.from_tables
+    return roles["train"] != "" and roles.keys() == labelled

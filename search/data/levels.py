@@ -19,7 +19,12 @@ class Levels:
     high: float
 
     def as_uint8(self, values: NDArray[Any]) -> Images:
-        """Scales values of any type to uint8; those outside the levels become 0 or 255."""
+        """Scales values of any type to uint8; those outside the levels become 0 or 255.
+
+        Raises ValueError where values are not finite.
+        """
+        if not np.isfinite(values).all():
+            raise ValueError("holds values that are not finite")
         if self == SIXTEEN_BITS:
             return (np.clip(values.astype(np.int64), 0, 65535) >> 8).astype(np.uint8)
         span = (self.high - self.low) or 1.0

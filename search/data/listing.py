@@ -12,7 +12,7 @@ class Listing:
     """The files of a data set by role, class, path.
 
     `paths` are relative to the root; `modified` changes with a file; `counts` says how many files
-    each role has.
+    each role has. `from_tables` are the roles that have no class folders but a table of labels.
     """
 
     class_names: tuple[str, ...] = ()
@@ -21,6 +21,7 @@ class Listing:
     modified: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    from_tables: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
     def add(self, path: str, node: Node, label: int) -> None:

@@ -12,13 +12,14 @@ from cnn_blocks.errors import UserError
 from search.data.archive import ZipTree
 from search.data.cache import Cache, Entry
 from search.data.dataset import Dataset
+from search.data.formats import advice_for
 from search.data.image_files import load_image_files
-from search.data.label_table import is_table
 from search.data.named import NAMED_DATA, load_named
 from search.data.npz import load_npz
 from search.data.tree import FolderTree, Tree
 
-_TREE_FILES = (".zip", ".csv", ".tsv")
+_TABLES = (".csv", ".tsv", ".txt")
+_TREE_FILES = (".zip", *_TABLES)
 
 
 def load_data(
@@ -75,7 +76,7 @@ def _open_tree(path: Path) -> tuple[Tree, str | None]:
     """Returns the files that a path means, and the table that holds their labels if it is one."""
     if path.is_dir():
         return FolderTree(path), None
-    if is_table(path.name):
+    if path.suffix.lower() in _TABLES:
         return FolderTree(path.parent), path.name
     return ZipTree(path), None
 
@@ -116,7 +117,11 @@ def _unknown(source: str, path: Path) -> str:
     names = ", ".join(NAMED_DATA)
     expected = f"Expected one of {names}, an image folder, a .zip, .csv or .npz file."
     if path.is_file():
-        return f"--data takes no {path.suffix or 'plain'} file; received {source}. {expected}"
+        advice = advice_for([path.suffix.lower()])
+        taken = f"--data takes no {path.suffix or 'plain'} file; received {source}. {expected}"
+        return f"{taken} {advice}" if advice else taken
+    if "://" in source:
+        return f"--data takes no address; received {source}. Download it first. {expected}"
     close = difflib.get_close_matches(source, NAMED_DATA, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"There is no data set, folder or file '{source}'.{hint} {expected}"

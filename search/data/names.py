@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable
 
 from cnn_blocks.errors import UserError
 
+_BETWEEN_LABELS = re.compile(r"[\s|,;]+")
 _UNDECODABLE = range(0xDC80, 0xDD00)  # how Python keeps the bytes of names that are not UTF-8
 
 
@@ -33,6 +36,31 @@ def class_name(folder: str, place: str) -> str:
             "archive was unpacked. Rename the folder."
         )
     return unicodedata.normalize("NFC", folder)
+
+
+def class_name_notes(names: Iterable[str]) -> list[str]:
+    """Returns notes on classes that are probably one class, or several labels at once."""
+    names = list(names)
+    notes = []
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        spellings[" ".join(name.casefold().split())].append(f"'{name}'")
+    alike = [" and ".join(same) for same in spellings.values() if len(same) > 1]
+    if alike:
+        notes.append(f"Classes differ in case or spaces only: {enumerate_names(alike)}.")
+    known = set(names)
+    combined = [f"'{name}'" for name in names if _combines(name, known)]
+    if combined:
+        notes.append(
+            "Each combination of labels counts as a class of its own: "
+            f"{enumerate_names(combined)}. Models here give one label an image."
+        )
+    return notes
+
+
+def _combines(name: str, known: set[str]) -> bool:
+    parts = [part for part in _BETWEEN_LABELS.split(name) if part]
+    return len(parts) > 1 and known.issuperset(parts)
 
 
 def _escaped(character: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cnn_blocks.errors import UserError
 from search.data.formats import is_image
+from search.data.hints import suggest_root
 from search.data.names import enumerate_names, shown
 from search.data.roles import find_roles, plain_role, split_role
 from search.data.tree import Tree, join
@@ -50,7 +51,7 @@ def find_role_folders(tree: Tree) -> RoleFolders:
     if "train" not in roles:
         raise UserError(
             f"An image folder that has {' and '.join(f'{name}/' for name in found)} needs train/ "
-            f"too; {tree.place('')} has none. Expected {LAYOUTS}."
+            f"too; {tree.place('')} has none. Expected {LAYOUTS}.{suggest_root(tree)}"
         )
     notes = []
     others = [name + "/" for name in names if name not in found]

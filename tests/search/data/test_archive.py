@@ -158,6 +158,13 @@ def test_a_decompression_bomb(make_folder: MakeFolder, monkeypatch: pytest.Monke
     assert "bomb.bmp (10,000,000 bytes exceed the limit of 1,000,000)" in note
 
 
+def test_a_file_beside_the_only_folder(make_folder: MakeFolder) -> None:
+    path = pack(make_folder(TWO), top="PetImages/")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("README.txt", "about")
+    assert load_data(path).class_names == ("cat", "dog")
+
+
 def test_an_archive_without_images(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
         pass

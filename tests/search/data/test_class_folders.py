@@ -176,6 +176,11 @@ def test_file_names_are_escaped(make_folder: MakeFolder) -> None:
             r"cat holds test/, train/.* Move the images: train/cat/",
         ),
         ({"train_a/cat": 3, "test_b/cat": 3}, "must not all be called like roles; .* rename them"),
+        (
+            {"a/b/train/cat": 3, "a/b/train/dog": 3, "test/test": 2},
+            r"needs train/ too.* Did you mean .*photos/a/b\?",
+        ),
+        ({"a/b/c/cat": 3, "a/b/c/dog": 3}, r"'a' only.* Did you mean .*photos/a/b/c\?"),
         ({"cat": 3, "dog": 0}, r"holds images of 'cat' only"),
         ({"cat": 0, "dog": 0}, r"holds empty folders only"),
         ({".": 3}, r"holds no folder\. Expected train/<class>"),
@@ -201,7 +206,7 @@ def test_what_is_no_image_folder(
 def test_annotations_beside_the_classes(make_folder: MakeFolder) -> None:
     root = make_folder({"images/cat": 3, "images/dog": 3, "annotations/cat": 0})
     (root / "annotations" / "cat" / "0.xml").write_text("<box/>")
-    with pytest.raises(UserError, match=r"annotations holds no .*Or did you mean .*/images\?"):
+    with pytest.raises(UserError, match=r"annotations holds no .*Did you mean .*/images\?"):
         load_data(root)
 
 
@@ -211,6 +216,7 @@ def test_annotations_beside_the_classes(make_folder: MakeFolder) -> None:
         (".txt", r"dog holds no PNG.* but others \(\.txt\)\. Add images or remove the folder"),
         (".dcm", r"but others \(\.dcm\)\. Convert DICOM to PNG"),
         (".jp2", r"but others \(\.jp2\)\. Convert JPEG 2000 to PNG"),
+        (".npy", r"but others \(\.npy\)\. Pack arrays into one \.npz"),
     ],
 )
 def test_a_class_of_other_files(make_folder: MakeFolder, suffix: str, message: str) -> None:

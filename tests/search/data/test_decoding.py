@@ -99,19 +99,30 @@ def test_16_bit_grey_is_scaled_and_not_clipped() -> None:
     assert decoded[0, :, 0].tolist() == [0, 1, 3, 128, 255, 156]
 
 
-def test_16_bit_colour_is_scaled() -> None:
+def deep_colour(*values: int) -> bytes:
+    """A PNG of 4x6 pixels with these red, green and blue values of 16 bits."""
+
     def chunk(kind: bytes, body: bytes) -> bytes:
         check = zlib.crc32(kind + body)
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
 
-    row = b"\0" + struct.pack(">3H", 65535, 32768, 0) * 6
-    content = (
+    row = b"\0" + struct.pack(">3H", *values) * 6
+    return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", 6, 4, 16, 2, 0, 0, 0))
         + chunk(b"IDAT", zlib.compress(row * 4))
         + chunk(b"IEND", b"")
     )
-    assert (decoding.decode(content, SIZE) == (255, 128, 0)).all()
+
+
+def test_16_bit_colour_is_scaled() -> None:
+    assert (decoding.decode(deep_colour(65535, 32768, 0), SIZE) == (255, 128, 0)).all()
+    assert not decoding.decode(deep_colour(0, 0, 0), SIZE).any()
+
+
+def test_12_bit_colour_in_16_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match="use 16 of 256 levels: scale them to 8 bits"):
+        decoding.decode(deep_colour(4095, 2000, 0), SIZE)
 
 
 def test_cmyk_becomes_rgb() -> None:

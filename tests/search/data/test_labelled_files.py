@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -92,6 +93,12 @@ def test_the_table_itself_is_a_source(tmp_path: Path) -> None:
     dataset = load_data(tmp_path / "colours.csv")
     assert dataset.name == "colours"
     assert dataset.class_names == ("blue", "red")
+
+
+def test_a_text_file_is_a_table_where_it_is_the_source(tmp_path: Path) -> None:
+    draw(tmp_path, ["images/a.png", "images/b.png"])
+    (tmp_path / "train_list.txt").write_text("images/a.png 0\nimages/b.png 1\n")
+    assert load_data(tmp_path / "train_list.txt").class_names == ("0", "1")
 
 
 def test_folders_that_are_no_classes(tmp_path: Path) -> None:
@@ -237,3 +244,160 @@ def test_a_table_that_is_none_does_not_hide_the_reason(tmp_path: Path) -> None:
     (tmp_path / "sizes.csv").write_text("city,size\nRome,9\n")
     with pytest.raises(UserError, match="holds images of 'cat' only"):
         load_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "TRAIN,FILE,LABEL\n",  # MedMNIST's, without a header
+        "FILE LABEL\n",
+        "LABEL,FILE\n",
+        "FILE,LABEL\n",
+    ],
+)
+def test_columns_without_a_header(tmp_path: Path, table: str) -> None:
+    draw(tmp_path, ["pictures/a.png", "pictures/b.png"])
+    rows = (("b.png", "photo"), ("a.png", "dog"))
+    text = "".join(table.replace("FILE", file).replace("LABEL", label) for file, label in rows)
+    (tmp_path / "pictures.csv").write_text(text)
+    assert labels_of(load_data(tmp_path)) == ["dog", "photo"]
+
+
+@pytest.mark.parametrize("preamble", ["sep=;\n", "# by me\r\n", "\n# by me\nsep=;\n"])
+def test_lines_before_the_header(tmp_path: Path, preamble: str) -> None:
+    draw(tmp_path, ["0.png", "1.png"])
+    (tmp_path / "labels.csv").write_bytes((preamble + "file;label\n0;x\n1;y\n0;z\n").encode())
+    line = preamble.count("\n") + 4
+    with pytest.raises(UserError, match=rf"'z' in train \(labels\.csv:{line}\)"):
+        load_data(tmp_path)
+
+
+@pytest.mark.parametrize("written", ["nan", "NaN", "NA", "N/A", "NULL", "<NA>"])
+def test_missing_labels_are_no_class(tmp_path: Path, written: str) -> None:
+    draw(tmp_path, (f"{n}.png" for n in range(4)))
+    (tmp_path / "labels.csv").write_text(f"id,label\n0,1.0\n1,0.0\n2,{written}\n3,0.0\n")
+    dataset = load_data(tmp_path)
+    assert dataset.class_names == ("0", "1")
+    assert f"labels.csv have no label ('{written}') and were left out" in dataset.notes[1]
+
+
+def test_true_and_false_for_each_class(tmp_path: Path) -> None:
+    draw(tmp_path, ["0.png", "1.png"])
+    (tmp_path / "labels.csv").write_text("id,x,y\n0,True,False\n1,False,True\n")
+    assert labels_of(load_data(tmp_path)) == ["x", "y"]
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "_classes.csv"])
+def test_a_table_in_the_folder_of_each_role(tmp_path: Path, name: str) -> None:
+    for role in ("train", "valid", "test"):
+        draw(tmp_path, [f"{role}/0.png", f"{role}/1.png"])
+        (tmp_path / role / name).write_text("filename, x, y\n0.png, 1, 0\n1.png, 0, 1\n")
+    dataset = load_data(tmp_path)
+    assert (dataset.arrays.own_validation, len(dataset.arrays.development)) == (2, 4)
+    assert dataset.arrays.test_labels is not None
+    assert dataset.arrays.test_labels.tolist() == [0, 1]
+
+
+def test_a_table_of_test_images_with_other_columns(tmp_path: Path) -> None:
+    draw(tmp_path, ["train/0.png", "train/1.png", "test/2.png", "test/3.png"])
+    (tmp_path / "train.csv").write_text("id,label\n0,x\n1,y\n")
+    (tmp_path / "test.csv").write_text("number,file,label\n7,2,y\n8,3,x\n")
+    assert load_data(tmp_path).images == 4
+    (tmp_path / "test.csv").write_text("id,width\n2,640\n3,480\n")
+    assert load_data(tmp_path).images == 2
+
+
+@pytest.mark.parametrize("folder", ["annotations", "ISIC_Training_GroundTruth", "meta"])
+def test_a_table_in_a_folder_of_its_own(tmp_path: Path, folder: str) -> None:
+    draw(tmp_path, ["Training_Input/0.png", "Training_Input/1.png"])
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "truth.csv").write_text("image,MEL,NV\n0,0.0,1.0\n1,1.0,0.0\n")
+    assert labels_of(load_data(tmp_path)) == ["MEL", "NV"]
+
+
+def test_numbered_parts_with_a_table(tmp_path: Path) -> None:
+    draw(tmp_path, ["images_part_1/a.png", "images_part_2/b.png"])
+    table = tmp_path / "metadata.csv"
+    table.write_text("lesion_id,image_id,dx,dx_type\nH,a,nv,histo\nH,b,mel,histo\n")
+    assert load_data(tmp_path).class_names == ("mel", "nv")
+
+
+def test_a_table_that_was_not_used_gets_a_note(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    draw(root, ["north/a.png", "north/b.png", "south/c.png"])
+    table = root / "data.csv"
+    table.write_text("image,species,x\na,oak,1\nb,elm,2\nc,oak,3\n")
+    (note,) = load_data(root).notes
+    assert "data.csv has other labels for their images" in note
+    assert load_data(table).class_names == ("elm", "oak")
+    table.rename(root / "labels.csv").write_text("p,q,r\n1,2,3\n")
+    (note,) = load_data(root).notes
+    assert note.startswith("The folders are the classes. A label table has a column of file names")
+
+
+def test_a_table_that_says_more_than_the_folders_gets_a_note(tmp_path: Path) -> None:
+    paths = [f"{label}/{n}.png" for label in "xy" for n in range(3)]
+    draw(tmp_path / "photos", paths)
+    for number, role in enumerate(("train", "val", "test")):
+        rows = "".join(f"{path},{path[0]}\n" for path in paths[number::3])
+        (tmp_path / "photos" / f"{role}.csv").write_text("file,label\n" + rows)
+    (note,) = load_data(tmp_path / "photos").notes
+    assert "train.csv divides the images into roles, which the folders do not" in note
+    assert load_data(tmp_path / "photos" / "train.csv").arrays.own_validation == 2
+
+
+def test_a_table_of_other_labels_beside_role_folders_gets_a_note(tmp_path: Path) -> None:
+    paths = [f"train/patient{n}/study/view.png" for n in range(4)]
+    draw(tmp_path / "photos", paths)
+    rows = "".join(f"set/{path},{'xy'[n % 2]}\n" for n, path in enumerate(paths))
+    table = tmp_path / "photos" / "train.csv"
+    table.write_text("Path,Label\n" + rows)
+    dataset = load_data(tmp_path / "photos")
+    assert len(dataset.class_names) == 4
+    assert "train.csv has other labels for their images" in dataset.notes[0]
+    assert load_data(table).class_names == ("x", "y")
+
+
+def test_the_column_of_files_is_the_one_that_names_files(tmp_path: Path) -> None:
+    draw(tmp_path, ["0.png", "1.png"])
+    (tmp_path / "labels.csv").write_text(
+        "id,image,labels\n0,https://x.org/a.png,x\n1,https://x.org/b.png,y\n"
+    )
+    assert labels_of(load_data(tmp_path)) == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("file,partition\n0.png,train\n1.png,test\n", "has file and partition. Add the labels"),
+        ("label,pixel0,pixel1\n1,2,3\n", r"holds pixels in 3 columns\. Convert it"),
+        ("file|label\n0.png|x\n", r"has one column, 'file\|label'\. Separate them"),
+        ("0.png,a,b,c\n1.png,d,e,f\n", r"has 4 columns\. Add a header"),
+        ("file,label,Usage\n0,x,Training\n1,y,PublicTest\n", "'publictest' too"),
+    ],
+)
+def test_tables_of_other_kinds(tmp_path: Path, table: str, message: str) -> None:
+    draw(tmp_path, ["0.png", "1.png"])
+    (tmp_path / "labels.csv").write_text(table)
+    with pytest.raises(UserError, match=message):
+        load_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        (["cat", "Cat", "dog", "dog"], "Classes differ in case or spaces only: 'Cat' and 'cat'."),
+        (["a", "b", "a|b", "c"], "Each combination of labels .*: 'a|b'"),
+        (["a b", "b", "a", "c"], "Each combination of labels .*: 'a b'"),
+        (["polar bear", "brown bear", "bear", "x"], None),
+    ],
+)
+def test_doubtful_class_names_get_notes(
+    tmp_path: Path, labels: list[str], note: str | None
+) -> None:
+    draw(tmp_path, (f"{n}.png" for n in range(4)))
+    rows = "".join(f"{n},{label}\n" for n, label in enumerate(labels))
+    (tmp_path / "labels.csv").write_text("id,label\n" + rows)
+    notes = load_data(tmp_path).notes[1:]
+    assert bool(notes) == (note is not None)
+    assert note is None or re.match(note, notes[0])

@@ -56,3 +56,5 @@ def test_values_that_are_no_numbers() -> None:
     content = encoded(np.full((4, 6), np.nan, np.float32))
     with pytest.raises(ValueError, match="not finite"):
         decoding.read_header(content)
+    with pytest.raises(ValueError, match="not finite"):
+        decoding.decode(content, SIZE)

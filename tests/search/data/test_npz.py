@@ -229,7 +229,14 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ({"x_train": IMAGES * np.nan, "y_train": LABELS}, "x_train holds nan"),
         ({"x_train": IMAGES.astype(str), "y_train": LABELS}, "Pixels must be numbers"),
         ({"x_train": IMAGES.transpose(0, 3, 1, 2), "y_train": LABELS}, "channels last"),
-        ({"x_train": IMAGES.reshape(12, -1), "y_train": LABELS}, r"has shape \(12, 90\)"),
+        (
+            {"x_train": IMAGES.reshape(12, -1), "y_train": LABELS},
+            r"has shape \(12, 90\)\. Give the pixels back their rows",
+        ),
+        (
+            {"x_train": IMAGES.transpose(1, 2, 3, 0), "y_train": LABELS},
+            r"Put the images first with images\.transpose\(3, 0, 1, 2\)",
+        ),
     ],
 )
 def test_illegal_arrays(tmp_path: Path, arrays: dict[str, NDArray[Any]], message: str) -> None:
