@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from search.cli.options import parse_duration, parse_image_size
+from search.data.image_fit import DEFAULT_FIT, Fit
 
 if TYPE_CHECKING:
     from search.progress.plain import Progress
@@ -33,7 +34,16 @@ ImageSizeOption = Annotated[
     typer.Option(
         "--image-size",
         metavar="<pixels>",
-        help="Resize images to 96 or 96x128 (height x width).  [default: their commonest size]",
+        help="Resize images to 96 or 96x128 (height x width).  [default: their commonest size, or "
+        "a square where shapes vary]",
+    ),
+]
+FitOption = Annotated[
+    Fit | None,
+    typer.Option(
+        "--fit",
+        help="Images of another shape: crop their edges, pad them with black, or stretch them.  "
+        f"[default: {DEFAULT_FIT}]",
     ),
 ]
 MaxBadFilesOption = Annotated[
@@ -60,9 +70,15 @@ def shown_progress() -> Iterator["Progress"]:
     """Shows progress while a command works; an interruption ends it with code 130."""
     from search.progress.plain import make_progress
 
+    with ended_by_interruption(), make_progress() as progress:
+        yield progress
+
+
+@contextmanager
+def ended_by_interruption() -> Iterator[None]:
+    """Ends a command with code 130, without a traceback, when it is interrupted."""
     try:
-        with make_progress() as progress:
-            yield progress
+        yield
     except KeyboardInterrupt as interruption:
         typer.echo(str(interruption) or "interrupted", err=True)
         raise typer.Exit(130) from interruption

@@ -237,9 +237,9 @@ def test_run_hands_every_option_over(
     line = (
         "run --study quickstart --data digits --trials 7 --budget 1h30m --storage sqlite:///a.db "
         "--study-name second --metric macro_f1 --seed 5 --retrain-epochs 9 --retrain-budget 90s "
-        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --cache-limit 2G "
-        "--runs-directory out --warm-start recipes --workers 3 --retries 4 --stall-timeout 2m "
-        "--engine ray --address 127.0.0.1:6379 --cpus-each 2 --gpus-each 0.5 "
+        "--image-size 24x16 --fit pad --max-bad-files 2% --precision float32 --xla off "
+        "--cache-limit 2G --runs-directory out --warm-start recipes --workers 3 --retries 4 "
+        "--stall-timeout 2m --engine ray --address 127.0.0.1:6379 --cpus-each 2 --gpus-each 0.5 "
         "--no-retrain --artifacts s3://results/here"
     )
 
@@ -260,6 +260,7 @@ def test_run_hands_every_option_over(
         "retrain_epochs": 9,
         "retrain_budget_seconds": 90.0,
         "image_size": (24, 16),
+        "fit": "pad",
         "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
@@ -299,7 +300,8 @@ def test_a_recipe_gets_the_options_of_a_training(
     monkeypatch.setattr(recipes, "run_recipe", run_recipe)
     line = (
         "run --recipe g3_homebrew --data digits --seed 5 --retrain-epochs 9 --retrain-budget 90s "
-        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --runs-directory out"
+        "--image-size 24x16 --fit pad --max-bad-files 2% --precision float32 --xla off "
+        "--runs-directory out"
     )
 
     assert cli.invoke(line.split()) == 0
@@ -314,6 +316,7 @@ def test_a_recipe_gets_the_options_of_a_training(
         "retrain_epochs": 9,
         "retrain_budget_seconds": 90.0,
         "image_size": (24, 16),
+        "fit": "pad",
         "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
