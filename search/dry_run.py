@@ -15,6 +15,7 @@ from optuna.distributions import (
 
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
+from search.data.image_fit import Fit
 from search.optimize.planning import Lengths, plan_run
 from search.progress.events import Event, Note, Progress
 from search.progress.words import duration
@@ -137,6 +138,7 @@ def dry_run(
     retrain_epochs: int | None = None,
     retrain_budget_seconds: float | None = None,
     image_size: int | tuple[int, int] | None = None,
+    fit: Fit | None = None,
     max_bad_files: float = 0.01,
     seed: int = 0,
     precision: Precision = "auto",
@@ -169,7 +171,11 @@ def dry_run(
         spec,
         lengths,
         load=lambda size: load_split(
-            source, seed=seed, image_size=image_size or size, max_bad_files=max_bad_files
+            source,
+            seed=seed,
+            image_size=image_size or size,
+            fit=fit,
+            max_bad_files=max_bad_files,
         ),
         sized=image_size is not None,
         precision=precision,

@@ -13,6 +13,7 @@ import optuna
 
 from cnn_blocks.errors import UserError
 from search.data import Split, load_data, split_data
+from search.data.image_fit import DEFAULT_FIT, Fit
 from search.engines import launch
 from search.engines.job import WorkerJob, WorkerLimits, pickle_spec
 from search.engines.ray.cluster import connected
@@ -27,6 +28,7 @@ from search.optimize.stored_study import (
     opening_recorder,
     remember_phase,
     searched_seconds,
+    stored_fit,
     stored_plan,
 )
 from search.optimize.winner import best_configuration, mirrors, search_curve
@@ -71,6 +73,7 @@ def run_study(
     retrain_epochs: int | None = None,
     retrain_budget_seconds: float | None = None,
     image_size: int | tuple[int, int] | None = None,
+    fit: Fit | None = None,
     max_bad_files: float = 0.01,
     precision: Precision = "auto",
     xla: Xla = "auto",
@@ -128,6 +131,7 @@ def run_study(
     )
     opened = open_storage(storage)
     known = stored_plan(opened, name)
+    fit = fit or stored_fit(opened, name) or DEFAULT_FIT
     spec = as_begun(spec, opened, name)
     if known is None and spec.takes_backbones and not spec.backbones:
         backbones, reason = backbones_at_hand()
@@ -145,6 +149,7 @@ def run_study(
                         source,
                         seed=seed,
                         image_size=image_size or size,
+                        fit=fit,
                         max_bad_files=max_bad_files,
                     )
 
@@ -200,6 +205,7 @@ def run_study(
                     data=str(source),
                     data_fingerprint=split.dataset.fingerprint,
                     image_size=image_size or plan.image_size,
+                    fit=fit,
                     max_bad_files=max_bad_files,
                     metric=metric,
                     seed=seed,
@@ -377,10 +383,11 @@ def load_split(
     *,
     seed: int,
     image_size: int | tuple[int, int] | None = None,
+    fit: Fit | None = None,
     max_bad_files: float = 0.01,
 ) -> Split:
     """Loads a data set and splits it by the shares of a study."""
-    dataset = load_data(data, image_size=image_size, max_bad_files=max_bad_files)
+    dataset = load_data(data, image_size=image_size, fit=fit, max_bad_files=max_bad_files)
     return split_data(dataset, seed=seed)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.data.image_fit import Fit
 from search.errors import SearchInterrupted
 from search.progress.clock import Clock
 from search.progress.events import Progress
@@ -24,6 +25,7 @@ def run_recipe(
     retrain_epochs: int | None = None,
     retrain_budget_seconds: float | None = None,
     image_size: int | tuple[int, int] | None = None,
+    fit: Fit | None = None,
     max_bad_files: float = 0.01,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
@@ -49,7 +51,9 @@ def run_recipe(
     with Interruption(restore_terminal=progress.restore_terminal):
         try:
             with clock.measure("data"):
-                dataset = load_data(data, image_size=image_size, max_bad_files=max_bad_files)
+                dataset = load_data(
+                    data, image_size=image_size, fit=fit, max_bad_files=max_bad_files
+                )
                 split = split_data(
                     dataset, seed=seed, validation_fraction=recipe.validation_fraction
                 )

@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from cnn_blocks.errors import UserError
-from search.cli import export, retrain, run
+from search.cli import export, predict, retrain, run
 from search.cli import list as listing
 from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
@@ -29,14 +29,18 @@ app.command(epilog=run.EPILOG)(run.run)
 app.command(name="list", epilog=listing.EPILOG)(listing.list_)
 app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=retrain.EPILOG)(retrain.retrain)
+app.command(epilog=predict.EPILOG)(predict.predict)
 
 
-def main(command: str | None = None) -> NoReturn:
+def main(command: str | None = None, *, program: str = PROGRAM) -> NoReturn:
     """Runs the console script, or one of its commands as `python -m search.<command>` does.
+
+    `program` is the name of the whole in messages.
 
     Exit codes: 0 done, 1 a search that found nothing, 2 bad input, 130 interrupted.
     """
-    program = PROGRAM if command is None else f"python -m search.{command}"
+    if command is not None:
+        program = f"python -m search.{command}"
     sys.exit(invoke(sys.argv[1:], command=command, program=program))
 
 

@@ -10,6 +10,7 @@ from search.cli.shared import (
     DATA_HELP,
     PROGRAM,
     CacheLimitOption,
+    FitOption,
     ImageSizeOption,
     MaxBadFilesOption,
     Precision,
@@ -50,6 +51,7 @@ def retrain(
         ),
     ] = None,
     image_size: ImageSizeOption = None,
+    fit: FitOption = None,
     max_bad_files: MaxBadFilesOption = "1%",
     precision: Annotated[
         Precision, typer.Option("--precision", help="Training precision; auto chooses by device.")
@@ -78,6 +80,7 @@ def retrain(
             budget_seconds=budget_seconds,
             seed=seed,
             image_size=size,
+            fit=fit,
             max_bad_files=bad_files,
             precision=precision,
             xla=xla,

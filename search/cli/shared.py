@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 PROGRAM = "cnn-search"
 
+# Those of the library, which the command line imports only when it works.
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
+Fit = Literal["crop", "pad", "stretch"]
+DEFAULT_FIT: Fit = "crop"
 Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
 
 DATA_HELP = "A named data set, a folder or .zip of images, or an .npz file; `list data` shows them."
@@ -34,7 +37,16 @@ ImageSizeOption = Annotated[
     typer.Option(
         "--image-size",
         metavar="<pixels>",
-        help="Resize images to 96 or 96x128 (height x width).  [default: their commonest size]",
+        help="Resize images to 96 or 96x128 (height x width).  [default: their commonest size, or "
+        "a square where shapes vary]",
+    ),
+]
+FitOption = Annotated[
+    Fit | None,
+    typer.Option(
+        "--fit",
+        help="Images of another shape: crop their edges, pad them with black, or stretch them.  "
+        f"[default: {DEFAULT_FIT}]",
     ),
 ]
 MaxBadFilesOption = Annotated[
@@ -61,9 +73,15 @@ def shown_progress() -> Iterator["Progress"]:
     """Shows progress while a command works; an interruption ends it with code 130."""
     from search.progress.choice import make_progress
 
+    with ended_by_interruption(), make_progress() as progress:
+        yield progress
+
+
+@contextmanager
+def ended_by_interruption() -> Iterator[None]:
+    """Ends a command with code 130, without a traceback, when it is interrupted."""
     try:
-        with make_progress() as progress:
-            yield progress
+        yield
     except KeyboardInterrupt as interruption:
         typer.echo(str(interruption) or "interrupted", err=True)
         raise typer.Exit(130) from interruption

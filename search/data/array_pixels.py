@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
 from search.data.dataset import Images
-from search.data.levels import Levels, choose_levels
+from search.data.levels import SIXTEEN_BITS, Levels, choose_levels
 
 _FRACTIONS = Levels(0, 1)
 _BYTES = Levels(0, 255)
@@ -56,6 +56,14 @@ def level_notes(levels: Levels, name: str) -> list[str]:
         f"The values {levels.low:g} to {levels.high:g} of {name} became 0 to 255, in all roles "
         "alike."
     ]
+
+
+def levels_of_files(levels: Levels) -> Levels:
+    """Returns the levels that files of deep grey beside such arrays have.
+
+    Arrays in 0..1 or 0..255 say nothing about them.
+    """
+    return SIXTEEN_BITS if levels in (_FRACTIONS, _BYTES) else levels
 
 
 def check_range(images: NDArray[Any], name: str, levels: Levels, train_name: str) -> None:

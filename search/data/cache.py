@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
 from search.data.dataset import Arrays, Images, Indices
+from search.data.levels import SIXTEEN_BITS, Levels
 from search.system.files import (
     discard_folder,
     remove_abandoned,
@@ -50,7 +51,8 @@ class Content:
     """What a reader tells about the images that it wrote.
 
     `own_validation` counts the validation images at the end of the development array;
-    `bad_files` holds (position among the files, reason) of those that could not be read.
+    `bad_files` holds (position among the files, reason) of those that could not be read; `levels`
+    says which values of grey with more than 8 bits became 0 and 255.
     """
 
     class_names: tuple[str, ...]
@@ -58,6 +60,7 @@ class Content:
     own_validation: int = 0
     bad_files: tuple[tuple[int, str], ...] = ()
     notes: tuple[str, ...] = ()
+    levels: Levels = SIXTEEN_BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +204,8 @@ def _content(stored: dict[str, Any]) -> Content:
         own_validation=stored["own_validation"],
         bad_files=tuple((position, reason) for position, reason in stored["bad_files"]),
         notes=tuple(stored["notes"]),
+        # Entries of older versions hold none; where they matter, their keys have changed.
+        levels=Levels(**stored["levels"]) if "levels" in stored else SIXTEEN_BITS,
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from search.data.decoding_settings import Decoding
 
 Images: TypeAlias = NDArray[np.uint8]
 Indices: TypeAlias = NDArray[np.int64]
@@ -18,6 +21,7 @@ class Share:
 
     `images` is (all images, height, width, 3) uint8 RGB, memory-mapped, and `labels` (all images,)
     int64; they hold the images of other shares too. `indices` are the rows that belong to this one.
+    `files` names the file of every image of `images`; None where they come from an array.
     """
 
     views: ClassVar[int] = 1
@@ -25,6 +29,7 @@ class Share:
     images: Images = field(repr=False)
     labels: Indices = field(repr=False)
     indices: Indices = field(repr=False)
+    files: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -49,7 +54,8 @@ class Arrays:
 
     The last `own_validation` rows of `development` came from a validation folder of their own.
     `groups` holds for each development row the first row with identical pixels. `test` is None
-    where the data set brings no test images.
+    where the data set brings no test images. The files are relative to the data set's root, None
+    where images come from arrays.
     """
 
     development: Images
@@ -58,6 +64,8 @@ class Arrays:
     own_validation: int
     test: Images | None
     test_labels: Indices | None
+    development_files: tuple[str, ...] | None = None
+    test_files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +73,9 @@ class Dataset:
     """Labelled images, decoded once and memory-mapped; `split_data` divides them into roles.
 
     `source` is what the user typed; `fingerprint` the SHA-256 of pixels, labels and class names;
-    `image_shape` (height, width, 3); `notes` are sentences that the user should read;
-    `leaked_images` counts test images whose identical pixels stand among the training images.
+    `image_shape` (height, width, 3); `decoding` says how image files were brought to it; `notes`
+    are sentences that the user should read; `leaked_images` counts test images whose identical
+    pixels stand among the training images.
     """
 
     name: str
@@ -74,6 +83,7 @@ class Dataset:
     class_names: tuple[str, ...]
     fingerprint: str
     image_shape: tuple[int, int, int]
+    decoding: Decoding
     notes: tuple[str, ...]
     leaked_images: int
     arrays: Arrays = field(repr=False)

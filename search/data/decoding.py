@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from search.data.dataset import Images
 from search.data.formats import pillow_formats
+from search.data.image_fit import Fit, have_shape
 from search.data.levels import SIXTEEN_BITS, Levels
 
 # Part of the cache keys of image files and arrays: raise it when the same source would give other
@@ -24,6 +25,7 @@ LONGEST_DEFAULT_SIDE = 224
 _ORIENTATION_HOLDERS = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _ORIENTATION_TAG = 0x0112
 _WHITE = (255, 255, 255, 255)
+_BLACK = (0, 0, 0)
 _LARGEST_DECODED = 1 << 30
 _HUGE_PIXELS = 1 << 25
 _FEWEST_LEVELS = 16
@@ -81,18 +83,28 @@ def read_header(content: bytes) -> Header:
         return Header(height, width, low, high)
 
 
-def decode(content: bytes, size: tuple[int, int], levels: Levels = SIXTEEN_BITS) -> Images:
+def decode(
+    content: bytes,
+    size: tuple[int, int],
+    levels: Levels = SIXTEEN_BITS,
+    fit: Fit = "stretch",
+) -> Images:
     """Decodes an image file to uint8 RGB of shape (height, width, 3).
 
     The first frame or page counts; EXIF orientation is applied; transparency is laid on white;
-    grey of 16 or 32 bits is scaled from `levels`; another size is stretched to `size`,
-    antialiased. Raises whatever Pillow raises where the content is damaged or truncated, and
-    ValueError where it would take too much memory or lose nearly all its levels.
+    grey of 16 or 32 bits is scaled from `levels`; another size is brought to `size`, antialiased:
+    its shape is cropped around the centre, padded with black or stretched. Raises whatever Pillow
+    raises where the content is damaged or truncated, and ValueError where it would take too much
+    memory or lose nearly all its levels.
     """
     with Image.open(io.BytesIO(content), formats=pillow_formats(content)) as image:
+        orientation = _orientation(image)
+        # Before the reduction, which rounds the size.
+        shape = image.size[::-1] if orientation < 5 else image.size
+        if has_shape(shape, size):
+            fit = "stretch"
         # JPEG photos decode several times faster at a reduced scale; never below the target size.
         image.draft("", (max(size), max(size)))
-        orientation = _orientation(image)
         with _room_for(image) as is_huge:
             has_deep_colours = ";16" in str(image.tile)  # forgotten once it is loaded
             image.load()
@@ -102,14 +114,22 @@ def decode(content: bytes, size: tuple[int, int], levels: Levels = SIXTEEN_BITS)
             if is_huge:
                 frame = _reduced(image, size if orientation < 5 else size[::-1], levels)
         frame = _upright(frame, orientation)
-        return np.asarray(_resized(_as_rgb(frame, levels), size))
+        return np.asarray(_fitted(_as_rgb(frame, levels), size, fit))
 
 
-def resize(image: Images, size: tuple[int, int]) -> Images:
-    """Stretches an RGB array (h, w, 3) to (height, width, 3), antialiased."""
+def resize(image: Images, size: tuple[int, int], fit: Fit = "stretch") -> Images:
+    """Brings an RGB array (h, w, 3) to (height, width, 3), as `decode` does."""
     if image.shape[:2] == size:
         return image
-    return np.asarray(_resized(Image.fromarray(image), size))
+    if has_shape(image.shape[:2], size):
+        fit = "stretch"
+    return np.asarray(_fitted(Image.fromarray(image), size, fit))
+
+
+def has_shape(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Returns whether an image of shape (height, width) keeps its proportions at `size`."""
+    height, width = np.array(shape)
+    return bool(have_shape(height, width, size))
 
 
 def default_size(height: int, width: int) -> tuple[int, int]:
@@ -183,8 +203,17 @@ def _as_rgb(image: Image.Image, levels: Levels) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _fitted(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
     height, width = size
     if image.size == (width, height):
         return image
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+    if fit == "crop":
+        return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    if fit == "stretch":
+        return image.resize((width, height), Image.Resampling.BICUBIC)
+    scale = min(width / image.width, height / image.height)
+    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    padded = Image.new("RGB", (width, height), _BLACK)
+    corner = (width - inner[0]) // 2, (height - inner[1]) // 2
+    padded.paste(image.resize(inner, Image.Resampling.BICUBIC), corner)
+    return padded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from cnn_blocks.errors import UserError
 from search.data import decoding
 from search.data.cache import Cache, Content, Entry, PixelWriter
 from search.data.dataset import Images
+from search.data.decoding_settings import Decoding
 from search.data.formats import READABLE
+from search.data.image_fit import Fit
 from search.data.inspection import Inspection, inspect
 from search.data.layout import list_images
-from search.data.levels import SIXTEEN_BITS
 from search.data.listing import Listing
 from search.data.names import class_name_notes, enumerate_names, shown
 from search.data.target import Target, choose_target
@@ -29,6 +31,7 @@ def load_image_files(
     *,
     table: str | None = None,
     image_size: tuple[int, int] | None,
+    fit: Fit,
     max_bad_files: float,
     cache: Cache,
 ) -> tuple[Entry, tuple[str, ...]]:
@@ -50,10 +53,12 @@ def load_image_files(
         in_development = len(listing.paths) - listing.counts.get("test", 0)
         if not inspection.heights[:in_development].any():
             raise _unreadable(tree, listing)
-        target = choose_target(inspection, in_development, image_size)
+        target = choose_target(inspection, in_development, image_size, fit)
         entry = cache.fetch(
             _key(listing, inspection, target),
-            lambda development, test: _decode_all(tree, listing, target, development, test),
+            lambda development, test: _decode_all(
+                tree, listing, target.decoding, development, test
+            ),
         )
     files = len(listing.paths)
     bad = [f"{shown(listing.paths[row])} ({reason})" for row, reason in entry.content.bad_files]
@@ -67,11 +72,24 @@ def load_image_files(
             f"{len(bad)} of {files} image files could not be read and were skipped: "
             f"{enumerate_names(bad)}."
         )
-    return entry, tuple(notes)
+    return _described(entry, listing, target, in_development), tuple(notes)
+
+
+def _described(entry: Entry, listing: Listing, target: Target, in_development: int) -> Entry:
+    """Returns an entry with what the cache does not hold: its files, and its levels."""
+    unread = {row for row, _ in entry.content.bad_files}
+    read = [row for row in range(len(listing.paths)) if row not in unread]
+    arrays = replace(
+        entry.arrays,
+        development_files=tuple(listing.paths[row] for row in read if row < in_development),
+        test_files=tuple(listing.paths[row] for row in read if row >= in_development),
+    )
+    content = replace(entry.content, levels=target.decoding.levels)
+    return replace(entry, content=content, arrays=arrays)
 
 
 def _unreadable(tree: Tree, listing: Listing) -> UserError:
-    example = _decoded(tree, listing, 0, Target((1, 1), SIXTEEN_BITS))
+    example = _decoded(tree, listing, 0, Decoding(size=(1, 1), fit="stretch"))
     reason = f" ({example})" if isinstance(example, str) else ""
     return UserError(
         f"A data set needs readable training images; none can be read, for example "
@@ -80,11 +98,13 @@ def _unreadable(tree: Tree, listing: Listing) -> UserError:
 
 
 def _key(listing: Listing, inspection: Inspection, target: Target) -> str:
-    levels = target.levels
+    size, levels = target.decoding.size, target.decoding.levels
     head = [
-        *(decoding.DECODING_VERSION, listing.class_names, listing.counts, target.size),
+        *(decoding.DECODING_VERSION, listing.class_names, listing.counts, size),
         *(levels.low, levels.high),
     ]
+    if target.changes_shapes and target.decoding.fit != "stretch":
+        head.append(target.decoding.fit)
     digest = hashlib.sha256(json.dumps(head).encode())
     digest.update(np.array(listing.labels, dtype="<i8").tobytes())
     digest.update(inspection.hashes.tobytes())
@@ -96,7 +116,7 @@ def _key(listing: Listing, inspection: Inspection, target: Target) -> str:
 def _decode_all(
     tree: Tree,
     listing: Listing,
-    target: Target,
+    settings: Decoding,
     development: PixelWriter,
     test: PixelWriter,
 ) -> Content:
@@ -104,7 +124,7 @@ def _decode_all(
     bad: list[tuple[int, str]] = []
 
     def decode_row(row: int) -> Images | str:
-        return _decoded(tree, listing, row, target)
+        return _decoded(tree, listing, row, settings)
 
     own_validation = 0
     for row, image in enumerate(in_threads(decode_row, range(len(listing.paths)))):
@@ -119,24 +139,24 @@ def _decode_all(
         raise _unreadable(tree, listing)
     return Content(
         class_names=listing.class_names,
-        image_shape=(*target.size, 3),
+        image_shape=(*settings.size, 3),
         own_validation=own_validation,
         bad_files=tuple(bad),
     )
 
 
-def _decoded(tree: Tree, listing: Listing, row: int, target: Target) -> Images | str:
+def _decoded(tree: Tree, listing: Listing, row: int, settings: Decoding) -> Images | str:
     """Returns a file's image, or why there is none."""
     if listing.sizes[row] < 0:
         return _MISSING
     try:
-        content = tree.read(listing.paths[row])
-        return decoding.decode(content, target.size, target.levels)
+        return settings.decode(tree.read(listing.paths[row]))
     except Exception as error:  # Pillow's readers raise nearly anything on damaged content
-        return _reason(error)
+        return reason_of(error)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Returns why an image file could not be read or decoded."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -13,6 +13,7 @@ from search.data import array_pixels as pixels
 from search.data import decoding
 from search.data.cache import Content, PixelWriter
 from search.data.dataset import Indices
+from search.data.image_fit import FIT_WORDS, Fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ def write_parts(
     *,
     class_names: tuple[str, ...] | None,
     image_size: tuple[int, int] | None,
+    fit: Fit,
 ) -> Content:
     """Checks and writes the parts (train, validation, test: those there are) to their writers.
 
@@ -55,9 +57,10 @@ def write_parts(
     size = image_size or decoding.default_size(height, width)
     notes = pixels.level_notes(levels, train.images_name)
     if size != (height, width):
+        shape = "" if decoding.has_shape((height, width), size) else f", {FIT_WORDS[fit]}"
         notes.append(
             f"All images were resized from {height}x{width} to {size[0]}x{size[1]} pixels "
-            "(height x width). --image-size chooses another size."
+            f"(height x width){shape}. --image-size chooses another size."
         )
     for role, part in parts.items():
         labels = _numbers(part, class_names)
@@ -80,12 +83,13 @@ def write_parts(
             notes.append(f"{part.labels_name} holds no image of class '{empty}'.")
         for image, label in zip(part.images, labels.tolist(), strict=True):
             rgb = pixels.as_rgb(pixels.as_uint8(image, levels, part.images_name))
-            writers[role].append(decoding.resize(rgb, size), label)
+            writers[role].append(decoding.resize(rgb, size, fit), label)
     return Content(
         class_names=class_names,
         image_shape=(*size, 3),
         own_validation=len(parts["validation"].images) if "validation" in parts else 0,
         notes=tuple(notes),
+        levels=pixels.levels_of_files(levels),
     )
 
 

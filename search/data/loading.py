@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from cnn_blocks.errors import UserError
 from search.data.archive import ZipTree
 from search.data.cache import Cache, Entry
 from search.data.dataset import Dataset
+from search.data.decoding_settings import Decoding
 from search.data.formats import advice_for
 from search.data.image_files import load_image_files
+from search.data.image_fit import DEFAULT_FIT, Fit
 from search.data.named import NAMED_DATA, load_named
 from search.data.npz import load_npz
 from search.data.tree import FolderTree, Tree
@@ -26,17 +29,21 @@ def load_data(
     source: str | Path,
     *,
     image_size: int | tuple[int, int] | None = None,
+    fit: Fit | None = None,
     max_bad_files: float = 0.01,
     cache_directory: Path | None = None,
 ) -> Dataset:
     """Loads a named data set, an image folder, a .zip or an .npz file, decoded once and cached.
 
     `image_size` is the side of a square or (height, width) in pixels; None keeps the commonest
-    size, shrunk to 224 pixels. `max_bad_files` is the fraction of unreadable files that may be
-    skipped. The cache lies in `cache_directory`, $CNN_SEARCH_CACHE or the user's cache directory.
+    size, shrunk to 224 pixels, or takes a square where shapes vary. `fit` says what happens to
+    images of another shape, None is the default. `max_bad_files` is the fraction of unreadable
+    files that may be skipped. The cache lies in `cache_directory`, $CNN_SEARCH_CACHE or the user's
+    cache directory.
     Raises UserError where the source cannot be used as it is.
     """
-    size = _size(image_size)
+    size, fit = _size(image_size), fit or DEFAULT_FIT
+    _check_fit(fit)
     if not 0 <= max_bad_files <= 1:
         raise UserError(
             f"--max-bad-files is a fraction from 0 to 1; received {max_bad_files}. "
@@ -47,16 +54,21 @@ def load_data(
     notes: tuple[str, ...] = ()
     if isinstance(source, str) and source in NAMED_DATA:
         name = source
-        entry = load_named(source, image_size=size, cache=cache)
+        entry = load_named(source, image_size=size, fit=fit, cache=cache)
     elif path.suffix.lower() == ".npz" and path.is_file():
         name = path.stem
-        entry = load_npz(path, image_size=size, cache=cache)
+        entry = load_npz(path, image_size=size, fit=fit, cache=cache)
     elif path.is_dir() or (path.suffix.lower() in _TREE_FILES and path.is_file()):
         name = path.resolve().name if path.is_dir() else path.stem
         tree, table = _open_tree(path)
         with contextlib.closing(tree):
             entry, notes = load_image_files(
-                tree, table=table, image_size=size, max_bad_files=max_bad_files, cache=cache
+                tree,
+                table=table,
+                image_size=size,
+                fit=fit,
+                max_bad_files=max_bad_files,
+                cache=cache,
             )
     else:
         raise UserError(_unknown(str(source), path))
@@ -66,6 +78,7 @@ def load_data(
         class_names=entry.content.class_names,
         fingerprint=entry.fingerprint,
         image_shape=entry.content.image_shape,
+        decoding=Decoding(size=entry.content.image_shape[:2], fit=fit, levels=entry.content.levels),
         notes=(*notes, *entry.content.notes, *_duplicate_notes(entry)),
         leaked_images=entry.leaked_images,
         arrays=entry.arrays,
@@ -111,6 +124,11 @@ def _size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
             "For example, 64."
         )
     return size
+
+
+def _check_fit(fit: str) -> None:
+    if fit not in get_args(Fit):
+        raise UserError(f"--fit must be one of {', '.join(get_args(Fit))}; received {fit!r}.")
 
 
 def _unknown(source: str, path: Path) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from cnn_blocks.errors import UserError
 from search.data import decoding
 from search.data.cache import Cache, Content, Entry, PixelWriter
+from search.data.image_fit import Fit
 from search.data.labelled_arrays import Part, write_parts
 from search.system.runtime import start_keras
 
@@ -34,13 +35,16 @@ class NamedData:
     read: Callable[[], dict[str, Part]]
 
 
-def load_named(name: str, *, image_size: tuple[int, int] | None, cache: Cache) -> Entry:
+def load_named(name: str, *, image_size: tuple[int, int] | None, fit: Fit, cache: Cache) -> Entry:
     """Returns the images of a named data set; needs the network only the first time.
 
     Raises UserError where it is neither cached nor can be downloaded.
     """
     data = NAMED_DATA[name]
-    head = json.dumps(["named", _READING_VERSION, name, image_size])
+    head = ["named", _READING_VERSION, name, image_size]
+    # All of them are square.
+    if image_size is not None and image_size[0] != image_size[1] and fit != "stretch":
+        head.append(fit)
 
     def fill(development: PixelWriter, test: PixelWriter) -> Content:
         return write_parts(
@@ -48,9 +52,10 @@ def load_named(name: str, *, image_size: tuple[int, int] | None, cache: Cache) -
             {"train": development, "test": test},
             class_names=data.class_names,
             image_size=image_size,
+            fit=fit,
         )
 
-    return cache.fetch(hashlib.sha256(head.encode()).hexdigest(), fill)
+    return cache.fetch(hashlib.sha256(json.dumps(head).encode()).hexdigest(), fill)
 
 
 def _digits() -> dict[str, Part]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cnn_blocks.errors import UserError
 from search.data.cache import Cache, Content, Entry, PixelWriter
 from search.data.decoding import DECODING_VERSION
+from search.data.image_fit import Fit
 from search.data.labelled_arrays import Part, write_parts
 from search.data.roles import ROLE_WORDS, ROLES, name_words
 
@@ -22,6 +23,8 @@ _KINDS = {
     **dict.fromkeys(("x", "image", "images", "data"), "images"),
     **dict.fromkeys(("y", "label", "labels", "target", "targets"), "labels"),
 }
+# Part of the cache keys: raise it when an entry must hold something else.
+_ENTRY_VERSION = 2
 _STANDARD = {
     "train": {"images": "x_train", "labels": "y_train"},
     "validation": {"images": "x_val", "labels": "y_val"},
@@ -29,12 +32,14 @@ _STANDARD = {
 }
 
 
-def load_npz(path: Path, *, image_size: tuple[int, int] | None, cache: Cache) -> Entry:
+def load_npz(path: Path, *, image_size: tuple[int, int] | None, fit: Fit, cache: Cache) -> Entry:
     """Returns the images of an .npz file; `class_names` in it names the classes.
 
     Nothing in the file is ever unpickled. Raises UserError where an array is missing or illegal.
     """
-    head = json.dumps(["npz", DECODING_VERSION, image_size, _digest(path, cache)])
+    # All images of a file have one size: at that, no fit changes them.
+    resizing = None if image_size is None else [image_size, fit]
+    head = json.dumps(["npz", DECODING_VERSION, _ENTRY_VERSION, resizing, _digest(path, cache)])
     key = hashlib.sha256(head.encode()).hexdigest()
 
     def fill(development: PixelWriter, test: PixelWriter) -> Content:
@@ -49,6 +54,7 @@ def load_npz(path: Path, *, image_size: tuple[int, int] | None, cache: Cache) ->
             {"train": development, "validation": development, "test": test},
             class_names=None if names is None else tuple(str(name) for name in names.ravel()),
             image_size=image_size,
+            fit=fit,
         )
 
     return cache.fetch(key, fill)

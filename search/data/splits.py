@@ -130,14 +130,15 @@ def split_data(
     test_rows, validation_rows, train_rows = drawn
     if arrays.own_validation:
         validation_rows = np.arange(pool, len(arrays.development), dtype=np.int64)
-    images, labels = arrays.development, arrays.development_labels
 
     def share(rows: Indices) -> Share:
-        return Share(images, labels, np.sort(rows))
+        return Share(
+            arrays.development, arrays.development_labels, np.sort(rows), arrays.development_files
+        )
 
     if arrays.test is not None and arrays.test_labels is not None:
         own = np.arange(len(arrays.test), dtype=np.int64)
-        test = Share(arrays.test, arrays.test_labels, own)
+        test = Share(arrays.test, arrays.test_labels, own, arrays.test_files)
     else:
         test = share(test_rows)
     return Split(

@@ -1,62 +1,87 @@
-"""What all images of a data set are brought to: one size and one range of grey."""
+"""What all images of a data set are brought to: one size, one shape and one range of grey."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.data import decoding
+from search.data.decoding_settings import Decoding
+from search.data.image_fit import FIT_WORDS, Fit, have_shape, kept_share
 from search.data.inspection import Inspection
 from search.data.levels import SIXTEEN_BITS, Levels, choose_levels
+
+# Images of one shape are cropped to another where nearly all keep most of their area.
+_FEWEST_KEPT = 0.6
+_OUTLIERS = 0.1
 
 
 @dataclass(frozen=True)
 class Target:
-    """The size (height, width) of all images, the levels of deep grey, and notes on both."""
+    """How all images are decoded, whether some have another shape than that, and notes on both."""
 
-    size: tuple[int, int]
-    levels: Levels
+    decoding: Decoding
+    changes_shapes: bool
     notes: tuple[str, ...] = ()
 
 
 def choose_target(
-    inspection: Inspection, in_development: int, image_size: tuple[int, int] | None
+    inspection: Inspection, in_development: int, image_size: tuple[int, int] | None, fit: Fit
 ) -> Target:
     """Returns what the first `in_development` files (training and validation) decide.
 
     At least one of them is readable.
     """
-    size, size_notes = _choose_size(inspection, in_development, image_size)
+    size, origin = _choose_size(inspection, in_development, image_size, fit)
     levels, level_notes = _choose_levels(inspection, in_development)
-    return Target(size, levels, (*size_notes, *level_notes))
+    pairs = np.stack([inspection.heights, inspection.widths], axis=1)
+    pairs = pairs[pairs[:, 0] > 0]
+    reshaped = int((~have_shape(pairs[:, 0], pairs[:, 1], size)).sum())
+    return Target(
+        decoding=Decoding(size=size, fit=fit, levels=levels),
+        changes_shapes=reshaped > 0,
+        notes=(*_size_notes(pairs, size, origin, reshaped, fit), *level_notes),
+    )
 
 
 def _choose_size(
-    inspection: Inspection, in_development: int, image_size: tuple[int, int] | None
-) -> tuple[tuple[int, int], list[str]]:
-    pairs = np.stack([inspection.heights, inspection.widths], axis=1)
-    readable = pairs[pairs[:, 0] > 0]
-    development = pairs[:in_development]
-    development = development[development[:, 0] > 0]
-    sizes, counts = np.unique(development, axis=0, return_counts=True)
+    inspection: Inspection, in_development: int, image_size: tuple[int, int] | None, fit: Fit
+) -> tuple[tuple[int, int], str]:
+    """Returns (height, width) and, for a person, where it comes from."""
     if image_size is not None:
-        size, origin = image_size, "as asked"
-    else:
-        # Of equally common sizes, the middle one by area.
-        commonest = sizes[counts == counts.max()]
-        order = np.argsort(commonest.prod(axis=1), kind="stable")
-        height, width = (int(side) for side in commonest[order[len(order) // 2]])
-        size = decoding.default_size(height, width)
-        origin = "the commonest size"
-        if size != (height, width):
-            origin = f"the commonest size, {height}x{width}, shrunk to {max(size)} pixels"
-    different = int((readable != size).any(axis=1).sum())
+        return image_size, "as asked"
+    pairs = np.stack([inspection.heights, inspection.widths], axis=1)[:in_development]
+    pairs = pairs[pairs[:, 0] > 0]
+    sizes, counts = np.unique(pairs, axis=0, return_counts=True)
+    # Of equally common sizes, the middle one by area.
+    commonest = sizes[counts == counts.max()]
+    order = np.argsort(commonest.prod(axis=1), kind="stable")
+    height, width = (int(side) for side in commonest[order[len(order) // 2]])
+    origin = "the commonest size"
+    if fit != "stretch":
+        kept = kept_share(pairs[:, 0], pairs[:, 1], (height, width))
+        if np.quantile(kept, _OUTLIERS) < _FEWEST_KEPT:
+            # Landscapes and portraits in one set: neither shape suits the other.
+            height = width = min(height, width) if fit == "crop" else max(height, width)
+            origin = "a square, because their shapes vary"
+    size = decoding.default_size(height, width)
+    if size != (height, width):
+        origin = f"{origin}, {height}x{width}, shrunk to {max(size)} pixels"
+    return size, origin
+
+
+def _size_notes(
+    pairs: NDArray[np.int64], size: tuple[int, int], origin: str, reshaped: int, fit: Fit
+) -> list[str]:
+    different = int((pairs != size).any(axis=1).sum())
     if not different:
-        return size, []
-    return size, [
-        f"{different} of {len(readable)} images were resized to {size[0]}x{size[1]} pixels "
-        f"(height x width): {origin}. --image-size chooses another size."
+        return []
+    shapes = f"{reshaped} of another shape: {FIT_WORDS[fit]}. " if reshaped else ""
+    return [
+        f"{different} of {len(pairs)} images were resized to {size[0]}x{size[1]} pixels "
+        f"(height x width): {origin}. {shapes}--image-size chooses another size."
     ]
 
 

@@ -9,6 +9,7 @@ import cloudpickle
 
 from cnn_blocks import registry
 from cnn_blocks.errors import UserError
+from search.data.image_fit import Fit
 from search.sizing.time_plan import TimePlan
 from search.system.runtime import Precision, Xla
 from search.trials.attempts import DEFAULT_RETRIES
@@ -38,6 +39,7 @@ class WorkerJob:
     data: str
     data_fingerprint: str
     image_size: int | tuple[int, int] | None
+    fit: Fit
     max_bad_files: float
     metric: str
     seed: int
@@ -65,7 +67,12 @@ class WorkerJob:
         """Loads the images, from the cache where they are prepared already."""
         from search.data import load_data, split_data
 
-        dataset = load_data(self.data, image_size=self.image_size, max_bad_files=self.max_bad_files)
+        dataset = load_data(
+            self.data,
+            image_size=self.image_size,
+            fit=self.fit,
+            max_bad_files=self.max_bad_files,
+        )
         if dataset.fingerprint != self.data_fingerprint:
             raise UserError(
                 f"All workers must read the same images; {self.data} on {socket.gethostname()} "

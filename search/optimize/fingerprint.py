@@ -26,6 +26,7 @@ class StudyIdentity:
     space_fingerprint: str
     data_fingerprint: str
     image_shape: str
+    fit: str
     metric: str
     epochs: int | None
     step_unit: str
@@ -38,6 +39,7 @@ _WORDS = {
     "space_fingerprint": "the search space",
     "data_fingerprint": "the data",
     "image_shape": "the image size",
+    "fit": "the fit of images of another shape",
     "metric": "the metric",
     "epochs": "the epochs of a trial",
     "step_unit": "the step unit of intermediate values",
@@ -58,6 +60,7 @@ def identify(
         ),
         data_fingerprint=split.dataset.fingerprint,
         image_shape=f"{height}x{width}",
+        fit=split.dataset.decoding.fit,
         metric=metric,
         epochs=spec.epochs,
         step_unit=step_unit(spec, plan),

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cnn_blocks.config import AnyBackbone
 from cnn_blocks.errors import UserError
+from search.data.image_fit import FORMER_FIT, Fit
 from search.optimize.fingerprint import identify, remember_or_refuse
 from search.optimize.sampling import make_sampler
 from search.optimize.warm_start import enqueue_once, enqueue_recipes
@@ -96,6 +97,15 @@ def stored_plan(storage: optuna.storages.BaseStorage, name: str) -> TimePlan | N
             f"{error.errors()[0]['msg']}. Use the version that began the study, or start another "
             f"with --study-name NEW."
         ) from error
+
+
+def stored_fit(storage: optuna.storages.BaseStorage, name: str) -> Fit | None:
+    """Returns how a study that was begun before fits its images; None for one that was not."""
+    attributes = _stored_attributes(storage, name)
+    if "data_fingerprint" not in attributes:
+        return None
+    fit: Fit = attributes.get("fit", FORMER_FIT)
+    return fit
 
 
 def as_begun(spec: StudySpec, storage: optuna.storages.BaseStorage, name: str) -> StudySpec:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from cnn_blocks import registry
 from cnn_blocks.errors import UserError
+from search.data.image_fit import FORMER_FIT
 from search.results.configuration_file import BestConfiguration, write_configuration
 from search.sizing.time_plan import TimePlan
 from search.storage import (
@@ -63,6 +64,7 @@ def best_configuration(study: optuna.Study) -> BestConfiguration:
         seed=stored["seed"],
         epochs=stored.get(StudyAttribute.RETRAIN_EPOCHS),
         image_size=(height, width),
+        fit=stored.get("fit", FORMER_FIT),
         class_names=tuple(stored[StudyAttribute.CLASS_NAMES]),
         components=candidate.model.sources(),
         candidate=candidate,

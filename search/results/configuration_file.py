@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from cnn_blocks import registry
 from cnn_blocks.config import Configuration
 from cnn_blocks.errors import UserError
+from search.data.image_fit import FORMER_FIT, Fit
 from search.system.files import write_text
 from spaces.candidate import Candidate
 
@@ -31,6 +32,7 @@ class BestConfiguration(Configuration):
         seed: Seeds the split, the initial weights and the order of the images.
         epochs: Epochs of the retraining; None trains `candidate.training.epochs`.
         image_size: (height, width) in pixels that images are resized to; None keeps the data's.
+        fit: What happens to images whose shape is not that of `image_size`.
         class_names: The classes it was found on; retraining on others is allowed, and said.
         components: By kind, the file or module that defines each block or head of one's own.
             Reading the configuration imports them: read only files that you trust.
@@ -45,9 +47,18 @@ class BestConfiguration(Configuration):
     seed: NonNegativeInt = 0
     epochs: PositiveInt | None = None
     image_size: tuple[PositiveInt, PositiveInt] | None = None
+    fit: Fit | None = None
     class_names: tuple[str, ...] = ()
     components: dict[str, str] = Field(default_factory=dict)
     candidate: Candidate
+
+    @property
+    def fit_of_images(self) -> Fit | None:
+        """The fit that the candidate was found with, None where it was found on no images.
+
+        Older versions stretched all images and wrote no fit.
+        """
+        return self.fit or (None if self.image_size is None else FORMER_FIT)
 
 
 def write_configuration(path: str | Path, configuration: BestConfiguration) -> Path:

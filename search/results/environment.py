@@ -58,6 +58,7 @@ def environment_record(
             "source": split.dataset.source,
             "fingerprint": split.dataset.fingerprint,
             "image_shape": list(split.dataset.image_shape),
+            "decoding": split.dataset.decoding.model_dump(mode="json"),
             "notes": list(split.dataset.notes),
         },
         "split": {"seed": split.seed, "fractions": dict(split.fractions), "sha256": split.sha256},

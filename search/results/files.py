@@ -4,22 +4,18 @@ import csv
 import io
 import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_blocks.errors import UserError
 from search.results.configuration_file import BestConfiguration, write_configuration
-from search.system.files import whole_file, write_text
+from search.system.files import write_text
 
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Share
+    from search.data import Decoding, Share
     from search.results.evaluate import ClassScores, Evaluation
-
-CLASS_NAMES_MEMBER = "class_names.json"
 
 
 def export_run(
@@ -30,6 +26,7 @@ def export_run(
     history: Sequence[Mapping[str, Any]],
     evaluation: "Evaluation",
     test: "Share",
+    decoding: "Decoding",
     metrics: Mapping[str, Any],
     environment: Mapping[str, Any],
     search_curve: Sequence[tuple[float, float]] = (),
@@ -39,10 +36,12 @@ def export_run(
     `metrics` joins the evaluation's scores in metrics.json; `search_curve` holds (epoch, value)
     pairs of the winning trial. metrics.json comes last: a directory that has it is complete.
     """
+    from search.results.exported_model import save_model
     from search.results.figures import draw_confusion_matrix, draw_examples, draw_learning_curve
 
     directory = Path(directory)
-    save_model(directory / "model.keras", model, evaluation.class_names)
+    save_model(directory / "model.keras", model, evaluation.class_names, decoding)
+    write_json(directory / "decoding.json", decoding.model_dump(mode="json"))
     write_configuration(directory / "best_config.json", configuration)
     write_configuration(directory / "best_config.yaml", configuration)
     write_table(directory / "history.csv", history)
@@ -50,6 +49,7 @@ def export_run(
         directory / "classification_report.csv",
         [vars(scores) for scores in _report_rows(evaluation)],
     )
+    write_table(directory / "test_predictions.csv", prediction_rows(evaluation, test))
     write_text(directory / "classification_report.txt", classification_report(evaluation))
     write_json(directory / "environment.json", environment)
     draw_learning_curve(
@@ -64,26 +64,26 @@ def export_run(
     write_json(directory / "metrics.json", {**metrics, "test": evaluation.metrics()})
 
 
-def save_model(path: str | Path, model: "keras.Model", class_names: Sequence[str]) -> None:
-    """Saves a model as a .keras file that also holds its class names, in the outputs' order.
+def prediction_rows(evaluation: "Evaluation", test: "Share") -> list[dict[str, Any]]:
+    """Returns file, true class, predicted class and its probability of every test image.
 
-    Keras ignores the additional member: the file opens with `keras.models.load_model` anywhere.
+    Images that come from an array have an index in that array instead of a file.
     """
-    with whole_file(path) as temporary:
-        model.save(temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(CLASS_NAMES_MEMBER, json.dumps(list(class_names), ensure_ascii=False))
+    from search.data.names import shown
 
-
-def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """Returns the class names inside a .keras file that `save_model` wrote."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return tuple(json.loads(archive.read(CLASS_NAMES_MEMBER)))
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise UserError(
-            f"Class names come from a .keras file that cnn-search exported; {path}: {error}."
-        ) from error
+    names = evaluation.class_names
+    rows = []
+    for position, row in enumerate(test.indices.tolist()):
+        source = {"index": row} if test.files is None else {"file": shown(test.files[row])}
+        rows.append(
+            {
+                **source,
+                "true_class": names[evaluation.labels[position]],
+                "predicted_class": names[evaluation.predictions[position]],
+                "probability": f"{evaluation.confidences[position]:.6f}",
+            }
+        )
+    return rows
 
 
 def classification_report(evaluation: "Evaluation") -> str:

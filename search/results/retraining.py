@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.data.image_fit import Fit
 from search.progress.clock import Clock
 from search.progress.events import (
     Progress,
@@ -187,7 +188,8 @@ def finish_run(
     made = {
         "epochs": None if result.candidate.training.steps else round(result.best["epoch"]),
         "candidate": _as_trained(retraining.configuration.candidate, result.candidate),
-        "image_size": split.dataset.image_shape[:2],
+        "image_size": split.dataset.decoding.size,
+        "fit": split.dataset.decoding.fit,
         "class_names": split.dataset.class_names,
     }
     configuration = retraining.configuration.model_copy(update=made)
@@ -200,6 +202,7 @@ def finish_run(
             history=result.history,
             evaluation=evaluation,
             test=test,
+            decoding=split.dataset.decoding,
             metrics=metrics,
             environment=environment_record(
                 split,
@@ -231,6 +234,7 @@ def retrain_from_configuration(
     budget_seconds: float | None = None,
     seed: int | None = None,
     image_size: int | tuple[int, int] | None = None,
+    fit: Fit | None = None,
     max_bad_files: float = 0.01,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
@@ -252,7 +256,10 @@ def retrain_from_configuration(
         configuration = configuration.model_copy(update={"seed": seed})
     with clock.measure("data"):
         dataset = load_data(
-            data, image_size=image_size or configuration.image_size, max_bad_files=max_bad_files
+            data,
+            image_size=image_size or configuration.image_size,
+            fit=fit or configuration.fit_of_images,
+            max_bad_files=max_bad_files,
         )
         split = split_data(dataset, seed=configuration.seed)
     for note in dataset.notes:

@@ -60,7 +60,7 @@ def summarize(
         ),
         ("files", f"{output.directory}/"),
         ("", "model.keras, best_config.yaml, metrics.json, classification_report.txt,"),
-        ("", "learning_curve.png, confusion_matrix.png, example_predictions.png, ..."),
+        ("", "test_predictions.csv, learning_curve.png, confusion_matrix.png, ..."),
     ]
     lines = [f"{label:12}{text}" for label, text in rows]
     lines += ["", "where the time went", *time_table(output.clock), "", "next"]
@@ -91,11 +91,7 @@ def time_table(clock: Clock) -> list[str]:
 
 def _next_commands(output: RunOutput, storage: str | None, artifacts: str | None) -> list[str]:
     directory = output.directory
-    predict = (
-        f"import keras; model = keras.saving.load_model({str(directory / 'model.keras')!r}); "
-        f"image = keras.utils.load_img('IMAGE', target_size=model.input_shape[1:3]); "
-        f"print(model.predict(keras.utils.img_to_array(image, dtype='uint8')[None]))"
-    )
+    model = shlex.quote(str(directory / "model.keras"))
     configuration = shlex.quote(str(directory / "best_config.yaml"))
     # The dashboard opens databases, not what stands before one.
     commands = []
@@ -105,5 +101,5 @@ def _next_commands(output: RunOutput, storage: str | None, artifacts: str | None
     return [
         *commands,
         f"python -m search.retrain --config {configuration} --data {shlex.quote(output.data)}",
-        f'python -c "{predict}"',
+        f"python -m search predict --model {model} FILE_OR_FOLDER",
     ]

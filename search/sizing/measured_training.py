@@ -91,7 +91,7 @@ def _load(task: Task) -> _Training:
 
 def _random_split(spec: "InputSpec") -> "Split":
     """Returns random images, all for development."""
-    from search.data import Dataset, Share, Split
+    from search.data import Dataset, Decoding, Share, Split
     from search.data.dataset import Arrays
 
     generator = np.random.default_rng(_SEED)
@@ -105,6 +105,7 @@ def _random_split(spec: "InputSpec") -> "Split":
         class_names=spec.class_names,
         fingerprint="random",
         image_shape=spec.image_shape,
+        decoding=Decoding(size=spec.image_shape[:2], fit="stretch"),
         notes=(),
         leaked_images=0,
         arrays=Arrays(images, labels, rows, 0, None, None),

@@ -14,11 +14,11 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.errors import UserError
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Share
+from search.data import Decoding, Share
 from search.optimize.winner import load_stored_study
 from search.pipeline import run_study
 from search.results.configuration_file import read_configuration
-from search.results.files import save_model
+from search.results.exported_model import save_model
 from search.training import FitResult, fit
 from spaces.candidate import Candidate, FineTuning, TrainingConfig
 from spaces.stages import staged
@@ -153,7 +153,8 @@ def test_what_was_learnt_on_some_classes_helps_with_others(real_data: Path, tmp_
     homebrew, _ = _shares(images, labels, HOMEBREW, train=400)
     learnt = fit(Candidate(model=network, training=training), homebrew, spec=_spec(), seed=0)
     path = tmp_path / "exported.keras"
-    save_model(path, learnt.model, [str(number) for number in HOMEBREW])
+    decoding = Decoding(size=(32, 32), fit="crop")
+    save_model(path, learnt.model, [str(number) for number in HOMEBREW], decoding)
 
     few, validation = _shares(images, labels, OTHERS, train=100)
 

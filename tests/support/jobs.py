@@ -29,6 +29,7 @@ def make_job(**changes: Any) -> WorkerJob:
         "data": "digits",
         "data_fingerprint": "",
         "image_size": None,
+        "fit": "crop",
         "max_bad_files": 0,
         "metric": "accuracy",
         "seed": 0,

@@ -24,6 +24,7 @@ IDENTITY = StudyIdentity(
     space_fingerprint="a" * 64,
     data_fingerprint="b" * 64,
     image_shape="8x8",
+    fit="crop",
     metric="accuracy",
     epochs=2,
     step_unit="1 epoch",

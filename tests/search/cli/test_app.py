@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from cnn_blocks.errors import UserError
 from search.cli import app as cli
+from search.cli import shared
 from search.engines.job import WorkerLimits
 from search.errors import SearchFailure, SearchInterrupted
 from search.results import summary
@@ -239,9 +240,9 @@ def test_run_hands_every_option_over(
     line = (
         "run --study quickstart --data digits --trials 7 --budget 1h30m --storage sqlite:///a.db "
         "--study-name second --metric macro_f1 --seed 5 --retrain-epochs 9 --retrain-budget 90s "
-        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --cache-limit 2G "
-        "--runs-directory out --warm-start recipes --workers 3 --retries 4 --stall-timeout 2m "
-        "--engine ray --address 127.0.0.1:6379 --cpus-each 2 --gpus-each 0.5 "
+        "--image-size 24x16 --fit pad --max-bad-files 2% --precision float32 --xla off "
+        "--cache-limit 2G --runs-directory out --warm-start recipes --workers 3 --retries 4 "
+        "--stall-timeout 2m --engine ray --address 127.0.0.1:6379 --cpus-each 2 --gpus-each 0.5 "
         "--no-retrain --artifacts s3://results/here"
     )
 
@@ -262,6 +263,7 @@ def test_run_hands_every_option_over(
         "retrain_epochs": 9,
         "retrain_budget_seconds": 90.0,
         "image_size": (24, 16),
+        "fit": "pad",
         "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
@@ -301,7 +303,8 @@ def test_a_recipe_gets_the_options_of_a_training(
     monkeypatch.setattr(recipes, "run_recipe", run_recipe)
     line = (
         "run --recipe g3_homebrew --data digits --seed 5 --retrain-epochs 9 --retrain-budget 90s "
-        "--image-size 24x16 --max-bad-files 2% --precision float32 --xla off --runs-directory out"
+        "--image-size 24x16 --fit pad --max-bad-files 2% --precision float32 --xla off "
+        "--runs-directory out"
     )
 
     assert cli.invoke(line.split()) == 0
@@ -316,6 +319,7 @@ def test_a_recipe_gets_the_options_of_a_training(
         "retrain_epochs": 9,
         "retrain_budget_seconds": 90.0,
         "image_size": (24, 16),
+        "fit": "pad",
         "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
@@ -374,3 +378,13 @@ def test_backbones_replace_those_of_the_study(monkeypatch: pytest.MonkeyPatch) -
     spec = calls[0]["study"].spec
     assert [backbone.family for backbone in spec.backbones] == ["VGG16", "MobileNetV2"]
     assert [backbone.weights for backbone in spec.backbones] == ["none", "imagenet"]
+
+
+def test_the_command_line_names_what_the_library_takes() -> None:
+    from search.data import image_fit
+    from search.system import runtime
+
+    assert get_args(shared.Fit) == get_args(image_fit.Fit)
+    assert shared.DEFAULT_FIT == image_fit.DEFAULT_FIT
+    assert get_args(shared.Precision) == get_args(runtime.Precision)
+    assert get_args(shared.Xla) == get_args(runtime.Xla)

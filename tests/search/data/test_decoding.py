@@ -14,6 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from search.data import decoding
 from search.data.dataset import Images
+from search.data.image_fit import Fit
 from search.data.levels import SIXTEEN_BITS, Levels
 
 SIZE = (4, 6)
@@ -213,6 +214,49 @@ def test_the_first_page_and_the_orientation_of_a_tiff_count() -> None:
     content = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:], tiffinfo=tags)
     assert decoding.read_header(content)[:2] == (6, 4)
     assert (decoding.decode(content, (6, 4)) == np.rot90(picture(), k=-1)).all()
+
+
+def _stripes(height: int, width: int) -> Images:
+    """Returns an image with a red, a green and a blue third along its longer side."""
+    colors = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255)], dtype=np.uint8)
+    thirds = np.arange(max(height, width)) * 3 // max(height, width)
+    row = np.broadcast_to(colors[thirds], (min(height, width), max(height, width), 3))
+    return np.ascontiguousarray(row if width > height else row.swapaxes(0, 1))
+
+
+def test_a_crop_keeps_the_middle() -> None:
+    for shape in [(30, 90), (90, 30)]:
+        content = encoded(Image.fromarray(_stripes(*shape)), "PNG")
+        image = decoding.decode(content, (10, 10), fit="crop")
+        assert np.abs(image[1:-1, 1:-1].astype(int) - (0, 255, 0)).max() <= 2
+
+
+def test_padding_keeps_all_between_black_borders() -> None:
+    image = decoding.decode(encoded(Image.fromarray(_stripes(30, 90)), "PNG"), (9, 9), fit="pad")
+    assert (image[[0, 1, 2, 6, 7, 8]] == 0).all()
+    assert image[4, [1, 4, 7]].argmax(axis=1).tolist() == [0, 1, 2]
+
+    line = Image.new("RGB", (2000, 1), "white")
+    assert decoding.decode(encoded(line, "PNG"), (8, 8), fit="pad").any(axis=(1, 2)).sum() == 1
+
+
+def test_a_fit_is_that_of_the_upright_image() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(Image.fromarray(_stripes(30, 90)), "PNG", exif=exif)
+    image = decoding.decode(turned, (9, 9), fit="pad")
+    assert (image[:, [0, 1, 2, 6, 7, 8]] == 0).all()
+    assert image[:, 4].any(axis=1).all()
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize("size", [(149, 224), (64, 96), (75, 112)])
+def test_a_photo_of_the_same_shape_is_only_resized(fit: Fit, size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (333, 500, 3), dtype=np.uint8)
+    for content in (encoded(Image.fromarray(pixels), kind) for kind in ("PNG", "JPEG")):
+        stretched = decoding.decode(content, size)
+        assert (decoding.decode(content, size, fit=fit) == stretched).all()
+    assert (decoding.resize(pixels, size, fit) == decoding.resize(pixels, size)).all()
 
 
 def test_heic_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:

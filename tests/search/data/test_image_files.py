@@ -6,15 +6,16 @@ import mmap
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cnn_blocks.errors import UserError
-from search.data import decoding, inspection, load_data, split_data
+from search.data import Decoding, decoding, inspection, load_data, split_data
 from search.data.formats import READABLE
+from search.data.image_fit import Fit
 from search.data.tree import Tree
 from tests.search.data.conftest import MakeFolder
 
@@ -52,6 +53,67 @@ def test_a_validation_folder_is_the_validation_share(make_folder: MakeFolder) ->
     assert split.development.indices.tolist() == list(range(17))
 
 
+@pytest.mark.parametrize(
+    ("fit", "expected"), [("crop", (8, 8)), ("pad", (16, 16)), ("stretch", (16, 8))]
+)
+def test_portraits_and_landscapes_meet_in_a_square_unless_stretched(
+    make_folder: MakeFolder, fit: Fit, expected: tuple[int, int]
+) -> None:
+    root = make_folder({"cat": 4, "dog": 4}, size=(16, 8))
+    for number in range(2):
+        Image.new("RGB", (16, 8)).save(root / "cat" / f"landscape{number}.png")
+    assert load_data(root, fit=fit).image_shape == (*expected, 3)
+
+
+def test_a_fit_matters_only_where_shapes_differ(make_folder: MakeFolder, cache: Path) -> None:
+    root = make_folder({"cat": 4, "dog": 4}, size=(300, 451))
+    datasets = {fit: load_data(root, fit=fit) for fit in get_args(Fit)}
+    assert len({dataset.fingerprint for dataset in datasets.values()}) == 1
+    assert len(list((cache / "images").iterdir())) == 1
+    assert {dataset.decoding.fit for dataset in datasets.values()} == set(datasets)
+
+    Image.new("RGB", (451, 451), "red").save(root / "cat" / "square.png")
+    pixels = {fit: load_data(root, fit=fit).arrays.development for fit in get_args(Fit)}
+    assert not np.array_equal(pixels["crop"], pixels["pad"])
+    assert not np.array_equal(pixels["pad"], pixels["stretch"])
+
+
+def test_an_unknown_fit_is_named_with_those_there_are(make_folder: MakeFolder) -> None:
+    with pytest.raises(UserError, match=r"crop, pad, stretch; received 'zoom'"):
+        load_data(make_folder({"cat": 4, "dog": 4}), fit="zoom")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fit", get_args(Fit))
+def test_the_record_of_a_data_set_decodes_its_files_to_the_same_pixels(
+    make_folder: MakeFolder, fit: Fit
+) -> None:
+    root = make_folder({"cat": 3, "dog": 3}, size=(60, 80))
+    generator = np.random.default_rng(0)
+    photo = Image.fromarray(generator.integers(0, 256, (150, 180, 3), dtype=np.uint8))
+    photo.save(root / "cat" / "photo.jpg")
+    photo.convert("CMYK").save(root / "cat" / "printed.jpg")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photo.save(root / "cat" / "turned.jpg", exif=turned)
+    clear = photo.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    clear.save(root / "dog" / "clear.png")
+    deep = generator.integers(300, 4000, (90, 70)).astype(np.uint16)
+    Image.fromarray(deep).save(root / "dog" / "deep.png")
+    (root / "dog" / "broken.png").write_bytes(b"broken")
+
+    dataset = load_data(root, fit=fit, max_bad_files=0.2)
+
+    decoding = Decoding.model_validate_json(dataset.decoding.model_dump_json())
+    assert decoding.fit == fit
+    assert decoding.levels.high < 4000
+    files = dataset.arrays.development_files
+    assert files is not None
+    assert len(files) == dataset.images == 11
+    for file, pixels in zip(files, dataset.arrays.development, strict=True):
+        assert np.array_equal(decoding.decode((root / file).read_bytes()), pixels), file
+
+
 def test_one_level_and_folders_inside_classes(make_folder: MakeFolder) -> None:
     root = make_folder({"cat": 5, "dog/brown": 3, "dog/white": 4})
     dataset = load_data(root)
@@ -66,8 +128,9 @@ def test_mixed_sizes_take_the_commonest_and_say_so(make_folder: MakeFolder) -> N
     dataset = load_data(root)
     assert dataset.image_shape == (8, 10, 3)
     assert dataset.notes == (
-        "1 of 19 images were resized to 8x10 pixels (height x width): the commonest size. "
-        "--image-size chooses another size.",
+        "1 of 19 images were resized to 8x10 pixels (height x width): the commonest size. 1 of "
+        "another shape: cropped around the centre (--fit pad or stretch keeps all). --image-size "
+        "chooses another size.",
     )
     assert load_data(root, image_size=16).image_shape == (16, 16, 3)
     assert load_data(root, image_size=(12, 14)).image_shape == (12, 14, 3)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
 from search.data import Dataset, load_data, split_data
+from search.data.levels import Levels
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)
 LABELS = np.tile(np.arange(3), 4)
@@ -116,6 +117,8 @@ def test_integers_of_more_than_8_bits_are_scaled_by_the_training_range(
     assert dataset.notes[0] == (
         f"The values {low} to {high} of x_train became 0 to 255, in all roles alike."
     )
+    # Also from the cache: files of such values are decoded by them.
+    assert load_data(tmp_path / "images.npz").decoding.levels == Levels(low, high)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,11 @@ def test_resizing(tmp_path: Path) -> None:
     dataset = load_data(tmp_path / "images.npz", image_size=8)
     assert dataset.image_shape == (8, 8, 3)
     assert dataset.notes[0].startswith("All images were resized from 6x5 to 8x8 pixels")
+    assert "8x8 pixels (height x width), cropped around the centre" in dataset.notes[0]
+    assert (dataset.decoding.size, dataset.decoding.fit) == ((8, 8), "crop")
+    stretched = load_data(tmp_path / "images.npz", image_size=8, fit="stretch")
+    assert stretched.fingerprint != dataset.fingerprint
+    assert dataset.arrays.development_files is None
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:

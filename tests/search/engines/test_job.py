@@ -21,6 +21,7 @@ def test_other_images_than_the_studys_are_a_users_error(
         data="/shared/images",
         data_fingerprint="one",
         image_size=None,
+        fit="crop",
         max_bad_files=0.01,
         metric="accuracy",
         seed=0,

@@ -169,7 +169,7 @@ def test_a_row_that_the_target_refuses_undoes_the_copy(
 _KILLED = """
 import os, signal, sys
 from sqlalchemy import Engine, event
-from search import cli
+from search.cli import app as cli
 
 @event.listens_for(Engine, "after_cursor_execute")
 def kill(connection, cursor, statement, *others):

@@ -41,6 +41,7 @@ def test_the_same_identity_resumes(
         ("epochs", 3, "the epochs of a trial"),
         ("split_sha256", "f" * 64, "the split"),
         ("image_shape", "8x8", "the image size"),
+        ("fit", "pad", r"\(stored: crop, received: pad\)"),
     ],
 )
 def test_another_identity_is_refused_with_the_way_out(

@@ -18,6 +18,7 @@ from search.optimize.stored_study import (
     open_study,
     phase_seconds,
     remember_phase,
+    stored_fit,
     stored_plan,
 )
 from search.sizing.machine_speed import MachineSpeed
@@ -103,6 +104,21 @@ def test_a_plan_is_stored_with_its_study_and_found_again(
     assert study.user_attrs["epochs"] is None
     assert opened(context, storage).user_attrs == study.user_attrs
     assert as_begun(context.spec, storage, "tiny") == context.spec
+
+
+def test_a_study_keeps_the_fit_that_it_was_begun_with(
+    context: TrialContext, storage: optuna.storages.BaseStorage, url: str
+) -> None:
+    assert stored_fit(storage, "tiny") is None
+    opened(context, storage)
+    assert stored_fit(storage, "tiny") == "crop"
+
+
+def test_a_study_of_an_earlier_version_stretched_its_images(
+    storage: optuna.storages.BaseStorage, url: str
+) -> None:
+    store_golden(url)
+    assert stored_fit(storage, "tiny") == "stretch"
 
 
 def test_a_plan_of_another_version_is_refused_with_the_way_out(

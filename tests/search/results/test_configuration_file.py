@@ -64,6 +64,14 @@ def test_what_was_written_is_read_again(tmp_path: Path, name: str) -> None:
     assert [file.name for file in path.parent.iterdir()] == [name]
 
 
+def test_a_configuration_of_an_earlier_version_was_found_on_stretched_images() -> None:
+    earlier = BestConfiguration.model_validate(content())
+    assert earlier.fit is None
+    assert earlier.fit_of_images == "stretch"
+    assert earlier.model_copy(update={"image_size": None}).fit_of_images is None
+    assert earlier.model_copy(update={"fit": "crop"}).fit_of_images == "crop"
+
+
 def test_json_and_yaml_hold_the_same(tmp_path: Path) -> None:
     configuration = BestConfiguration.model_validate(content())
     as_json = write_configuration(tmp_path / "best.json", configuration).read_text("utf-8")

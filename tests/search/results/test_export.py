@@ -1,5 +1,6 @@
 """Pictures for few and many classes, files that are whole or absent, and the stored winner."""
 
+import csv
 import json
 import zipfile
 from pathlib import Path
@@ -13,10 +14,11 @@ from search.data import Share
 from search.optimize.winner import export_best_configuration
 from search.results.configuration_file import read_configuration
 from search.results.evaluate import ClassScores, Evaluation
+from search.results.exported_model import read_class_names
 from search.results.figures import draw_confusion_matrix, draw_examples, draw_learning_curve
 from search.results.files import (
     classification_report,
-    read_class_names,
+    prediction_rows,
     write_json,
     write_table,
 )
@@ -139,6 +141,28 @@ def test_a_table_has_a_column_for_every_key(tmp_path: Path) -> None:
     assert (tmp_path / "table.csv").read_text() == 'a,b\n1,\n2,"x,""y"""\n'
 
 
+def test_every_test_image_gets_a_row_whatever_its_file_is_called(tmp_path: Path) -> None:
+    scores = evaluation(["cat", "dog"])
+    images = np.zeros((50, 8, 8, 3), np.uint8)
+    files = (*(f"{number}.png" for number in range(48)), "caf\udce9.png", "two\nlines.png")
+    indices = np.arange(10, 50)
+    share = Share(images, np.zeros(50, np.int64), indices, files)
+    write_table(tmp_path / "test_predictions.csv", prediction_rows(scores, share))
+    with (tmp_path / "test_predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == scores.images
+    assert rows[0] == {
+        "file": "10.png",
+        "true_class": scores.class_names[scores.labels[0]],
+        "predicted_class": scores.class_names[scores.predictions[0]],
+        "probability": f"{scores.confidences[0]:.6f}",
+    }
+    assert [row["file"] for row in rows[-2:]] == ["caf\\xe9.png", "two\\nlines.png"]
+
+    from_an_array = Share(images, np.zeros(50, np.int64), indices)
+    assert [row["index"] for row in prediction_rows(scores, from_an_array)] == indices.tolist()
+
+
 def test_class_names_come_from_our_files_only(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "foreign.keras", "w") as archive:
         archive.writestr("config.json", "{}")
@@ -206,6 +230,7 @@ def test_the_best_trial_of_a_stored_study_becomes_a_file(
         "accuracy",
     )
     assert (stored.seed, stored.epochs, stored.image_size) == (5, 30, (16, 24))
+    assert stored.fit == "stretch"  # that of the versions that stored none
     assert stored.class_names == ("cat", "dog")
     assert stored.candidate.model.any_head.kind == "pooled"
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnn_blocks.errors import UserError
-from search.data import Split, load_data, split_data
+from search.cli import app as cli
+from search.data import Decoding, Split, load_data, split_data
 from search.progress.events import Event, Note, Progress, RetrainingAdvanced
 from search.results.configuration_file import (
     BestConfiguration,
@@ -22,7 +25,8 @@ from search.results.configuration_file import (
     write_configuration,
 )
 from search.results.evaluate import evaluate, predict
-from search.results.files import classification_report, read_class_names
+from search.results.exported_model import read_class_names, read_record
+from search.results.files import classification_report
 from search.results.plan import Retraining, only_retraining, run_directory
 from search.results.retraining import finish_run, retrain, retrain_from_configuration
 from search.results.run_result import RunOutput
@@ -44,6 +48,8 @@ FILES = {
     "classification_report.csv",
     "classification_report.txt",
     "environment.json",
+    "decoding.json",
+    "test_predictions.csv",
 }
 
 
@@ -184,14 +190,28 @@ def test_the_summary_ends_with_paths_and_commands_that_can_be_typed(run: RunOutp
 def test_the_summarys_last_command_predicts_an_image(
     run: RunOutput, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shlex
+    image = tmp_path / "image.png"
+    Image.new("L", (20, 30)).save(image)
+    words = shlex.split(summarize(run).splitlines()[-1].replace("FILE_OR_FOLDER", str(image)))
+    assert words[:4] == ["python", "-m", "search", "predict"]
 
-    from PIL import Image
+    assert cli.invoke(words[3:]) == 0
 
-    Image.new("L", (20, 30)).save(tmp_path / "image.png")
-    *_, program = shlex.split(summarize(run).splitlines()[-1])
-    exec(program.replace("IMAGE", str(tmp_path / "image.png")), {})
-    assert capsys.readouterr().out.count(".") >= 10
+    assert capsys.readouterr().out.startswith(f"{image}  ")
+
+
+def test_the_decoding_lies_beside_the_model_and_inside(run: RunOutput, split: Split) -> None:
+    beside = (run.directory / "decoding.json").read_text("utf-8")
+    assert Decoding.model_validate_json(beside) == split.dataset.decoding
+    assert read_record(run.directory / "model.keras").decoding == split.dataset.decoding
+    assert run.configuration.fit == split.dataset.decoding.fit
+
+
+def test_the_predictions_of_the_test_images_are_in_a_table(run: RunOutput) -> None:
+    with (run.directory / "test_predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = sum(row["true_class"] == row["predicted_class"] for row in rows)
+    assert right / len(rows) == pytest.approx(run.evaluation.accuracy)
 
 
 def test_the_model_opens_in_a_process_without_this_project(

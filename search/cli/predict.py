@@ -1,0 +1,112 @@
+"""The command that predicts image files."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnn_blocks.errors import UserError
+from search.cli.shared import Fit, ended_by_interruption, optional_image_size
+
+if TYPE_CHECKING:
+    from search.results.predicting import Predictions
+
+EPILOG = """\b
+    Examples:
+      python -m search predict --model RUN/model.keras photo.jpg
+      python -m search predict --model RUN/model.keras path/to/photos --csv > predictions.csv
+      python -m search predict --model RUN/model.keras path/to/photos --json --top 5
+
+    \b
+    Exit codes: 0 done, 1 some files could not be read, 2 wrong input."""
+
+
+def predict(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="<file or folder>...", help="Images, or their folders.")
+    ],
+    model: Annotated[Path, typer.Option(metavar="<file>", help="The model.keras of a run.")],
+    top: Annotated[
+        int, typer.Option(min=1, metavar="<number>", help="Likeliest classes to show.")
+    ] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV: file, rank, class, probability.")
+    ] = False,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<pixels>",
+            help="Only for a model that does not record it: 96 or 96x128 (height x width).",
+        ),
+    ] = None,
+    fit: Annotated[
+        Fit | None, typer.Option(help="Only for a model that does not record it.")
+    ] = None,
+) -> None:
+    """Predicts images, decoded exactly as the model's training images were."""
+    if as_json and as_csv:
+        raise UserError(
+            "Predictions are printed in one format; received --json and --csv. Fix: leave out one."
+        )
+    size = optional_image_size(image_size)
+
+    from search.results.predicting import predict_files
+
+    with ended_by_interruption():
+        predictions = predict_files(model, files, image_size=size, fit=fit)
+    for note in predictions.notes:
+        typer.echo(f"note: {_shown(note)}", err=True)
+    if as_json:
+        typer.echo(_json(predictions, top))
+    elif as_csv:
+        typer.echo(_csv(predictions, top), nl=False)
+    elif predictions.files:
+        typer.echo(_lines(predictions, top))
+    for file, reason in predictions.unreadable:
+        typer.echo(f"cannot be read: {_shown(file)} ({_shown(reason)})", err=True)
+    if predictions.unreadable:
+        raise typer.Exit(1)
+
+
+def _lines(predictions: "Predictions", top: int) -> str:
+    names = [_shown(file) for file in predictions.files]
+    width = max(map(len, names))
+    return "\n".join(
+        f"{name:{width}}  "
+        + "  ".join(f"{_shown(found)} {share:.1%}" for found, share in predictions.best(row, top))
+        for row, name in enumerate(names)
+    )
+
+
+def _json(predictions: "Predictions", top: int) -> str:
+    objects: list[dict[str, Any]] = [
+        {
+            "file": _shown(file),
+            "predictions": [
+                {"class": name, "probability": share} for name, share in predictions.best(row, top)
+            ],
+        }
+        for row, file in enumerate(predictions.files)
+    ]
+    objects += [{"file": _shown(file), "error": reason} for file, reason in predictions.unreadable]
+    return json.dumps(objects, indent=2, ensure_ascii=False)
+
+
+def _csv(predictions: "Predictions", top: int) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "rank", "class", "probability"])
+    for row, file in enumerate(predictions.files):
+        for rank, (name, share) in enumerate(predictions.best(row, top), start=1):
+            writer.writerow([_shown(file), rank, name, f"{share:.6f}"])
+    return text.getvalue()
+
+
+def _shown(text: str) -> str:
+    from search.data.names import shown
+
+    return shown(text)

@@ -1,0 +1,87 @@
+"""A .keras file that also says what its outputs mean and how its images are decoded."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from cnn_blocks.errors import UserError
+from search.system.files import whole_file
+
+if TYPE_CHECKING:
+    import keras
+
+    from search.data import Decoding
+
+_CLASS_NAMES = "class_names.json"
+_DECODING = "decoding.json"
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a .keras file says beside its model; None for what it does not hold.
+
+    `class_names` are in the order of the model's outputs.
+    """
+
+    class_names: tuple[str, ...] | None
+    decoding: "Decoding | None"
+
+
+def save_model(
+    path: str | Path, model: "keras.Model", class_names: Sequence[str], decoding: "Decoding"
+) -> None:
+    """Saves a model as a .keras file with its class names and its decoding inside.
+
+    Keras ignores the additional members: the file opens with `keras.models.load_model` anywhere.
+    """
+    with whole_file(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(_CLASS_NAMES, json.dumps(list(class_names), ensure_ascii=False))
+            archive.writestr(_DECODING, decoding.model_dump_json(indent=2))
+
+
+def read_record(path: str | Path) -> ModelRecord:
+    """Returns what a .keras file says beside its model.
+
+    Raises UserError where the file is no .keras file, or records a decoding of a newer version.
+    """
+    from search.data import Decoding
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = set(archive.namelist())
+            names = archive.read(_CLASS_NAMES) if _CLASS_NAMES in members else None
+            text = archive.read(_DECODING) if _DECODING in members else None
+            return ModelRecord(
+                class_names=None if names is None else tuple(json.loads(names)),
+                decoding=None if text is None else Decoding.model_validate_json(text),
+            )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise UserError(
+            f"A model's images must be decoded as this version can; {path} records {place} = "
+            f"{problem['input']!r}. Fix: use the version of cnn-search that trained it."
+        ) from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"A model must be a .keras file; {path}: {reason}. Fix: name the model.keras of a run."
+        ) from error
+
+
+def read_class_names(path: str | Path) -> tuple[str, ...]:
+    """Returns the class names inside a .keras file that `save_model` wrote."""
+    names = read_record(path).class_names
+    if names is None:
+        raise UserError(
+            f"Class names come from a .keras file that cnn-search exported; {path} holds none. "
+            f"Fix: name the model.keras of a run."
+        )
+    return names

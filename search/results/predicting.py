@@ -1,0 +1,211 @@
+"""Predicting image files: decoded exactly as the images that the model was trained on."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from cnn_blocks.errors import UserError
+from search.data.image_fit import FORMER_FIT, Fit
+from search.results.exported_model import read_record
+
+if TYPE_CHECKING:
+    import keras
+
+    from search.data import Decoding
+
+# Images decoded into memory at a time; the model sees them in smaller batches.
+_CHUNK = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A model's probabilities for image files.
+
+    `probabilities` has shape (files, classes), in the order of `files` and `class_names`.
+    `unreadable` holds (file or folder, reason); `notes` are sentences that the user should read.
+    """
+
+    class_names: tuple[str, ...]
+    files: tuple[str, ...]
+    probabilities: npt.NDArray[np.float32]
+    unreadable: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def best(self, position: int, count: int = 1) -> list[tuple[str, float]]:
+        """Returns (class, probability) of one file's likeliest classes, the likeliest first."""
+        row = self.probabilities[position]
+        order = np.argsort(-row, kind="stable")[:count]
+        return [(self.class_names[number], float(row[number])) for number in order]
+
+
+def predict_files(
+    model: str | Path,
+    files: Sequence[str | Path],
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    fit: Fit | None = None,
+) -> Predictions:
+    """Predicts image files, and all images below folders, with a model.keras that a run wrote.
+
+    Every file is decoded as the training images were: the model holds a record of it. Only for a
+    model without that record, `image_size` (pixels, or height and width) and `fit` say how;
+    `notes` tell what is assumed where they are left out. A file that cannot be read does not end
+    the others.
+    Raises UserError where there is no file, or the model cannot be used.
+    """
+    if not files:
+        raise UserError("A prediction needs images; received no file. Fix: name files or folders.")
+    record = read_record(model)
+    decoding = record.decoding
+    if decoding is not None:
+        _check_asked(decoding, model, image_size, fit)
+    network = _load(model)
+    notes = []
+    if decoding is None:
+        decoding, note = _assumed(network, model, image_size, fit)
+        notes.append(note)
+    classes = network.output_shape[-1]
+    names = record.class_names
+    if names is None:
+        names = tuple(str(number) for number in range(classes))
+        notes.append(f"{model} holds no class names: the classes are numbered by its outputs.")
+    if len(names) != classes:
+        raise UserError(
+            f"A model has an output for every class; {model} has {classes} outputs and "
+            f"{len(names)} class names. Fix: name the model.keras of a run."
+        )
+    read, probabilities, unreadable = _predict(network, decoding, files)
+    return Predictions(names, tuple(read), probabilities, tuple(unreadable), tuple(notes))
+
+
+def _predict(
+    network: "keras.Model", decoding: "Decoding", files: Sequence[str | Path]
+) -> tuple[list[str], npt.NDArray[np.float32], list[tuple[str, str]]]:
+    from search.data.decoding import strict_decoding
+    from search.data.threads import in_threads
+    from search.training.prediction import predict_in_batches, prediction_batch_of
+
+    batch_size = prediction_batch_of(network)
+    unreadable: list[tuple[str, str]] = []
+    found = list(_find(files, unreadable))
+    read: list[str] = []
+    outputs = [np.empty((0, network.output_shape[-1]), dtype=np.float32)]
+    for start in range(0, len(found), _CHUNK):
+        chunk = found[start : start + _CHUNK]
+        images = []
+        with strict_decoding():
+            for file, image in zip(
+                chunk, in_threads(lambda file: _decoded(decoding, file), chunk), strict=True
+            ):
+                if isinstance(image, str):
+                    unreadable.append((file, image))
+                else:
+                    read.append(file)
+                    images.append(image)
+        if images:
+            outputs.append(predict_in_batches(network, np.stack(images), batch_size=batch_size))
+    return read, np.concatenate(outputs), unreadable
+
+
+def _find(files: Sequence[str | Path], unreadable: list[tuple[str, str]]) -> Iterator[str]:
+    """Yields the files that are named, and the images below the folders that are."""
+    from search.data.formats import READABLE, is_image
+    from search.data.tree import FolderTree
+
+    for file in files:
+        if not os.path.isdir(file):  # noqa: PTH112 - a Path would raise for some broken names
+            yield str(file)
+            continue
+        images = 0
+        try:
+            for path, _ in FolderTree(Path(file)).walk():
+                if is_image(path):
+                    images += 1
+                    yield str(Path(file) / path)
+        except OSError as error:
+            unreadable.append((str(error.filename or file), error.strerror or str(error)))
+            continue
+        if not images:
+            unreadable.append((str(file), f"holds no {READABLE} file"))
+
+
+def _decoded(decoding: "Decoding", file: str) -> "npt.NDArray[np.uint8] | str":
+    """Returns a file's image, or why there is none."""
+    from search.data.image_files import reason_of
+
+    try:
+        return decoding.decode(Path(file).read_bytes())
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged content
+        return reason_of(error)
+
+
+def _load(model: str | Path) -> "keras.Model":
+    from search.system.runtime import start_keras
+
+    start_keras()
+    import keras
+
+    try:
+        network = keras.saving.load_model(model, compile=False)
+    except Exception as error:  # Keras raises nearly anything on files that it cannot read
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"A model must be a .keras file that Keras opens; {model}: {reason} Fix: name the "
+            f"model.keras of a run."
+        ) from error
+    shapes = network.input_shape, network.output_shape
+    if [len(shape) for shape in shapes] != [4, 2] or shapes[0][3] != 3 or shapes[1][1] is None:
+        raise UserError(
+            f"A model must take RGB images (number, height, width, 3) and give a probability for "
+            f"each class; {model} takes {shapes[0]} and gives {shapes[1]}. Fix: name the "
+            f"model.keras of a run."
+        )
+    return network
+
+
+def _check_asked(
+    decoding: "Decoding",
+    model: str | Path,
+    image_size: int | tuple[int, int] | None,
+    fit: Fit | None,
+) -> None:
+    asked = {"fit": fit, "size": None if image_size is None else _pair(image_size)}
+    for name, value in asked.items():
+        recorded = getattr(decoding, name)
+        if value not in (None, recorded):
+            raise UserError(
+                f"Images are decoded as those that the model was trained on; {model} records "
+                f"{name} {recorded}, received {value}. Fix: leave out --image-size and --fit."
+            )
+
+
+def _assumed(
+    network: "keras.Model",
+    model: str | Path,
+    image_size: int | tuple[int, int] | None,
+    fit: Fit | None,
+) -> tuple["Decoding", str]:
+    """Returns how older versions decoded, as far as nothing else is said, and a note on it."""
+    from search.data import Decoding
+
+    size = network.input_shape[1:3] if image_size is None else _pair(image_size)
+    if None in size:
+        raise UserError(
+            f"An image needs a size; {model} takes any and records none. Fix: give --image-size "
+            f"HEIGHTxWIDTH, that of its training images."
+        )
+    assumed = Decoding(size=size, fit=fit or FORMER_FIT)
+    return assumed, (
+        f"{model} does not record how its training images were decoded. Assumed: "
+        f"{size[0]}x{size[1]} pixels (height x width), --fit {assumed.fit}, values from 0 to 255, "
+        f"transparency on white."
+    )
+
+
+def _pair(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
