@@ -20,9 +20,10 @@ import numpy.typing as npt
 import typer
 
 from search.data import load_data, split_data
-from search.data.dataset import Images, Share
+from search.data.dataset import Share
 from search.data.decoding import resize
 from search.data.image_fit import Fit
+from search.data.types import Images
 from search.system.runtime import start_keras
 
 RESULTS = Path(__file__).parent / "results" / "image_fit.json"

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
-from search.data.dataset import Images
 from search.data.levels import SIXTEEN_BITS, Levels, choose_levels
+from search.data.types import Images
 
 _FRACTIONS = Levels(0, 1)
 _BYTES = Levels(0, 255)

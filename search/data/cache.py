@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
-from search.data.dataset import Arrays, Images, Indices
+from search.data.dataset import Arrays
 from search.data.levels import SIXTEEN_BITS, Levels
+from search.data.types import Images, Indices
 from search.system.files import (
     discard_folder,
     remove_abandoned,

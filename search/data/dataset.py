@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from search.data.types import Images, Indices
 
 if TYPE_CHECKING:
     from search.data.decoding_settings import Decoding
-
-Images: TypeAlias = NDArray[np.uint8]
-Indices: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from search.data.dataset import Images
 from search.data.formats import pillow_formats
 from search.data.image_fit import Fit, have_shape
 from search.data.levels import SIXTEEN_BITS, Levels
+from search.data.types import Images
 
 # Part of the cache keys of image files and arrays: raise it when the same source would give other
 # pixels.

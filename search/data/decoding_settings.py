@@ -8,9 +8,9 @@ from pydantic import PositiveInt
 
 from cnn_blocks.config import Configuration
 from search.data import decoding
-from search.data.dataset import Images
 from search.data.image_fit import Fit
 from search.data.levels import SIXTEEN_BITS, Levels
+from search.data.types import Images
 
 
 class Decoding(Configuration):

@@ -11,7 +11,6 @@ import numpy as np
 from cnn_blocks.errors import UserError
 from search.data import decoding
 from search.data.cache import Cache, Content, Entry, PixelWriter
-from search.data.dataset import Images
 from search.data.decoding_settings import Decoding
 from search.data.formats import READABLE
 from search.data.image_fit import Fit
@@ -22,6 +21,7 @@ from search.data.names import class_name_notes, enumerate_names, shown
 from search.data.target import Target, choose_target
 from search.data.threads import in_threads
 from search.data.tree import Tree
+from search.data.types import Images
 
 _MISSING = "No such file or directory"
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from search.data import decoding
 from search.data.cache import Cache
-from search.data.dataset import Indices
 from search.data.listing import Listing
 from search.data.threads import in_threads
 from search.data.tree import Tree
+from search.data.types import Indices
 
 _UNREADABLE = decoding.Header(0, 0)
 

@@ -12,8 +12,8 @@ from cnn_blocks.errors import UserError
 from search.data import array_pixels as pixels
 from search.data import decoding
 from search.data.cache import Content, PixelWriter
-from search.data.dataset import Indices
 from search.data.image_fit import FIT_WORDS, Fit
+from search.data.types import Indices
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.data.dataset import Images
+from search.data.types import Images
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import numpy as np
 
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
-from search.data.dataset import Dataset, Indices, Share
+from search.data.dataset import Dataset, Share
 from search.data.names import shown
+from search.data.types import Indices
 from search.system.files import whole_file
 
 _SAMPLED_IMAGES = 10_000

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.image_fit import elongated
-from search.data.dataset import Images
+from search.data.types import Images
 
 
 @pytest.fixture

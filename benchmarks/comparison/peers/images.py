@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from search.data import Share, Split, load_data, split_data
-from search.data.dataset import Images, Indices
+from search.data.types import Images, Indices
 
 MOST_PIXELS = 64
 

@@ -14,7 +14,8 @@ from cnn_blocks import registry
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import build_features
 from cnn_blocks.config import InputSpec, ModelConfig
-from search.data.dataset import Indices, Share
+from search.data.dataset import Share
+from search.data.types import Indices
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.training.features.cache import (

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from search.data import decoding
-from search.data.dataset import Images
 from search.data.image_fit import Fit
 from search.data.levels import SIXTEEN_BITS, Levels
+from search.data.types import Images
 
 SIZE = (4, 6)
 

@@ -1,0 +1,9 @@
+"""The arrays that images and labels are kept in."""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images: TypeAlias = NDArray[np.uint8]
+Indices: TypeAlias = NDArray[np.int64]
