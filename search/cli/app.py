@@ -8,10 +8,13 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from search.cli import retrain, run
 from search.cli.shared import PROGRAM, StorageOption
+from search.cli.storage import RunsDirectoryOption
 from search.cli.storage import app as storage_commands
 from search.errors import SearchFailure
+from search.system.printed_command import printed_command
 
 app = typer.Typer(
     add_completion=False,
@@ -59,12 +62,14 @@ def export(
     study: Annotated[str, typer.Option(metavar="<name>", help="A study's name in the storage.")],
     to: Annotated[Path, typer.Option(metavar="<file>", help="The file to write, .yaml or .json.")],
     storage: StorageOption = None,
+    runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
     """Writes a study's best configuration into a file."""
     from search.results.files import export_best_configuration
 
-    export_best_configuration(study, to, storage=storage)
-    typer.echo(f"{to}\nnext: python -m search.retrain --config {to} --data <source>")
+    export_best_configuration(study, to, storage=storage, runs_directory=runs_directory)
+    retraining = printed_command("python", "-m", "search.retrain", "--config", str(user_path(to)))
+    typer.echo(f"{to}\nnext: {retraining} --data SOURCE")
 
 
 app.command(epilog=retrain.EPILOG)(retrain.retrain)

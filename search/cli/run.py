@@ -23,6 +23,7 @@ from search.cli.shared import (
     optional_image_size,
     shown_progress,
 )
+from search.system.printed_command import printed_command
 
 if TYPE_CHECKING:
     from studies.study import LoadedStudy
@@ -68,6 +69,7 @@ _OPTIONS_OF_A_TRAINING = (
     "xla",
     "cache_limit",
     "runs_directory",
+    "retrain_again",
 )
 
 
@@ -174,7 +176,8 @@ def run(
         typer.Option(
             min=0,
             metavar="<number>",
-            help="How often a trial goes on after its process died.  [default: 2]",
+            help="How often a trial goes on from one checkpoint after its process died.  "
+            "[default: 2]",
         ),
     ] = None,
     stall_timeout: Annotated[
@@ -208,6 +211,14 @@ def run(
         bool,
         typer.Option("--retrain/--no-retrain", help="Retrain the winner, or end with the search."),
     ] = True,
+    retrain_again: Annotated[
+        bool,
+        typer.Option(
+            "--retrain-again",
+            help="Train the winner once more, and open the test images again, even if the result "
+            "of an equal training is there.",
+        ),
+    ] = False,
     artifacts: Annotated[
         str | None,
         typer.Option(
@@ -252,6 +263,7 @@ def run(
                 precision=precision,
                 xla=xla,
                 cache_limit=cache_bytes,
+                retrain_again=retrain_again,
                 progress=progress,
             )
         typer.echo(output.summary())
@@ -262,7 +274,6 @@ def run(
 
     from search import pipeline
     from search.engines.job import DEFAULT_STALL_SECONDS, WorkerLimits
-    from search.storage import DEFAULT_STORAGE
     from search.trials.attempts import DEFAULT_RETRIES
 
     if dry_run:
@@ -293,7 +304,7 @@ def run(
             data=data,
             trials=trials,
             budget_seconds=budget_seconds,
-            storage=storage or DEFAULT_STORAGE,
+            storage=storage,
             study_name=study_name,
             metric=metric,
             seed=seed,
@@ -316,6 +327,7 @@ def run(
             cpus_each=cpus_each,
             gpus_each=gpus_each,
             retrain=retrain,
+            retrain_again=retrain_again,
             artifacts=artifacts,
             progress=progress,
         )
@@ -333,7 +345,7 @@ def _refuse_beside_recipe(recipe: str, context: typer.Context) -> None:
         raise UserError(
             f"A recipe is one training, not a search; received {', '.join(given)} beside "
             f"'--recipe {recipe}'. Leave out the one or the other, as in: "
-            f"{PROGRAM} run --recipe {recipe} --data FOLDER"
+            + printed_command(PROGRAM, "run", "--recipe", recipe, "--data", "FOLDER")
         )
 
 

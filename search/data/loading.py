@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from search.data.archive import ZipTree
-from search.data.cache import Cache, Entry
+from search.data.cache import Cache, Entry, cache_notes
 from search.data.dataset import Dataset
 from search.data.image_files import load_image_files
 from search.data.label_table import is_table
@@ -42,8 +43,9 @@ def load_data(
             "For 1%, give 0.01."
         )
     cache = Cache(cache_directory)
-    path = Path(source).expanduser()
+    path = user_path(source)
     notes: tuple[str, ...] = ()
+    where = cache_notes() if cache_directory is None else []
     if isinstance(source, str) and source in NAMED_DATA:
         name = source
         entry = load_named(source, image_size=size, cache=cache)
@@ -65,7 +67,7 @@ def load_data(
         class_names=entry.content.class_names,
         fingerprint=entry.fingerprint,
         image_shape=entry.content.image_shape,
-        notes=(*notes, *entry.content.notes, *_duplicate_notes(entry)),
+        notes=(*where, *notes, *entry.content.notes, *_duplicate_notes(entry)),
         leaked_images=entry.leaked_images,
         arrays=entry.arrays,
     )

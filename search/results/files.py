@@ -122,13 +122,20 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def export_best_configuration(
-    study_name: str, to: str | Path, *, storage: str | None = None
+    study_name: str,
+    to: str | Path,
+    *,
+    storage: str | None = None,
+    runs_directory: str | Path = "runs",
 ) -> BestConfiguration:
-    """Writes the best configuration of a stored study as JSON or YAML, by the suffix of `to`."""
-    from search.optimize.winner import best_configuration, load_stored_study
-    from search.storage import DEFAULT_STORAGE
+    """Writes the best configuration of a stored study as JSON or YAML, by the suffix of `to`.
 
-    study = load_stored_study(study_name, storage=storage or DEFAULT_STORAGE)
+    Without a `storage` the study is looked for in `runs_directory`/studies.db.
+    """
+    from search.optimize.winner import best_configuration, load_stored_study
+    from search.storage import default_storage
+
+    study = load_stored_study(study_name, storage=storage or default_storage(runs_directory))
     configuration = best_configuration(study)
     write_configuration(to, configuration)
     return configuration

@@ -1,12 +1,13 @@
 """What a person reads at the end of a run."""
 
-import shlex
+import json
 from typing import TYPE_CHECKING
 
 from search.progress.clock import Clock
 from search.progress.plain import duration, metric_words
 from search.results.configuration_file import BestConfiguration
 from search.storage import without_password
+from search.system.printed_command import printed_command
 from spaces.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -72,8 +73,11 @@ def summarize_search(configuration: BestConfiguration, *, storage: str) -> str:
         ("search", f"{words} {configuration.value:.4f}"),
     ]
     lines = [f"{label:12}{text}" for label, text in rows]
-    place = f"--study {configuration.study} --storage {shlex.quote(without_password(storage))}"
-    return "\n".join([*lines, "", "next", f"  python -m search.export {place} --to best.yaml"])
+    export = printed_command(
+        *("python", "-m", "search.export", "--study", str(configuration.study)),
+        *("--storage", without_password(storage), "--to", "best.yaml"),
+    )
+    return "\n".join([*lines, "", "next", f"  {export}"])
 
 
 def time_table(clock: Clock) -> list[str]:
@@ -86,19 +90,23 @@ def time_table(clock: Clock) -> list[str]:
 
 def _next_commands(output: "RunOutput", storage: str | None, artifacts: str | None) -> list[str]:
     directory = output.directory
+    # In double quotes, because the shell's are single ones.
+    model = json.dumps(str(directory / "model.keras"))
     predict = (
-        f"import keras; model = keras.saving.load_model({str(directory / 'model.keras')!r}); "
-        f"image = keras.utils.load_img('IMAGE', target_size=model.input_shape[1:3]); "
-        f"print(model.predict(keras.utils.img_to_array(image, dtype='uint8')[None]))"
+        f"import keras; model = keras.saving.load_model({model}); "
+        f'image = keras.utils.load_img("IMAGE", target_size=model.input_shape[1:3]); '
+        f'print(model.predict(keras.utils.img_to_array(image, dtype="uint8")[None]))'
     )
-    configuration = shlex.quote(str(directory / "best_config.yaml"))
+    configuration = str(directory / "best_config.yaml")
     # The dashboard opens databases, not what stands before one.
     commands = []
     if storage is not None and not storage.startswith("grpc://"):
-        folder = "" if artifacts is None else f" --artifact-dir {shlex.quote(artifacts)}"
-        commands.append(f"optuna-dashboard {shlex.quote(without_password(storage))}{folder}")
+        folder = [] if artifacts is None else ["--artifact-dir", artifacts]
+        commands.append(printed_command("optuna-dashboard", without_password(storage), *folder))
     return [
         *commands,
-        f"python -m search.retrain --config {configuration} --data {shlex.quote(output.data)}",
-        f'python -c "{predict}"',
+        printed_command(
+            *("python", "-m", "search.retrain", "--config", configuration, "--data", output.data)
+        ),
+        printed_command("python", "-c", predict),
     ]

@@ -48,6 +48,7 @@ def fit(
     features: "FeatureSource | None" = None,
     mirrored: bool = False,
     on_warning: Callable[[str], None] = lambda text: None,
+    on_checkpoint: Callable[[int], None] = lambda step: None,
 ) -> FitResult:
     """Trains a candidate for its number of epochs, or steps, and returns the trained network.
 
@@ -59,13 +60,13 @@ def fit(
     augmentation are functions of the seed and the interval. With a checkpoint folder the state is
     saved every few seconds, and a call with the same arguments goes on from there, repeating the
     reports made so far. `on_report` may raise to end the training; `on_progress` gets (epochs done,
-    epochs, running metrics) a few times a second; `on_warning` is told when no checkpoint could be
-    written, which does not end the training. Batch normalisation ends with the statistics of clean
-    training images. Early stopping ends with the best epoch's weights. Fine-tuning trains in two
-    phases, the second with a new optimizer and the weights of the first; epochs and reports count
-    through both. A phase in which the backbone is frozen trains the head on what `features` finds
-    for it. With `mirrored` the result says how the network does on mirrored validation images,
-    where it was trained without flips.
+    epochs, running metrics) a few times a second; `on_checkpoint` gets the step of each checkpoint
+    that was written, `on_warning` is told when none could be, which does not end the training.
+    Batch normalisation ends with the statistics of clean training images. Early stopping ends with
+    the best epoch's weights. Fine-tuning trains in two phases, the second with a new optimizer and
+    the weights of the first; epochs and reports count through both. A phase in which the backbone
+    is frozen trains the head on what `features` finds for it. With `mirrored` the result says how
+    the network does on mirrored validation images, where it was trained without flips.
 
     Raises NonFiniteLossError, OutOfMemoryError, or InfeasibleError for a network that cannot be
     built.
@@ -147,6 +148,7 @@ def fit(
             record=record,
             checkpoint=checkpoint,
             warn=on_warning,
+            on_checkpoint=on_checkpoint,
         )
         # The first step's time counts as compiling, so its images do not count either.
         steps_timed += max(0, (len(record.rows) - first) * length.steps - 1)

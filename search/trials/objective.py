@@ -178,6 +178,7 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         features=context.features,
         on_progress=reporter.progress,
         on_warning=reporter.warn,
+        on_checkpoint=reporter.checkpoint,
     )
     with context.clock.measure("storage"):
         trial.set_user_attr(TrialAttribute.BEST_EPOCH, result.best["epoch"])
