@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 
 ROLES = ("block", "head", "backbone")
 _PACKAGES = {role: f"cnn_blocks.{role}s" for role in ROLES}
@@ -88,7 +89,7 @@ def load_source(reference: str | Path, *, text: str | None = None) -> ModuleType
                 f"Components must come from an importable module or a .py file; there is no module "
                 f"{named!r} ({error}). Install it, or run from the folder that holds it."
             ) from error
-    path = Path(named).expanduser().resolve()
+    path = user_path(named).resolve()
     name = f"cnn_search_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     loaded = sys.modules.get(name)
     needs_file = text is None and not isinstance(getattr(loaded, "__loader__", None), _TextLoader)

@@ -12,6 +12,7 @@ from typing import Literal
 import optuna
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from search.data import Split, load_data, split_data
 from search.data.image_fit import DEFAULT_FIT, Fit
 from search.engines import launch
@@ -19,6 +20,8 @@ from search.engines.job import WorkerJob, WorkerLimits, pickle_spec
 from search.engines.ray.cluster import connected
 from search.engines.ray.resources import Share, ray_share
 from search.errors import SearchFailure, SearchInterrupted
+from search.maintenance.earlier_default import has_study_in_earlier_default
+from search.optimize.fingerprint import refuse_foreign
 from search.optimize.loop import UNLIMITED_TRIALS, search
 from search.optimize.planning import Lengths, plan_run
 from search.optimize.pretrained import backbones_at_hand
@@ -26,6 +29,7 @@ from search.optimize.stored_study import (
     as_begun,
     open_study,
     opening_recorder,
+    openings_of,
     remember_phase,
     searched_seconds,
     stored_fit,
@@ -36,12 +40,13 @@ from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.progress.words import duration
 from search.results.configuration_file import BestConfiguration
-from search.results.plan import Retraining, only_retraining
+from search.results.finished_run import find_finished_run, note_finished_run
+from search.results.plan import Retraining, only_retraining, run_directory
 from search.results.retraining import finish_run
 from search.results.run_result import RunOutput, RunResult
 from search.sizing.machine_speed import measured_speed
 from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
-from search.storage import DEFAULT_STORAGE, open_storage, quiet_optuna
+from search.storage import default_storage, open_storage, quiet_optuna
 from search.storage.artifacts import Artifacts, keep_results, open_artifacts
 from search.storage.connections import one_line
 from search.system.interruption import Interruption
@@ -65,7 +70,7 @@ def run_study(
     data: str | Path | None = None,
     trials: int | None = None,
     budget_seconds: float | None = None,
-    storage: str = DEFAULT_STORAGE,
+    storage: str | None = None,
     study_name: str | None = None,
     metric: Metric | None = None,
     seed: int = 0,
@@ -86,6 +91,7 @@ def run_study(
     cpus_each: float | None = None,
     gpus_each: float | None = None,
     retrain: bool = True,
+    retrain_again: bool = False,
     artifacts: str | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -95,7 +101,8 @@ def run_study(
     `retrain_budget_seconds` or `retrain_epochs` say otherwise for the retraining. With `trials`
     alone time is not limited. Called again with the same arguments, it resumes where it was
     interrupted: `trials` and `budget_seconds` bound the study as a whole, over all starts. What is
-    left out comes from the study; files go below `runs_directory`/NAME. `warm_start` "recipes"
+    left out comes from the study; files go below `runs_directory`/NAME, and without a `storage`
+    the study is kept in `runs_directory`/studies.db. `warm_start` "recipes"
     begins with the published baselines that the study's space can express. The features of
     frozen backbones take at most `cache_limit` bytes of the cache, 20 GiB if not said; with 0
     none are kept. With `workers` 0 trials run in this process; else in so many processes, each
@@ -105,6 +112,8 @@ def run_study(
     not said, and `gpus_each` GPUs, none if not said, fractions too, and "auto" is as many as
     find room there. Several runs of one study at a time share its trials; of those that share a
     runs directory one retrains a winner. Without `retrain` the run ends with the search.
+    A winner whose equal retraining has finished before is not trained again, unless with
+    `retrain_again`: its result is read from its folder, and the test images stay closed.
     Results are kept as artifacts of the study as well, and checkpoints with them if `artifacts`
     names a folder or s3://BUCKET/PREFIX that all machines share; without it, results go to the
     folder `artifacts` of the runs directory. Shows nothing unless given a `progress`.
@@ -115,11 +124,17 @@ def run_study(
     loaded = load_study(study)
     spec, name = loaded.spec, study_name or loaded.spec.name
     metric = metric or spec.metric
+    if retrain_again and not retrain:
+        raise UserError(
+            "A winner is retrained again or not at all; received --retrain-again beside "
+            "--no-retrain. Fix: leave out one of them."
+        )
     _check(trials=trials, budget_seconds=budget_seconds, metric=metric, study_name=study_name)
     share = ray_share(
         engine, workers=workers, address=address, cpus_each=cpus_each, gpus_each=gpus_each
     )
-    source, directory = require_data(spec, data), Path(runs_directory) / name
+    runs_directory = user_path(runs_directory)
+    source, directory = require_data(spec, data), runs_directory / name
     progress, clock, limits = progress or Progress(), Clock(), limits or WorkerLimits()
     began = time.monotonic()
     lengths = Lengths(
@@ -129,16 +144,25 @@ def run_study(
         retraining_seconds=retrain_budget_seconds,
         retraining_epochs=retrain_epochs,
     )
-    opened = open_storage(storage)
+    url = storage or default_storage(runs_directory)
+    opened = open_storage(url)
+    refuse_foreign(opened, name, DIRECTIONS[metric])
     known = stored_plan(opened, name)
     fit = fit or stored_fit(opened, name) or DEFAULT_FIT
+    begun = name in optuna.get_all_study_names(opened)
+    if storage is None and not begun and has_study_in_earlier_default(name, used=url):
+        progress.note(
+            f"{name!r} begins in {url}; runs/studies.db, where earlier versions kept all studies, "
+            f"has one of that name: to go on with that one add --storage {default_storage()}"
+        )
     spec = as_begun(spec, opened, name)
     if known is None and spec.takes_backbones and not spec.backbones:
         backbones, reason = backbones_at_hand()
         spec = spec.model_copy(update={"backbones": backbones})
         progress.note(reason)
     loaded = replace(loaded, spec=spec)
-    kept = open_artifacts(artifacts or Path(runs_directory) / "artifacts")
+    # One place for all studies of a database, as optuna-dashboard's --artifact-dir is.
+    kept = open_artifacts(artifacts or runs_directory / "artifacts")
     with _resumable(name, progress) as interruption:
         # A cluster that is not there must not wait for the images; the retraining needs none.
         with _worker_search(share, address, logs=directory / "workers") as search_with_workers:
@@ -199,7 +223,7 @@ def run_study(
             if workers:
                 job = WorkerJob(
                     study_name=name,
-                    storage=storage,
+                    storage=url,
                     spec=pickle_spec(loaded),
                     source=loaded.source,
                     data=str(source),
@@ -256,9 +280,10 @@ def run_study(
                 epochs=lengths.of(spec).retraining_epochs,
                 given_seconds=retrain_budget_seconds,
                 spent_seconds=spent,
+                again=retrain_again,
             )
             remember_phase(stored, "retraining", time.monotonic() - searched)
-    return RunResult(stored, configuration, split, storage, kept.location, output)
+    return RunResult(stored, configuration, split, url, kept.location, output)
 
 
 @contextmanager
@@ -301,8 +326,12 @@ def _retrain_winner(
     epochs: int | None,
     given_seconds: float | None,
     spent_seconds: Callable[[], float],
+    again: bool,
 ) -> RunOutput | None:
     """Retrains the winner in a folder below `parent`; None where another process does.
+
+    Unless it is to be trained `again`, the result of an equal retraining that has finished is
+    returned instead.
 
     The retraining takes what the run's budget leaves, unless its own length was given.
     """
@@ -334,18 +363,23 @@ def _retrain_winner(
         progress=context.progress,
         clock=context.clock,
     )
-    with only_retraining(parent, retraining) as directory:
-        if directory is None:
+    with only_retraining(parent, retraining) as first:
+        if not first:
             context.progress.note("another process retrains the winner: this one is done")
             return None
-        output = finish_run(
-            retraining,
-            directory,
-            record_opening=opening_recorder(study),
-            search_curve=search_curve(winner, spec),
-        )
+        output = None if again else find_finished_run(parent, retraining)
+        if output is not None:
+            note_finished_run(output, retraining)
+        else:
+            output = finish_run(
+                retraining,
+                run_directory(parent, retraining),
+                record_opening=opening_recorder(study),
+                earlier_openings=openings_of(study),
+                search_curve=search_curve(winner, spec),
+            )
     try:
-        keep_results(study, directory, artifacts)
+        keep_results(study, output.directory, artifacts)
     except UserError as error:  # the run itself is whole
         context.progress.warning(str(error))
     return output

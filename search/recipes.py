@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnn_blocks.paths import user_path
 from search.data.image_fit import Fit
 from search.errors import SearchInterrupted
 from search.progress.clock import Clock
@@ -30,18 +31,21 @@ def run_recipe(
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
     cache_limit: int | None = None,
+    retrain_again: bool = False,
     progress: Progress | None = None,
 ) -> "RunOutput":
     """Trains a recipe, evaluates it once on the test images and exports it; nothing is searched.
 
     As its report did, it holds validation images out for early stopping and plateaus, and trains on
     the others for at most `retrain_epochs` or the recipe's own epochs. Called again with the same
-    arguments, it goes on where it was interrupted. Files go below `runs_directory`/NAME. The
+    arguments, it goes on where it was interrupted; where it has finished, its result is read from
+    its folder, unless with `retrain_again`. Files go below `runs_directory`/NAME. The
     features of frozen backbones take at most `cache_limit` bytes of the cache.
 
     Raises UserError for bad input and SearchInterrupted (a KeyboardInterrupt) after Ctrl-C.
     """
     from search.data import load_data, split_data
+    from search.results.finished_run import find_finished_run, note_finished_run
     from search.results.plan import Retraining, run_directory
     from search.results.retraining import finish_run
     from search.training.features.source import FeatureSource
@@ -73,7 +77,12 @@ def run_recipe(
                 progress=progress,
                 clock=clock,
             )
-            return finish_run(retraining, run_directory(Path(runs_directory) / name, retraining))
+            parent = user_path(runs_directory) / name
+            finished = None if retrain_again else find_finished_run(parent, retraining)
+            if finished is not None:
+                note_finished_run(finished, retraining)
+                return finished
+            return finish_run(retraining, run_directory(parent, retraining))
         except KeyboardInterrupt:
             raise SearchInterrupted(
                 f"interrupted; {name!r} keeps its finished epochs: the same command goes on from "

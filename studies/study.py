@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from cnn_blocks.config import Configuration
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from cnn_blocks.pretrained import Pretrained
 from cnn_blocks.registry import load_source
 from spaces.backbones import backbone_names, parse_backbone
@@ -221,4 +222,4 @@ def load_study(reference: str | Path | StudySpec | LoadedStudy) -> LoadedStudy:
             f"A study's file must define `study = StudySpec(...)`; {text} defines "
             f"{'no `study`' if spec is None else f'`study` as {type(spec).__name__}'}."
         )
-    return LoadedStudy(spec, str(Path(text).expanduser().resolve()))
+    return LoadedStudy(spec, str(user_path(text).resolve()))

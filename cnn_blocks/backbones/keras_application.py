@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from cnn_blocks.pretrained import Pretrained, file_digest, require_digest, require_size
 from cnn_blocks.registry import backbone
 
@@ -97,7 +98,7 @@ class KerasApplication(Pretrained):
         weights = data.get("weights", "imagenet") if isinstance(data, dict) else None
         if not isinstance(weights, str) or weights in ("imagenet", "none") or data.get("sha256"):
             return data
-        path = Path(weights).expanduser().resolve()
+        path = user_path(weights).resolve()
         if not path.is_file():
             raise UserError(
                 f"weights must be 'imagenet', 'none' or a file that exists; received {weights!r}."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from cnn_blocks.pretrained import Pretrained, file_digest, require_digest
 from cnn_blocks.registry import backbone
 
@@ -43,7 +44,7 @@ class KerasFile(Pretrained):
     def _knows_its_file(cls, data: Any) -> Any:
         if not isinstance(data, dict) or data.get("sha256") or "path" not in data:
             return data
-        path = Path(data["path"]).expanduser().resolve()
+        path = user_path(data["path"]).resolve()
         return {**data, "path": str(path), "sha256": file_digest(path)}
 
     def summary(self) -> str:
@@ -91,7 +92,7 @@ class KerasFile(Pretrained):
         return self._cut(network)
 
     def _checked_path(self) -> Path:
-        path = Path(self.path).expanduser()
+        path = user_path(self.path)
         require_digest(path, self.sha256)
         return path
 

@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from cnn_blocks.paths import user_path
 from search.cli.shared import PROGRAM, StorageOption
+from search.cli.storage import RunsDirectoryOption
+from search.system.printed_command import printed_command
 
 EPILOG = f"""\b
     Examples:
@@ -17,9 +20,11 @@ def export(
     study: Annotated[str, typer.Option(metavar="<name>", help="A study's name in the storage.")],
     to: Annotated[Path, typer.Option(metavar="<file>", help="The file to write, .yaml or .json.")],
     storage: StorageOption = None,
+    runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
     """Writes a study's best configuration into a file."""
     from search.optimize.winner import export_best_configuration
 
-    export_best_configuration(study, to, storage=storage)
-    typer.echo(f"{to}\nnext: python -m search.retrain --config {to} --data <source>")
+    export_best_configuration(study, to, storage=storage, runs_directory=runs_directory)
+    retraining = printed_command("python", "-m", "search.retrain", "--config", str(user_path(to)))
+    typer.echo(f"{to}\nnext: {retraining} --data SOURCE")

@@ -24,6 +24,7 @@ from search.cli.shared import (
     optional_image_size,
     shown_progress,
 )
+from search.system.printed_command import printed_command
 
 if TYPE_CHECKING:
     from studies.study import LoadedStudy
@@ -70,6 +71,7 @@ _OPTIONS_OF_A_TRAINING = (
     "xla",
     "cache_limit",
     "runs_directory",
+    "retrain_again",
 )
 
 
@@ -177,7 +179,8 @@ def run(
         typer.Option(
             min=0,
             metavar="<number>",
-            help="How often a trial goes on after its process died.  [default: 2]",
+            help="How often a trial goes on from one checkpoint after its process died.  "
+            "[default: 2]",
         ),
     ] = None,
     stall_timeout: Annotated[
@@ -211,6 +214,14 @@ def run(
         bool,
         typer.Option("--retrain/--no-retrain", help="Retrain the winner, or end with the search."),
     ] = True,
+    retrain_again: Annotated[
+        bool,
+        typer.Option(
+            "--retrain-again",
+            help="Train the winner once more, and open the test images again, even if the result "
+            "of an equal training is there.",
+        ),
+    ] = False,
     artifacts: Annotated[
         str | None,
         typer.Option(
@@ -257,6 +268,7 @@ def run(
                 precision=precision,
                 xla=xla,
                 cache_limit=cache_bytes,
+                retrain_again=retrain_again,
                 progress=progress,
             )
         typer.echo(summarize(output))
@@ -268,7 +280,6 @@ def run(
     from search import pipeline
     from search.engines.job import DEFAULT_STALL_SECONDS, WorkerLimits
     from search.results.summary import summarize_run
-    from search.storage import DEFAULT_STORAGE
     from search.trials.attempts import DEFAULT_RETRIES
 
     if dry_run:
@@ -300,7 +311,7 @@ def run(
             data=data,
             trials=trials,
             budget_seconds=budget_seconds,
-            storage=storage or DEFAULT_STORAGE,
+            storage=storage,
             study_name=study_name,
             metric=metric,
             seed=seed,
@@ -324,6 +335,7 @@ def run(
             cpus_each=cpus_each,
             gpus_each=gpus_each,
             retrain=retrain,
+            retrain_again=retrain_again,
             artifacts=artifacts,
             progress=progress,
         )
@@ -341,7 +353,7 @@ def _refuse_beside_recipe(recipe: str, context: typer.Context) -> None:
         raise UserError(
             f"A recipe is one training, not a search; received {', '.join(given)} beside "
             f"'--recipe {recipe}'. Leave out the one or the other, as in: "
-            f"{PROGRAM} run --recipe {recipe} --data FOLDER"
+            + printed_command(PROGRAM, "run", "--recipe", recipe, "--data", "FOLDER")
         )
 
 

@@ -29,7 +29,7 @@ StorageOption = Annotated[
         "--storage",
         metavar="<url>",
         help="A database URL: sqlite:///FILE, postgresql+psycopg://USER@HOST/NAME, or "
-        "grpc://HOST:PORT of `storage serve`.  [default: sqlite:///runs/studies.db]",
+        "grpc://HOST:PORT of `storage serve`.  [default: studies.db in the runs directory]",
     ),
 ]
 ImageSizeOption = Annotated[
@@ -64,7 +64,12 @@ CacheLimitOption = Annotated[
     ),
 ]
 RunsDirectoryOption = Annotated[
-    Path, typer.Option("--runs-directory", metavar="<folder>", help="Where results are written.")
+    Path,
+    typer.Option(
+        "--runs-directory",
+        metavar="<folder>",
+        help="Where results are written, and studies are kept without --storage.",
+    ),
 ]
 
 

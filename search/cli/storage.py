@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from cnn_blocks.paths import user_path
 from search.system.interruption import Interruption
+from search.system.printed_command import printed_command
 
 _PROGRAM = "cnn-search storage"
 _DATABASES = "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
@@ -17,7 +19,16 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         metavar="<url>",
-        help="Where studies are kept.  [default: sqlite:///runs/studies.db]",
+        help="Where studies are kept.  [default: studies.db in the runs directory]",
+    ),
+]
+
+RunsDirectoryOption = Annotated[
+    Path,
+    typer.Option(
+        "--runs-directory",
+        metavar="<folder>",
+        help="The folder of the results; its studies.db is the storage where none is named.",
     ),
 ]
 
@@ -53,6 +64,7 @@ def storage(context: typer.Context) -> None:
 )
 def check(
     storage: StorageOption = None,
+    runs_directory: RunsDirectoryOption = Path("runs"),
     study: Annotated[
         str | None, typer.Option(metavar="<name>", help="Only this study.  [default: all]")
     ] = None,
@@ -70,9 +82,11 @@ def check(
 
         from search.maintenance.check import check_storage
         from search.maintenance.showing import as_json, show
-        from search.storage.opening import DEFAULT_STORAGE
+        from search.storage.opening import default_storage
 
-        report = check_storage(storage or DEFAULT_STORAGE, study=study, artifacts=artifacts)
+        report = check_storage(
+            storage or default_storage(runs_directory), study=study, artifacts=artifacts
+        )
         if json:
             typer.echo(as_json(report))
         else:
@@ -94,14 +108,18 @@ def backup(
         Path, typer.Option(metavar="<file>", help="The new file; none is ever overwritten.")
     ],
     storage: StorageOption = None,
+    runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
     """Saves an SQLite storage while searches go on."""
     with _working():
         from search.maintenance.backup import back_up
-        from search.storage.opening import DEFAULT_STORAGE
+        from search.storage.opening import default_storage, sqlite_url
 
-        back_up(storage or DEFAULT_STORAGE, to)
-    typer.echo(f"{to}\nnext: {_PROGRAM} check --storage sqlite:///{to}")
+        to = user_path(to)
+        back_up(storage or default_storage(runs_directory), to)
+        url = sqlite_url(to)
+    check = printed_command(*_PROGRAM.split(), "check", "--storage", url)
+    typer.echo(f"{to}\nnext: {check}")
 
 
 @app.command(
@@ -151,6 +169,7 @@ def copy(
 )
 def serve(
     storage: StorageOption = None,
+    runs_directory: RunsDirectoryOption = Path("runs"),
     host: Annotated[
         str,
         typer.Option(metavar="<name>", help="The interface to listen on; 0.0.0.0 is every one."),
@@ -166,9 +185,9 @@ def serve(
     """Serves a storage to many workers by network."""
     with _working(interruption=False):
         from search.maintenance.serving import serve as serve_storage
-        from search.storage.opening import DEFAULT_STORAGE
+        from search.storage.opening import default_storage
 
-        url = storage or DEFAULT_STORAGE
+        url = storage or default_storage(runs_directory)
 
         def announce(address: str) -> None:
             typer.echo(f"clients connect with --storage {address}; Ctrl-C ends the server")

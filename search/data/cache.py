@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from search.data.dataset import Arrays
 from search.data.levels import SIXTEEN_BITS, Levels
 from search.data.types import Images, Indices
@@ -37,14 +39,49 @@ _ATTEMPTS = 3
 
 
 def default_cache_directory() -> Path:
-    """Returns $CNN_SEARCH_CACHE, or cnn-search in the user's cache directory."""
+    """Returns $CNN_SEARCH_CACHE, or cnn-search in the user's cache directory.
+
+    A user without a home folder, as in many containers, gets a folder for temporary files.
+    """
+    return _lasting_cache() or _temporary_cache()
+
+
+def cache_notes() -> list[str]:
+    """Says where the cache is, if it does not last."""
+    if _lasting_cache() is not None:
+        return []
+    return [
+        f"this user has no home folder: the cache is {_temporary_cache()}, which may not last; "
+        f"CNN_SEARCH_CACHE names another place"
+    ]
+
+
+def _lasting_cache() -> Path | None:
     named = os.environ.get("CNN_SEARCH_CACHE")
     if named:
-        return Path(named).expanduser()
-    if os.name == "nt":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "cnn-search"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cnn-search"
+        return user_path(named)
+    windows = os.name == "nt"
+    base = os.environ.get("LOCALAPPDATA" if windows else "XDG_CACHE_HOME")
+    if base:
+        return user_path(base) / "cnn-search"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return home / ("AppData/Local" if windows else ".cache") / "cnn-search"
+
+
+def _temporary_cache() -> Path:
+    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+    path = Path(tempfile.gettempdir()) / f"cnn-search{user}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Everybody may write to the folder of temporary files: another user's cache is not trusted.
+    if hasattr(os, "getuid") and path.lstat().st_uid != os.getuid():
+        raise UserError(
+            f"The cache must belong to this user; {path} belongs to another one. Fix: set "
+            f"CNN_SEARCH_CACHE to a folder of your own."
+        )
+    return path
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import get_args
 import numpy as np
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from search.data.archive import ZipTree
-from search.data.cache import Cache, Entry
+from search.data.cache import Cache, Entry, cache_notes
 from search.data.dataset import Dataset
 from search.data.decoding_settings import Decoding
 from search.data.formats import advice_for
@@ -50,8 +51,9 @@ def load_data(
             "For 1%, give 0.01."
         )
     cache = Cache(cache_directory)
-    path = Path(source).expanduser()
+    path = user_path(source)
     notes: tuple[str, ...] = ()
+    where = cache_notes() if cache_directory is None else []
     if isinstance(source, str) and source in NAMED_DATA:
         name = source
         entry = load_named(source, image_size=size, fit=fit, cache=cache)
@@ -79,7 +81,7 @@ def load_data(
         fingerprint=entry.fingerprint,
         image_shape=entry.content.image_shape,
         decoding=Decoding(size=entry.content.image_shape[:2], fit=fit, levels=entry.content.levels),
-        notes=(*notes, *entry.content.notes, *_duplicate_notes(entry)),
+        notes=(*where, *notes, *entry.content.notes, *_duplicate_notes(entry)),
         leaked_images=entry.leaked_images,
         arrays=entry.arrays,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from cnn_blocks.registry import load_source
 
 # Arguments that the data answers, where a HyperModel's constructor has them.
@@ -22,7 +23,7 @@ def resolve(reference: str) -> str:
     place, name = _parts(reference)
     if not place.endswith(".py"):
         return reference
-    path = Path(place).expanduser().resolve()
+    path = user_path(place).resolve()
     return f"{_first_file(path)}:{name}"
 
 
@@ -39,7 +40,7 @@ def load_hypermodel(reference: str) -> Callable[[tuple[int, ...], int], Any]:
 
     place, name = _parts(reference)
     if place.endswith(".py"):
-        path = Path(place).expanduser()
+        path = user_path(place)
         place = str(_first_file(path, Path(path.name)))
     module = load_source(place)
     found = getattr(module, name, None)

@@ -13,8 +13,9 @@ from search.maintenance.reading import (
     sqlite_damage,
     sqlite_file,
 )
-from search.storage.opening import explained
+from search.storage.opening import explained, sqlite_url
 from search.system.files import whole_file
+from search.system.printed_command import printed_command
 
 
 def back_up(url: str, to: Path) -> None:
@@ -30,7 +31,10 @@ def back_up(url: str, to: Path) -> None:
             f"A backup is made of an SQLite storage; received "
             f"{parsed.render_as_string(hide_password=True)!r}. Use the server's own tool "
             f"(pg_dump), or copy the studies: "
-            f"python -m search.storage copy --from URL --to sqlite:///{to}"
+            + printed_command(
+                *("python", "-m", "search.storage", "copy"),
+                *("--from", "URL", "--to", sqlite_url(to)),
+            )
         )
     _refuse_existing(to)
     path = sqlite_file(parsed)

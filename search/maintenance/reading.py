@@ -16,6 +16,7 @@ from cnn_blocks.errors import UserError
 from search.maintenance.damage import Damage
 from search.storage.opening import explained, parse_url
 from search.storage.servers import connection_options
+from search.system.printed_command import printed_command
 
 _BUSY_SECONDS = 60.0
 _LAST_TABLE = "alembic_version"
@@ -97,7 +98,7 @@ def reading_connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 def sqlite_damage(path: Path) -> list[Damage]:
     """Returns what SQLite itself finds wrong in a file; reads all of it."""
-    fix = _SALVAGE.format(path=path)
+    fix = _SALVAGE.format(path=printed_command(str(path)))
     try:
         with reading_connection(path) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]

@@ -77,6 +77,30 @@ def step_unit(spec: StudySpec, plan: TimePlan) -> str:
     return "1 epoch" if spec.reports_per_epoch == 1 else f"1/{spec.reports_per_epoch} epoch"
 
 
+def refuse_foreign(storage: "optuna.storages.BaseStorage", name: str, direction: str) -> None:
+    """Refuses a stored study of that name that this program did not begin; writes nothing.
+
+    An empty study with the right direction passes: a start that died right after it created the
+    study leaves one. Raises UserError.
+    """
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        return
+    if "space_fingerprint" in storage.get_study_user_attrs(study_id):
+        return
+    trials = storage.get_n_trials(study_id)
+    directions = [found.name.lower() for found in storage.get_study_directions(study_id)]
+    if not trials and directions == [direction]:
+        return
+    raise UserError(
+        f"A study can only be resumed by the program that began it; the storage has a study "
+        f"{name!r} that another program made ({trials} trials, to {' and '.join(directions)}). It "
+        f"is left as it is. Fix: choose another name with --study-name NEW, or another storage "
+        f"with --storage URL."
+    )
+
+
 def remember_or_refuse(study: "optuna.Study", identity: StudyIdentity) -> None:
     """Stores the identity on a new study; refuses to resume a stored one with another identity.
 

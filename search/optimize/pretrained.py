@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -51,8 +52,13 @@ def backbones_at_hand() -> tuple[tuple[Pretrained, ...], str]:
 
 def _cache() -> Path:
     # As Keras' own `get_file` finds it.
-    home = os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser()
-    return Path(home) / "models"
+    named = os.environ.get("KERAS_HOME")
+    if named:
+        return Path(named) / "models"
+    with suppress(RuntimeError):  # a user without a home folder
+        if os.access(home := Path.home(), os.W_OK):
+            return home / ".keras" / "models"
+    return Path("/tmp/.keras/models")
 
 
 def _downloaded(backbone: Pretrained) -> bool:

@@ -157,11 +157,15 @@ def remember_phase(study: optuna.Study, phase: str, seconds: float) -> None:
     study.set_user_attr(StudyAttribute.PHASE_SECONDS, spent)
 
 
+def openings_of(study: optuna.Study) -> list[dict[str, Any]]:
+    """Returns every opening of a study's test images so far, the first one first."""
+    return list(study.user_attrs.get(StudyAttribute.TEST_OPENINGS, []))
+
+
 def opening_recorder(study: optuna.Study) -> Callable[[dict[str, Any]], None]:
     """Returns what stores an opening of the test images with a study."""
 
     def record(opening: dict[str, Any]) -> None:
-        earlier = study.user_attrs.get(StudyAttribute.TEST_OPENINGS, [])
-        study.set_user_attr(StudyAttribute.TEST_OPENINGS, [*earlier, opening])
+        study.set_user_attr(StudyAttribute.TEST_OPENINGS, [*openings_of(study), opening])
 
     return record

@@ -14,9 +14,9 @@ from search.data.image_fit import FORMER_FIT
 from search.results.configuration_file import BestConfiguration, write_configuration
 from search.sizing.time_plan import TimePlan
 from search.storage import (
-    DEFAULT_STORAGE,
     StudyAttribute,
     TrialAttribute,
+    default_storage,
     open_storage,
     quiet_optuna,
     without_password,
@@ -94,10 +94,17 @@ def mirrors(study: optuna.Study, trial: FrozenTrial) -> bool:
 
 
 def export_best_configuration(
-    study_name: str, to: str | Path, *, storage: str | None = None
+    study_name: str,
+    to: str | Path,
+    *,
+    storage: str | None = None,
+    runs_directory: str | Path = "runs",
 ) -> BestConfiguration:
-    """Writes the best configuration of a stored study as JSON or YAML, by the suffix of `to`."""
-    study = load_stored_study(study_name, storage=storage or DEFAULT_STORAGE)
+    """Writes the best configuration of a stored study as JSON or YAML, by the suffix of `to`.
+
+    Without a `storage` the study is looked for in `runs_directory`/studies.db.
+    """
+    study = load_stored_study(study_name, storage=storage or default_storage(runs_directory))
     configuration = best_configuration(study)
     write_configuration(to, configuration)
     return configuration

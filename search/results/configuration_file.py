@@ -14,8 +14,10 @@ from pydantic_core import ErrorDetails
 from cnn_blocks import registry
 from cnn_blocks.config import Configuration
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from search.data.image_fit import FORMER_FIT, Fit
 from search.system.files import write_text
+from search.system.printed_command import printed_command
 from spaces.candidate import Candidate
 
 FORMAT_VERSION = 1
@@ -63,7 +65,7 @@ class BestConfiguration(Configuration):
 
 def write_configuration(path: str | Path, configuration: BestConfiguration) -> Path:
     """Writes a configuration as JSON or YAML, by the suffix of `path`, whole or not at all."""
-    path = Path(path)
+    path = user_path(path)
     content = configuration.model_dump(mode="json")
     if _suffix(path) == ".json":
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -88,7 +90,7 @@ def read_configuration(path: str | Path) -> BestConfiguration:
     Raises UserError for a file that is missing or broken, a newer format, an unknown key (with
     what is allowed and the closest match), an illegal value, or a component that is not there.
     """
-    path = Path(path)
+    path = user_path(path)
     content = _parse(path)
     _require_readable_version(path, content)
     components = content.get("components")
@@ -117,8 +119,10 @@ def _parse(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(
-            f"A configuration must be a file that exists; there is no {path}. Write one with "
-            f"`python -m search.export --study STUDY --to {path.name}`."
+            f"A configuration must be a file that exists; there is no {path}. Write one with: "
+            + printed_command(
+                *("python", "-m", "search.export", "--study", "STUDY", "--to", path.name)
+            )
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
@@ -192,9 +196,9 @@ def _require_readable_version(path: Path, content: Any, key: str = "format_versi
 
 def _load_component(path: Path, kind: str, source: str) -> None:
     reference = source
-    if source.endswith(".py") and not Path(source).expanduser().is_absolute():
+    if source.endswith(".py") and not user_path(source).is_absolute():
         reference = str(path.resolve().parent / source)
-    elif source.endswith(".py") and not Path(source).expanduser().is_file():
+    elif source.endswith(".py") and not user_path(source).is_file():
         # The file that moved together with its configuration is the one that is meant.
         beside = path.resolve().parent / Path(source).name
         reference = str(beside) if beside.is_file() else source

@@ -1,6 +1,6 @@
 """How good a trained model is on one share of the images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,21 @@ class Evaluation:
             "weighted_average": asdict(self.weighted_average),
             "confusion_matrix": self.confusion_matrix.tolist(),
         }
+
+    @classmethod
+    def from_metrics(cls, stored: Mapping[str, Any]) -> "Evaluation":
+        """Rebuilds what `metrics` returned, without the predictions of single images."""
+        scores = {
+            **stored,
+            "per_class": tuple(ClassScores(**row) for row in stored["per_class"]),
+            "macro_average": ClassScores(**stored["macro_average"]),
+            "weighted_average": ClassScores(**stored["weighted_average"]),
+            "confusion_matrix": np.array(stored["confusion_matrix"], dtype=np.int64),
+        }
+        none = np.empty(0, dtype=np.int64)
+        return cls(
+            **scores, labels=none, predictions=none, confidences=np.empty(0, dtype=np.float32)
+        )
 
 
 def evaluate(

@@ -88,11 +88,11 @@ class Retraining:
 
 
 @contextmanager
-def only_retraining(parent: Path, retraining: Retraining) -> Iterator[Path | None]:
-    """Yields the folder of this retraining; None while another process is at the same one."""
+def only_retraining(parent: Path, retraining: Retraining) -> Iterator[bool]:
+    """Yields whether this process is the only one at this retraining."""
     # Not in the folder itself: of two processes that begin at once, each would make its own.
     with only_one(parent / f"retraining-{retraining.identity[:12]}.lock") as first:
-        yield run_directory(parent, retraining) if first else None
+        yield first
 
 
 def run_directory(parent: Path, retraining: Retraining) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_blocks.paths import user_path
 from search.data.image_fit import Fit
 from search.progress.clock import Clock
 from search.progress.events import (
@@ -156,12 +157,14 @@ def finish_run(
     directory: Path,
     *,
     record_opening: Callable[[dict[str, Any]], None] = lambda opening: None,
+    earlier_openings: Sequence[Mapping[str, Any]] = (),
     search_curve: Sequence[tuple[float, float]] = (),
 ) -> RunOutput:
     """Retrains a configuration, evaluates it once on the test images and writes all files.
 
     `record_opening` is told before the test images are opened; metrics.json holds the same
-    record. `search_curve` is that of `search.results.files.export_run`.
+    record, after the `earlier_openings` of the study. `search_curve` is that of
+    `search.results.files.export_run`.
     """
     from search.results.environment import environment_record
     from search.results.evaluate import evaluate
@@ -193,7 +196,9 @@ def finish_run(
         "class_names": split.dataset.class_names,
     }
     configuration = retraining.configuration.model_copy(update=made)
-    metrics = _metrics(retraining, result, training_accuracy=shipped)
+    metrics = _metrics(
+        retraining, result, training_accuracy=shipped, earlier_openings=earlier_openings
+    )
     with clock.measure("other"):
         export_run(
             directory,
@@ -281,9 +286,9 @@ def retrain_from_configuration(
         clock=clock,
     )
     if directory is None:
-        parent = Path(runs_directory) / (configuration.study or Path(path).stem)
+        parent = user_path(runs_directory) / (configuration.study or Path(path).stem)
         directory = run_directory(parent, retraining)
-    return finish_run(retraining, Path(directory))
+    return finish_run(retraining, user_path(directory))
 
 
 def _as_trained(candidate: "Candidate", trained: "Candidate") -> "Candidate":
@@ -319,7 +324,11 @@ def _training_accuracy(retraining: Retraining, result: "FitResult") -> float:
 
 
 def _metrics(
-    retraining: Retraining, result: "FitResult", *, training_accuracy: float
+    retraining: Retraining,
+    result: "FitResult",
+    *,
+    training_accuracy: float,
+    earlier_openings: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     configuration = retraining.configuration
     # The weights are those of the best epoch, which is the last one unless training stopped early.
@@ -331,6 +340,7 @@ def _metrics(
         "recipe": _published(configuration),
         "search": {"metric": configuration.metric, "value": configuration.value},
         "retraining": {
+            "identity": retraining.identity,
             "images": len(retraining.images),
             "epochs": result.epochs_trained,
             # Of all epochs: the result's own seconds start at the last resumption.
@@ -341,7 +351,7 @@ def _metrics(
             "training_accuracy_of_the_model": training_accuracy,
             **{name: best[name] for name in best if name.endswith(("loss", "accuracy", "_f1"))},
         },
-        "test_openings": list(retraining.split.openings),
+        "test_openings": [*earlier_openings, *retraining.split.openings],
         "seconds_by_activity": dict(retraining.clock.seconds),
     }
 

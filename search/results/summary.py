@@ -1,12 +1,11 @@
 """What a person reads at the end of a run."""
 
-import shlex
-
 from search.progress.clock import Clock
 from search.progress.words import duration, metric_words
 from search.results.configuration_file import BestConfiguration
 from search.results.run_result import RunOutput, RunResult
 from search.storage import without_password
+from search.system.printed_command import printed_command
 from spaces.recipes import RECIPES
 
 _ACTIVITY_WORDS = {
@@ -77,8 +76,11 @@ def summarize_search(configuration: BestConfiguration, *, storage: str) -> str:
         ("search", f"{words} {configuration.value:.4f}"),
     ]
     lines = [f"{label:12}{text}" for label, text in rows]
-    place = f"--study {configuration.study} --storage {shlex.quote(without_password(storage))}"
-    return "\n".join([*lines, "", "next", f"  python -m search.export {place} --to best.yaml"])
+    export = printed_command(
+        *("python", "-m", "search.export", "--study", str(configuration.study)),
+        *("--storage", without_password(storage), "--to", "best.yaml"),
+    )
+    return "\n".join([*lines, "", "next", f"  {export}"])
 
 
 def time_table(clock: Clock) -> list[str]:
@@ -91,15 +93,17 @@ def time_table(clock: Clock) -> list[str]:
 
 def _next_commands(output: RunOutput, storage: str | None, artifacts: str | None) -> list[str]:
     directory = output.directory
-    model = shlex.quote(str(directory / "model.keras"))
-    configuration = shlex.quote(str(directory / "best_config.yaml"))
+    model = str(directory / "model.keras")
+    configuration = str(directory / "best_config.yaml")
     # The dashboard opens databases, not what stands before one.
     commands = []
     if storage is not None and not storage.startswith("grpc://"):
-        folder = "" if artifacts is None else f" --artifact-dir {shlex.quote(artifacts)}"
-        commands.append(f"optuna-dashboard {shlex.quote(without_password(storage))}{folder}")
+        folder = [] if artifacts is None else ["--artifact-dir", artifacts]
+        commands.append(printed_command("optuna-dashboard", without_password(storage), *folder))
     return [
         *commands,
-        f"python -m search.retrain --config {configuration} --data {shlex.quote(output.data)}",
-        f"python -m search predict --model {model} FILE_OR_FOLDER",
+        printed_command(
+            *("python", "-m", "search.retrain", "--config", configuration, "--data", output.data)
+        ),
+        printed_command("python", "-m", "search", "predict", "--model", model, "FILE_OR_FOLDER"),
     ]

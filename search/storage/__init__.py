@@ -6,16 +6,16 @@ from search.storage.attributes import StudyAttribute, TrialAttribute
 
 if TYPE_CHECKING:
     from search.storage.opening import (
-        DEFAULT_STORAGE,
+        default_storage,
         open_storage,
         quiet_optuna,
         without_password,
     )
 
 __all__ = [
-    "DEFAULT_STORAGE",
     "StudyAttribute",
     "TrialAttribute",
+    "default_storage",
     "open_storage",
     "quiet_optuna",
     "without_password",

@@ -22,11 +22,11 @@ from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, DEFAULT_MIME_TYPE
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 
 if TYPE_CHECKING:
     from optuna.artifacts._protocol import ArtifactStore
 
-# optuna-dashboard has one --artifact-dir for all studies of a database: so have we.
 _S3 = re.compile(r"s3://(?P<name>[^/?#]+)(?P<prefix>(/[^?#]*)?)")
 # Also "s3:/bucket", which would make a folder of that name.
 _URL = re.compile(r"s3:|\w+://")
@@ -67,7 +67,7 @@ def open_artifacts(location: str | Path, *, check: bool = True) -> Artifacts:
         store: ArtifactStore = (
             _Prefixed(_open_bucket(bucket["name"]), bucket["prefix"].strip("/"))
             if bucket
-            else _WholeFiles(Path(location).resolve())
+            else _WholeFiles(user_path(location).resolve())
         )
         if check:
             _try_out(store)

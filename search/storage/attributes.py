@@ -19,6 +19,7 @@ class TrialAttribute(StrEnum):
     EPOCHS_TRAINED = "epochs_trained"
     BEST_EPOCH = "best_epoch"
     STEPS = "steps"
+    CHECKPOINT_STEP = "checkpoint_step"
     MIRRORED = "mirrored_images"
     PREDICTED_IMAGES_PER_SECOND = "predicted_images_per_second"
     CONSTRAINTS = "constraints"

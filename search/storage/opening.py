@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage
@@ -12,12 +13,12 @@ from sqlalchemy import URL, make_url
 from sqlalchemy import exc as sqlalchemy_errors
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from search.storage.connections import one_line, passes
 from search.storage.retrying import PATIENCE_SECONDS
 from search.storage.servers import open_proxy, open_server
 from search.storage.sqlite import open_sqlite
 
-DEFAULT_STORAGE = "sqlite:///runs/studies.db"
 _PAUSE_SECONDS = 1.0
 _DRIVERS = "For PostgreSQL: pip install 'psycopg[binary]'; for grpc://: pip install grpcio"
 _SQLITE_FIXES = {
@@ -34,6 +35,16 @@ _SERVER_FIXES = {
     "password": "Correct user and password",
     "does not exist": "Correct the name, or make it first (createdb NAME, createuser NAME)",
 }
+
+
+def default_storage(runs_directory: str | Path = "runs") -> str:
+    """Returns the URL of the storage that is used where none is named."""
+    return sqlite_url(user_path(runs_directory) / "studies.db")
+
+
+def sqlite_url(path: Path) -> str:
+    """Returns the URL of a database file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def open_storage(url: str, *, patience_seconds: float = 0) -> BaseStorage:
@@ -71,7 +82,7 @@ def quiet_optuna() -> Iterator[None]:
 
 def without_password(url: str) -> str:
     """Returns a storage's URL as it may be shown."""
-    return make_url(url).render_as_string(hide_password=True)
+    return parse_url(url).render_as_string(hide_password=True)
 
 
 def _open(parsed: URL, url: str) -> BaseStorage:
@@ -91,8 +102,12 @@ def _may_pass(cause: BaseException | None) -> bool:
 
 
 def parse_url(url: str) -> URL:
+    """Parses a storage's URL; the path of an SQLite file may begin with `~`.
+
+    Raises UserError for what is no URL.
+    """
     try:
-        return make_url(url)
+        parsed = make_url(url)
     except sqlalchemy_errors.ArgumentError as error:
         raise UserError(
             f"A storage must be a database URL; received {url!r}. For an SQLite file write "
@@ -103,6 +118,10 @@ def parse_url(url: str) -> URL:
             f"A storage URL's port must be a number; received {url.rpartition('@')[2]!r}. "
             f"Write SCHEME://HOST:PORT"
         ) from error
+    path = parsed.database
+    if parsed.get_backend_name() == "sqlite" and path is not None and path.startswith("~"):
+        return parsed.set(database=str(user_path(path)))
+    return parsed
 
 
 @contextmanager

@@ -205,7 +205,8 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
     Stands last: the others have reset themselves before it restores them, and have seen the epoch
     before it saves them. Reporting comes after saving because a report may end the training.
     A checkpoint belongs to a phase of the training; another phase begins without it. One that
-    cannot be written (a full disk) does not end the training: `warn` is told, once.
+    cannot be written (a full disk) does not end the training: `warn` is told, once. `written` gets
+    the step of each checkpoint that was written.
     """
 
     # What Keras' own callbacks would forget between two processes.
@@ -222,6 +223,7 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
         last_epoch: int,
         seconds_between: float = SECONDS_BETWEEN_CHECKPOINTS,
         warn: Callable[[str], None] = lambda text: None,
+        written: Callable[[int], None] = lambda step: None,
     ) -> None:
         super().__init__()
         self.last_epoch = last_epoch
@@ -229,6 +231,7 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
         self._written: float | None = None
         self.checkpoint = checkpoint
         self.warn = warn
+        self.written = written
         self._has_warned = False
         self.phase = phase
         self.record = record
@@ -294,6 +297,8 @@ class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
                 epoch = self.record.rows[-1]["epoch"]
                 self.warn(f"no checkpoint after epoch {epoch:g}: {error.strerror or error}")
             self._has_warned = True
+            return
+        self.written(int(self.record.rows[-1]["step"]))
 
 
 def _array(variable: Any) -> npt.NDArray[Any]:

@@ -139,6 +139,7 @@ def fit(
             record=record,
             checkpoint=checkpoint,
             warn=listener.on_warning,
+            on_checkpoint=listener.on_checkpoint,
         )
         # The first step's time counts as compiling, so its images do not count either.
         steps_timed += max(0, (len(record.rows) - first) * length.steps - 1)

@@ -18,5 +18,8 @@ class Listener:
     def on_progress(self, epoch: float, epochs: float, metrics: Mapping[str, float]) -> None:
         """A few times a second: passes over the images done, in all, and the running metrics."""
 
+    def on_checkpoint(self, step: int) -> None:
+        """A checkpoint of so many steps was written."""
+
     def on_warning(self, text: str) -> None:
         """No checkpoint could be written, which does not end the training."""

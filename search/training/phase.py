@@ -131,6 +131,7 @@ def train_phase(
     record: "EpochRecord",
     checkpoint: Checkpoint | None,
     warn: Callable[[str], None],
+    on_checkpoint: Callable[[int], None],
 ) -> None:
     """Trains a prepared phase from interval `first` to its end."""
     from search.training import callbacks as callback
@@ -159,6 +160,7 @@ def train_phase(
             phase=number,
             last_epoch=phase.last,
             warn=warn,
+            written=on_checkpoint,
         ),
     ]
     size = settings.batch_size

@@ -69,8 +69,9 @@ def end_crashed(
     """Ends a trial whose process died, and returns what became of it.
 
     `cause` says more than the death does. The trial goes on in another one, from its last
-    checkpoint, up to `retries` times. A candidate that ran out of memory is infeasible: unchanged
-    it would do so again. A trial that is not to go on needs no `shared` checkpoints any more.
+    checkpoint, up to `retries` times without a later checkpoint in between. A candidate that ran
+    out of memory is infeasible: unchanged it would do so again. A trial that is not to go on needs
+    no `shared` checkpoints any more.
     """
     outcome = _end_crashed(study, trial, retries=retries, death=death, cause=cause)
     if outcome.counts and shared is not None:
@@ -89,10 +90,10 @@ def _end_crashed(
     begun = _begun_to_end(trial)
     if begun is not None and death is None and cause is None:
         # Who ended it knew more of it, but died before he had done.
-        return _go_on(study, trial, begun, int(trial.user_attrs.get(TrialAttribute.CRASHES, 0)))
+        return _go_on(study, trial, begun)
     epoch = trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED, 0)
     reason = f"{cause or (_DIED if death is None else death.describe())}, after {epoch:g} epochs"
-    crashes = int(trial.user_attrs.get(TrialAttribute.CRASHES, 0)) + 1
+    crashes = _deaths_before(study, trial) + 1
     details: dict[TrialAttribute, Any] = {TrialAttribute.CRASHES: crashes}
     if death is not None:
         details[TrialAttribute.EXIT_CODE] = death.exit_code
@@ -101,7 +102,9 @@ def _end_crashed(
     if death is not None and death.out_of_memory:
         return end(study, trial, Outcome.INFEASIBLE, reason, details, constraint="memory")
     if crashes > retries:
-        return end(study, trial, Outcome.FAILED, f"{reason}; died {crashes} times", details)
+        times = "once" if crashes == 1 else f"{crashes} times"
+        reason = f"{reason}; died {times} without getting further"
+        return end(study, trial, Outcome.FAILED, reason, details)
     return continue_later(study, trial, Outcome.CRASHED, reason, details)
 
 
@@ -118,11 +121,10 @@ def continue_later(
     the continuation, and the end last: a process that dies in between leaves a trial that the next
     one finds abandoned. Where that makes two continuations, `claim` drops all but the first.
     """
-    details = details or {}
-    crashes = details.get(TrialAttribute.CRASHES, trial.user_attrs.get(TrialAttribute.CRASHES, 0))
+    details = details or {TrialAttribute.CRASHES: _deaths_before(study, trial)}
     if not _record(study, trial, outcome, reason, details):
         return outcome_of(study._storage.get_trial(trial._trial_id))
-    return _go_on(study, trial, outcome, crashes)
+    return _go_on(study, study._storage.get_trial(trial._trial_id), outcome)
 
 
 def end(
@@ -173,9 +175,25 @@ def _record(
     return True
 
 
-def _go_on(study: optuna.Study, trial: FrozenTrial, outcome: Outcome, crashes: int) -> Outcome:
+def _deaths_before(study: optuna.Study, trial: FrozenTrial) -> int:
+    """Returns how often the candidate died before without getting further.
+
+    The count starts again when a trial has kept a later checkpoint than the one that it continues.
+    """
+    continued = trial.user_attrs.get(TrialAttribute.CONTINUES)
+    if continued is None:
+        return int(trial.user_attrs.get(TrialAttribute.CRASHES, 0))
+    earlier = study.get_trials(deepcopy=False)[int(continued)].user_attrs
+    step = trial.user_attrs.get(TrialAttribute.CHECKPOINT_STEP, 0)
+    if step > earlier.get(TrialAttribute.CHECKPOINT_STEP, 0):
+        return 0
+    return int(trial.user_attrs.get(TrialAttribute.CRASHES, 0))
+
+
+def _go_on(study: optuna.Study, trial: FrozenTrial, outcome: Outcome) -> Outcome:
+    """Enqueues the continuation of a trial whose record is written, and ends the trial."""
     if not _continuations(study, trial.number):
-        study.add_trial(_continuation(trial, crashes))
+        study.add_trial(_continuation(trial))
     return _tell(study, trial, outcome)
 
 
@@ -221,15 +239,20 @@ def _continuations(study: optuna.Study, number: int) -> list[int]:
     ]
 
 
-def _continuation(trial: FrozenTrial, crashes: int) -> FrozenTrial:
-    kept = (TrialAttribute.CANDIDATE, TrialAttribute.SUMMARY, TrialAttribute.EPOCHS_TRAINED)
+def _continuation(trial: FrozenTrial) -> FrozenTrial:
+    kept = (
+        TrialAttribute.CANDIDATE,
+        TrialAttribute.SUMMARY,
+        TrialAttribute.EPOCHS_TRAINED,
+        TrialAttribute.CHECKPOINT_STEP,
+        TrialAttribute.SECONDS,
+        TrialAttribute.RECIPE,
+    )
     attributes: dict[str, Any] = {
-        name: trial.user_attrs[name]
-        for name in (*kept, TrialAttribute.SECONDS, TrialAttribute.RECIPE)
-        if name in trial.user_attrs
+        name: trial.user_attrs[name] for name in kept if name in trial.user_attrs
     }
     attributes[TrialAttribute.CONTINUES] = trial.number
-    attributes[TrialAttribute.CRASHES] = crashes
+    attributes[TrialAttribute.CRASHES] = int(trial.user_attrs.get(TrialAttribute.CRASHES, 0))
     # Values that an enqueued trial was given beforehand stand for what it did not come to suggest.
     fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     rungs = {k: v for k, v in trial.system_attrs.items() if k.startswith("completed_rung_")}

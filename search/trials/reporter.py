@@ -60,6 +60,7 @@ class TrialReporter(Listener):
         frozen = trial.storage.get_trial(trial._trial_id)
         self._is_first = "fixed_params" in frozen.system_attrs
         self._reported = set(frozen.intermediate_values)
+        self._checkpoint_step = int(frozen.user_attrs.get(TrialAttribute.CHECKPOINT_STEP, 0))
 
     def on_length(self, candidate: Candidate) -> None:
         remember_candidate(self._trial, candidate, self._context)
@@ -134,6 +135,16 @@ class TrialReporter(Listener):
         reason = self._context.stop_reason(self._is_first)
         if reason is not None:
             raise StopTrial(f"{reason}, at epoch {report.epoch:g}")
+
+    def on_checkpoint(self, step: int) -> None:
+        """Stores how far the candidate's checkpoints have come, over all attempts.
+
+        An attempt that began without them, on another machine, has to come further than that.
+        """
+        if step > self._checkpoint_step:
+            self._checkpoint_step = step
+            with self._context.clock.measure("storage"):
+                self._trial.set_user_attr(TrialAttribute.CHECKPOINT_STEP, step)
 
     def on_warning(self, text: str) -> None:
         self._trial.set_user_attr(TrialAttribute.WARNING, text)

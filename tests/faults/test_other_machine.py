@@ -20,7 +20,7 @@ pytestmark = pytest.mark.faults
 EPOCHS, TRIALS, LEAST_TRAINED = 80, 2, 10
 # Once a minute is too seldom for a test.
 OFTEN = """
-from search import trial_reporter
+from search.trials import reporter as trial_reporter
 trial_reporter._SECONDS_BETWEEN_SHARED = 0.5
 """
 

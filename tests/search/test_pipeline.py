@@ -112,7 +112,15 @@ def test_a_study_runs_to_its_end_and_resumes_into_retraining(
     again = run_study(spec, **places)
 
     assert len(again.study.trials) == 3
-    assert len(again.study.user_attrs["test_openings"]) == 2
+    assert again.directory == result.directory
+    assert again.metrics["test"] == result.metrics["test"]
+    assert len(again.study.user_attrs["test_openings"]) == 1
+
+    repeated = run_study(spec, retrain_again=True, **places)
+
+    assert repeated.directory != result.directory
+    assert len(repeated.metrics["test_openings"]) == 2
+    assert repeated.metrics["test_openings"] == repeated.study.user_attrs["test_openings"]
 
     with pytest.raises(UserError, match=r"the metric \(stored: accuracy, received: loss\)"):
         run_study(tiny_study, metric="loss", **places)
@@ -207,7 +215,7 @@ def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict
     with only_retraining(places["runs_directory"] / "tiny", retraining) as first:
         beside = run_study(tiny_study, **settings)
 
-    assert first is not None
+    assert first
     assert searched.output is None and beside.output is None
     assert "python -m search.export --study tiny" in summarize_run(beside)
     with pytest.raises(ValueError, match=r"did not retrain the winner\. Run it without"):
@@ -261,6 +269,7 @@ def test_a_study_without_a_usable_trial_fails_clearly(
         ({"trials": 0}, "at least one trial"),
         ({"budget_seconds": -1.0}, "budget must be positive"),
         ({"metric": "precision"}, "must be one of accuracy"),
+        ({"retrain": False, "retrain_again": True}, "--retrain-again beside --no-retrain"),
         ({"study_name": "../elsewhere"}, "letters, digits"),
         ({"storage": "studies.db"}, "database URL"),
     ],

@@ -14,9 +14,11 @@ import numpy as np
 from sqlalchemy import make_url
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
 from search.engines.job import WorkerJob
 from search.engines.ray.resources import Share
 from search.storage import without_password
+from search.storage.opening import parse_url
 from search.system.interruption import SIGNALS
 
 if TYPE_CHECKING:
@@ -122,15 +124,15 @@ def image_bytes(split: "Split") -> int:
 
 def for_any_folder(job: WorkerJob) -> WorkerJob:
     """Returns a job without paths that count from this process' folder, and with its source."""
-    url = make_url(job.storage)
+    url = parse_url(job.storage)
     storage, artifacts, data, text = job.storage, job.artifacts, job.data, None
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
         database = str(Path(str(url.database)).resolve())
         storage = url.set(database=database).render_as_string(hide_password=False)
     if artifacts is not None and not artifacts.startswith("s3://"):
-        artifacts = str(Path(artifacts).expanduser().resolve())
-    if Path(data).expanduser().exists():
-        data = str(Path(data).expanduser().resolve())
+        artifacts = str(user_path(artifacts).resolve())
+    if user_path(data).exists():
+        data = str(user_path(data).resolve())
     if job.source is not None and job.source.endswith(".py"):
         text = Path(job.source).read_text(encoding="utf-8")
     return replace(job, storage=storage, artifacts=artifacts, data=data, source_text=text)

@@ -243,7 +243,7 @@ def test_run_hands_every_option_over(
         "--image-size 24x16 --fit pad --max-bad-files 2% --precision float32 --xla off "
         "--cache-limit 2G --runs-directory out --warm-start recipes --workers 3 --retries 4 "
         "--stall-timeout 2m --engine ray --address 127.0.0.1:6379 --cpus-each 2 --gpus-each 0.5 "
-        "--no-retrain --artifacts s3://results/here"
+        "--no-retrain --retrain-again --artifacts s3://results/here"
     )
 
     assert cli.invoke(line.split()) == 0
@@ -277,6 +277,7 @@ def test_run_hands_every_option_over(
         "cpus_each": 2.0,
         "gpus_each": 0.5,
         "retrain": False,
+        "retrain_again": True,
         "artifacts": "s3://results/here",
     }
 
@@ -325,6 +326,7 @@ def test_a_recipe_gets_the_options_of_a_training(
         "xla": "off",
         "cache_limit": 20 * 2**30,
         "runs_directory": Path("out"),
+        "retrain_again": False,
     }
 
 

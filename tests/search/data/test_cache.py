@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from cnn_blocks.errors import UserError
 from search.data import load_data
-from search.data.cache import default_cache_directory
+from search.data.cache import cache_notes, default_cache_directory
 from tests.search.data.conftest import MakeFolder
 
 LOAD = "import sys; from search.data import load_data; print(load_data(sys.argv[1]).fingerprint)"
@@ -111,3 +112,26 @@ def test_the_directory_comes_from_the_environment(
     monkeypatch.delenv("CNN_SEARCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "platform"))
     assert default_cache_directory() == tmp_path / "platform" / "cnn-search"
+
+
+def test_a_user_without_a_home_folder_gets_a_temporary_cache_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    assert cache_notes() == []
+    for name in ("CNN_SEARCH_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    found = default_cache_directory()
+
+    assert found.parent == tmp_path
+    assert found.stat().st_mode & 0o077 == 0
+    assert str(found) in cache_notes()[0]
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    (tmp_path / "cnn-search-4711").mkdir()
+    with pytest.raises(UserError, match="belongs to another"):
+        default_cache_directory()

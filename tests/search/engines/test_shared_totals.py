@@ -20,7 +20,7 @@ WORKER = """
 import json, os, random, sys, time
 from pathlib import Path
 import optuna
-from search import searching
+from search.optimize import loop as searching
 from search.optimize.budget import Budget
 from search.trials.context import TrialContext
 from search.trials.objective import TrialResult

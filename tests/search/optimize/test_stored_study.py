@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -13,6 +13,7 @@ from optuna.trial import create_trial
 
 from cnn_blocks.errors import UserError
 from search.data import Split
+from search.optimize.fingerprint import refuse_foreign
 from search.optimize.stored_study import (
     as_begun,
     open_study,
@@ -83,6 +84,39 @@ def context(
         checkpoints=checkpoints,
         plan=plan,
     )
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_study_of_another_program_is_refused_and_left_as_it_is(
+    storage: optuna.storages.BaseStorage, direction: Literal["minimize", "maximize"]
+) -> None:
+    foreign = optuna.create_study(storage=storage, study_name="tiny", direction=direction)
+    foreign.optimize(lambda trial: trial.suggest_float("rate", 0, 1), n_trials=2)
+
+    with pytest.raises(UserError, match=rf"another program made \(2 trials, to {direction}\)"):
+        refuse_foreign(storage, "tiny", "maximize")
+
+    assert foreign.user_attrs == {}
+    assert len(foreign.trials) == 2
+
+
+def test_an_empty_study_is_refused_for_its_direction_alone(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    refuse_foreign(storage, "tiny", "maximize")
+    optuna.create_study(storage=storage, study_name="tiny", direction="maximize")
+    refuse_foreign(storage, "tiny", "maximize")
+
+    with pytest.raises(UserError, match="0 trials, to maximize"):
+        refuse_foreign(storage, "tiny", "minimize")
+
+
+def test_a_study_of_an_earlier_version_is_not_foreign(
+    url: str, storage: optuna.storages.BaseStorage
+) -> None:
+    store_golden(url)
+
+    refuse_foreign(storage, "tiny", "maximize")
 
 
 def opened(context: TrialContext, storage: optuna.storages.BaseStorage) -> optuna.Study:

@@ -27,6 +27,7 @@ from search.results.configuration_file import (
 from search.results.evaluate import evaluate, predict
 from search.results.exported_model import read_class_names, read_record
 from search.results.files import classification_report
+from search.results.finished_run import find_finished_run
 from search.results.plan import Retraining, only_retraining, run_directory
 from search.results.retraining import finish_run, retrain, retrain_from_configuration
 from search.results.run_result import RunOutput
@@ -137,6 +138,47 @@ def test_the_test_images_are_opened_once_and_on_record(
     assert [opening["images"] for opening in openings] == [run.evaluation.images]
 
 
+def test_a_finished_retraining_is_found_again_without_opening_the_test_images(
+    run: RunOutput, openings: list[dict[str, Any]], split: Split
+) -> None:
+    same = Retraining(configuration=configuration(), split=split, precision="float32")
+
+    found = find_finished_run(run.directory.parent, same)
+
+    assert found is not None
+    assert found.directory == run.directory
+    assert found.configuration == run.configuration
+    assert found.evaluation.metrics() == run.evaluation.metrics()
+    assert found.metrics == json.loads(json.dumps(run.metrics))
+    assert found.model.count_params() == run.model.count_params()
+    assert str(run.directory) in summarize(found)
+    assert len(openings) == len(split.openings) == 1
+    for other in (
+        replace(same, epochs=9),
+        replace(same, configuration=configuration(learning_rate=0.02)),
+    ):
+        assert find_finished_run(run.directory.parent, other) is None
+
+
+def test_a_finished_folder_without_its_model_or_identity_is_none(
+    run: RunOutput, split: Split, tmp_path: Path
+) -> None:
+    same = Retraining(configuration=configuration(), split=split, precision="float32")
+    metrics = json.loads((run.directory / "metrics.json").read_text("utf-8"))
+    earlier_version = {
+        key: value for key, value in metrics["retraining"].items() if key != "identity"
+    }
+    for name, content in (
+        ("no_model", metrics),
+        ("earlier_version", metrics | {"retraining": earlier_version}),
+        ("another_program", []),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps(content), "utf-8")
+
+    assert find_finished_run(tmp_path, same) is None
+
+
 def test_retraining_uses_train_and_validation_for_the_fixed_epochs(
     run: RunOutput, split: Split
 ) -> None:
@@ -185,6 +227,19 @@ def test_the_summary_ends_with_paths_and_commands_that_can_be_typed(run: RunOutp
         f"--config {run.directory / 'best_config.yaml'} --data digits",
     ]:
         assert part in summary
+
+
+def test_the_summarys_commands_can_be_pasted_whatever_the_paths_hold(run: RunOutput) -> None:
+    odd = Path("""my $runs/it's "new" `x`""")
+    moved = replace(run, directory=odd, data="~ images")
+
+    *_, retraining, prediction = summarize(moved).splitlines()
+
+    assert shlex.split(retraining)[-4:] == [
+        *("--config", str(odd / "best_config.yaml")),
+        *("--data", "~ images"),
+    ]
+    assert shlex.split(prediction)[-3:] == ["--model", str(odd / "model.keras"), "FILE_OR_FOLDER"]
 
 
 def test_the_summarys_last_command_predicts_an_image(
@@ -307,15 +362,13 @@ def test_of_processes_with_one_winner_one_retrains_it(split: Split, tmp_path: Pa
     winner = Retraining(configuration=configuration(), split=split, epochs=2)
     better = replace(winner, configuration=configuration(learning_rate=0.02))
     with only_retraining(tmp_path, winner) as first:
+        assert first
         with only_retraining(tmp_path, winner) as second:
-            assert second is None
+            assert not second
         with only_retraining(tmp_path, better) as other:
-            assert other is not None and other != first
-        assert first is not None
-        with pytest.raises(KeyboardInterrupt):
-            retrain(replace(winner, progress=Recorder(interrupt_after=1)), first)
-    with only_retraining(tmp_path, winner) as resumed:
-        assert resumed == first
+            assert other
+    with only_retraining(tmp_path, winner) as later:
+        assert later
 
 
 def test_an_unfinished_folder_is_found_again_and_a_finished_one_is_left(

@@ -187,7 +187,7 @@ from cnn_blocks.blocks.residual import Residual
 from cnn_blocks.build import describe_model
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search import feasibility
+from search.training import feasibility
 from search.data import Share
 from search.training import fit
 from spaces.candidate import Candidate, TrainingConfig

@@ -141,7 +141,9 @@ def test_a_finished_training_is_not_trained_again(
     settings: dict[str, Any], run: Run, candidate: Make, tmp_path: Path
 ) -> None:
     made = candidate(**settings)
-    first = run(made, checkpoint_directory=tmp_path)
+    steps: list[int] = []
+    first = run(made, checkpoint_directory=tmp_path, on_checkpoint=steps.append)
+    assert steps == [row["step"] for row in first.history]
     before = (tmp_path / "checkpoint.npz").read_bytes()
     reports: list[Report] = []
 

@@ -113,8 +113,46 @@ def test_a_candidate_that_kills_its_process_again_and_again_fails(study: optuna.
         Outcome.CRASHED,
         Outcome.FAILED,
     ]
-    assert study.trials[-1].user_attrs["reason"].endswith("; died 3 times")
+    assert study.trials[-1].user_attrs["reason"].endswith("; died 3 times without getting further")
     assert sum(counts(trial) for trial in study.trials) == 1
+
+
+def test_a_candidate_that_gets_further_each_time_is_never_given_up(study: optuna.Study) -> None:
+    for step in range(1, 13):
+        abandon(study, checkpoint_step=step)
+        recover(study, retries=1)
+
+    assert count_outcomes(study) == {Outcome.CRASHED: 12}
+    waiting = study.trials[-1]
+    assert waiting.state is TrialState.WAITING
+    assert waiting.user_attrs["checkpoint_step"] == 12
+    assert waiting.user_attrs["crashes"] == 1
+
+
+def test_deaths_at_one_checkpoint_count_whatever_came_before(study: optuna.Study) -> None:
+    for step in (0, 0, 7, 7, 7):
+        abandon(study, checkpoint_step=step)
+        recover(study, retries=2)
+
+    assert [trial.user_attrs["crashes"] for trial in study.trials] == [1, 2, 1, 2, 3]
+    assert study.trials[4].user_attrs["reason"].endswith("; died 3 times without getting further")
+    assert outcome_of(study.trials[4]) is Outcome.FAILED
+
+
+def test_an_interruption_after_progress_begins_the_count_again(study: optuna.Study) -> None:
+    abandon(study, checkpoint_step=3)
+    recover(study)
+    left = abandon(study, checkpoint_step=5)
+    continue_later(study, left, Outcome.INTERRUPTED, "interrupted")
+    assert study.trials[-1].user_attrs["crashes"] == 0
+
+    left = abandon(study)
+    continue_later(study, left, Outcome.INTERRUPTED, "interrupted")
+    abandon(study)
+    recover(study)
+
+    assert study.trials[-1].user_attrs["crashes"] == 1
+    assert study.trials[-1].user_attrs["checkpoint_step"] == 5
 
 
 def test_without_retries_the_first_death_counts(study: optuna.Study) -> None:
@@ -200,7 +238,7 @@ def test_two_processes_that_recover_the_same_trial_make_one_attempt(
 def test_a_trial_that_finished_after_all_is_not_run_again(study: optuna.Study, url: str) -> None:
     slow = study.ask()
     left = frozen(study, 0)
-    study.add_trial(attempts._continuation(left, 1))
+    study.add_trial(attempts._continuation(left))
     slow.set_user_attr(TrialAttribute.OUTCOME, Outcome.COMPLETE)
     study.tell(slow, 0.9)
 
@@ -211,7 +249,7 @@ def test_a_trial_that_finished_after_all_is_not_run_again(study: optuna.Study, u
 
 def test_a_death_between_enqueueing_and_ending_is_made_good(study: optuna.Study) -> None:
     left = abandon(study)
-    study.add_trial(attempts._continuation(left, 1))
+    study.add_trial(attempts._continuation(left))
 
     assert claim(study, study.ask()) is None
 
@@ -220,7 +258,7 @@ def test_a_death_between_enqueueing_and_ending_is_made_good(study: optuna.Study)
 
 def test_recovering_after_such_a_death_enqueues_no_second_one(study: optuna.Study) -> None:
     left = abandon(study)
-    study.add_trial(attempts._continuation(left, 1))
+    study.add_trial(attempts._continuation(left))
 
     recover(study)
 

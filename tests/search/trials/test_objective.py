@@ -82,6 +82,7 @@ def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, An
                 measured = {"val_accuracy": value, "val_loss": 1 - value}
                 rows.append({"epoch": epoch, "step": epoch * 10, **measured})
                 per_epoch = settings["reports_per_epoch"]
+                settings["listener"].on_checkpoint(epoch * 10)
                 settings["listener"].on_report(Report(epoch * per_epoch, float(epoch), rows[-1]))
             stops_early = candidate.training.early_stopping is not None
             best = max(rows, key=lambda row: row["val_accuracy"]) if stops_early else rows[-1]
@@ -120,6 +121,7 @@ def test_a_complete_trial_stores_what_a_reader_wants(
     assert trial.intermediate_values == {2: 0.9, 4: 0.8}
     assert trial.user_attrs["epochs_trained"] == 2
     assert trial.user_attrs["steps"] == 20
+    assert trial.user_attrs["checkpoint_step"] == 20
     assert trial.user_attrs["images_per_second"] == 100.0
     assert trial.user_attrs["parameters"] > 0
     assert trial.user_attrs["seconds"] >= 0

@@ -1,0 +1,63 @@
+"""A finished retraining, read back from its folder instead of being repeated."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn_blocks.errors import UserError
+from search.results.configuration_file import read_configuration
+from search.results.plan import METRICS
+from search.results.run_result import RunOutput
+
+if TYPE_CHECKING:
+    import keras
+
+    from search.results.plan import Retraining
+
+
+def find_finished_run(parent: Path, retraining: "Retraining") -> RunOutput | None:
+    """Returns the newest finished run of an equal retraining below `parent`, None without one.
+
+    The test images stay closed: the scores are those of metrics.json, and the evaluation holds no
+    predictions of single images. A folder that cannot be read counts as none.
+    """
+    for path in sorted(parent.glob(f"*/{METRICS}"), reverse=True):
+        try:
+            metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if metrics["retraining"].get("identity") == retraining.identity:
+                return _read(path.parent, metrics, retraining)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+            continue
+    return None
+
+
+def note_finished_run(output: RunOutput, retraining: "Retraining") -> None:
+    """Says that a result is an earlier one, and how to train once more."""
+    retraining.progress.note(
+        f"nothing has changed since {output.directory} was written: its result is shown, and the "
+        f"test images stay closed; --retrain-again trains the winner once more"
+    )
+
+
+def _read(directory: Path, metrics: dict[str, Any], retraining: "Retraining") -> RunOutput:
+    from search.results.evaluate import Evaluation
+
+    return RunOutput(
+        directory=directory,
+        configuration=read_configuration(directory / "best_config.json"),
+        model=_load(directory / "model.keras"),
+        evaluation=Evaluation.from_metrics(metrics["test"]),
+        metrics=metrics,
+        data=str(retraining.split.dataset.source),
+        clock=retraining.clock,
+    )
+
+
+def _load(path: Path) -> "keras.Model":
+    from search.system.runtime import start_keras
+
+    start_keras()
+    import keras
+
+    model: keras.Model = keras.saving.load_model(path, compile=False)
+    return model
