@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -420,10 +420,9 @@ def test_held_out_images_leave_validation_driven_settings(split: Split, tmp_path
 class Stopped(Recorder):
     """Interrupts as soon as anything was trained."""
 
-    def retraining_progress(
-        self, *, epoch: float, epochs: float, metrics: Mapping[str, float]
-    ) -> None:
-        raise KeyboardInterrupt
+    def handle(self, event: Event) -> None:
+        if isinstance(event, RetrainingAdvanced):
+            raise KeyboardInterrupt
 
 
 def planned_steps(directory: Path) -> int:
