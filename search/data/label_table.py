@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -133,8 +134,9 @@ def _read_lines(content: bytes, place: str) -> list[tuple[int, list[str]]]:
         reader = csv.reader(
             io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
         )
+        # In NFC, as the names of class folders: equal to the eye is one class.
         return [
-            (reader.line_num, [cell.strip() for cell in cells])
+            (reader.line_num, [unicodedata.normalize("NFC", cell.strip()) for cell in cells])
             for cells in reader
             if any(cell.strip() for cell in cells)
         ]

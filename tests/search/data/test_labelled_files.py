@@ -237,3 +237,10 @@ def test_a_table_that_is_none_does_not_hide_the_reason(tmp_path: Path) -> None:
     (tmp_path / "sizes.csv").write_text("city,size\nRome,9\n")
     with pytest.raises(UserError, match="holds images of 'cat' only"):
         load_data(tmp_path)
+
+
+def test_a_label_in_both_unicode_forms_is_one_class(tmp_path: Path) -> None:
+    draw(tmp_path, [f"{n}.png" for n in range(4)])
+    rows = "0.png,caf\u00e9\n1.png,cafe\u0301\n2.png,tea\n3.png,tea\n"
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}", "utf-8")
+    assert load_data(tmp_path).class_names == ("caf\u00e9", "tea")
