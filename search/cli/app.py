@@ -12,6 +12,8 @@ from search.cli import list as listing
 from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
 from search.errors import SearchFailure
+from search.system.names import shown
+from search.system.streams import escape_unencodable
 
 app = typer.Typer(
     add_completion=False,
@@ -37,6 +39,7 @@ def main(command: str | None = None) -> NoReturn:
     Exit codes: 0 done, 1 a search that found nothing, 2 bad input, 130 interrupted.
     """
     program = PROGRAM if command is None else f"python -m search.{command}"
+    escape_unencodable()
     sys.exit(invoke(sys.argv[1:], command=command, program=program))
 
 
@@ -61,4 +64,4 @@ def invoke(arguments: Sequence[str], *, command: str | None = None, program: str
 
 
 def _print_error(message: str) -> None:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    typer.echo(f"error: {shown(' '.join(message.split()))}", err=True)
