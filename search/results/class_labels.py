@@ -9,6 +9,7 @@ from search.system.names import shown
 
 # A legend with more names would leave no room for the figure.
 _MOST_NAMES_IN_LEGEND = 20
+_WIDTH_IN_LEGEND = 40
 # matplotlib knows a font's weight as a number or a word; of other weights it warns.
 _REGULAR = (400, "normal", "regular", "roman", "book")
 
@@ -36,12 +37,11 @@ def class_labels(
     families = font_families("".join(texts[number] for number in numbers))
     if families is not None:
         return ClassLabels(tuple(map(_without_formula, texts)), families)
-    default = font_families("")
-    assert default is not None
-    listed = ", ".join(f"{number}: {_escaped(texts[number])}" for number in numbers)
+    listed = ", ".join(f"{number}: {_escaped(class_names[number])}" for number in numbers)
     if len(numbers) > _MOST_NAMES_IN_LEGEND:
         listed = "numbers follow the rows of classification_report.txt, from 0"
-    return ClassLabels(tuple(map(str, range(len(class_names)))), default, _without_formula(listed))
+    texts = tuple(map(str, range(len(class_names))))
+    return ClassLabels(texts, [_default_family()], _without_formula(listed))
 
 
 def font_families(text: str) -> list[str] | None:
@@ -49,9 +49,9 @@ def font_families(text: str) -> list[str] | None:
 
     The default family comes first. None where a character is in no installed font.
     """
-    from matplotlib.font_manager import FontProperties, fontManager
+    from matplotlib.font_manager import fontManager
 
-    default = FontProperties().get_name()
+    default = _default_family()
     chosen = [default]
     missing = set(map(ord, text)) - _characters(default)
     regular = (
@@ -72,6 +72,12 @@ def font_families(text: str) -> list[str] | None:
     return chosen
 
 
+def _default_family() -> str:
+    from matplotlib.font_manager import FontProperties
+
+    return FontProperties().get_name()
+
+
 def _characters(family: str) -> set[int]:
     from matplotlib.font_manager import FontProperties, fontManager, get_font
 
@@ -86,8 +92,9 @@ def _shortened(name: str, width: int) -> str:
     return name if len(name) <= width else name[: width - 1] + "…"
 
 
-def _escaped(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode("ascii")
+def _escaped(name: str) -> str:
+    ascii_only = shown(name).encode("ascii", "backslashreplace").decode("ascii")
+    return _shortened(ascii_only, _WIDTH_IN_LEGEND)
 
 
 def _without_formula(text: str) -> str:

@@ -139,8 +139,8 @@ def draw_examples(path: str | Path, evaluation: "Evaluation", share: "Share") ->
     ]
     groups = [group for group in groups if len(group[1])]
     rows = [-(-len(positions) // 5) for _, positions, _ in groups]
-    positions = np.concatenate([positions for _, positions, _ in groups])
-    classes = np.concatenate([evaluation.predictions[positions], evaluation.labels[positions]])
+    drawn = np.concatenate([positions for _, positions, _ in groups])
+    classes = np.concatenate([evaluation.predictions[drawn], evaluation.labels[drawn]])
     labels = class_labels(evaluation.class_names, classes.tolist(), width=20)
     with _figure(path, size=(10.0, 2.45 * sum(rows) + 0.5 * len(rows))) as figure:
         parts = figure.subfigures(len(groups), 1, squeeze=False, height_ratios=rows).flat
