@@ -12,6 +12,8 @@ from search.cli import list as listing
 from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
 from search.errors import SearchFailure
+from search.system.names import shown
+from search.system.streams import escape_unencodable
 
 app = typer.Typer(
     add_completion=False,
@@ -41,6 +43,7 @@ def main(command: str | None = None, *, program: str = PROGRAM) -> NoReturn:
     """
     if command is not None:
         program = f"python -m search.{command}"
+    escape_unencodable()
     sys.exit(invoke(sys.argv[1:], command=command, program=program))
 
 
@@ -65,4 +68,4 @@ def invoke(arguments: Sequence[str], *, command: str | None = None, program: str
 
 
 def _print_error(message: str) -> None:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    typer.echo(f"error: {shown(' '.join(message.split()))}", err=True)

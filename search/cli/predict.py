@@ -10,6 +10,7 @@ import typer
 
 from cnn_blocks.errors import UserError
 from search.cli.shared import Fit, ended_by_interruption, optional_image_size
+from search.system.names import shown
 
 if TYPE_CHECKING:
     from search.results.predicting import Predictions
@@ -59,7 +60,7 @@ def predict(
     with ended_by_interruption():
         predictions = predict_files(model, files, image_size=size, fit=fit)
     for note in predictions.notes:
-        typer.echo(f"note: {_shown(note)}", err=True)
+        typer.echo(f"note: {shown(note)}", err=True)
     if as_json:
         typer.echo(_json(predictions, top))
     elif as_csv:
@@ -67,17 +68,17 @@ def predict(
     elif predictions.files:
         typer.echo(_lines(predictions, top))
     for file, reason in predictions.unreadable:
-        typer.echo(f"cannot be read: {_shown(file)} ({_shown(reason)})", err=True)
+        typer.echo(f"cannot be read: {shown(file)} ({shown(reason)})", err=True)
     if predictions.unreadable:
         raise typer.Exit(1)
 
 
 def _lines(predictions: "Predictions", top: int) -> str:
-    names = [_shown(file) for file in predictions.files]
+    names = [shown(file) for file in predictions.files]
     width = max(map(len, names))
     return "\n".join(
         f"{name:{width}}  "
-        + "  ".join(f"{_shown(found)} {share:.1%}" for found, share in predictions.best(row, top))
+        + "  ".join(f"{shown(found)} {share:.1%}" for found, share in predictions.best(row, top))
         for row, name in enumerate(names)
     )
 
@@ -85,14 +86,14 @@ def _lines(predictions: "Predictions", top: int) -> str:
 def _json(predictions: "Predictions", top: int) -> str:
     objects: list[dict[str, Any]] = [
         {
-            "file": _shown(file),
+            "file": shown(file),
             "predictions": [
                 {"class": name, "probability": share} for name, share in predictions.best(row, top)
             ],
         }
         for row, file in enumerate(predictions.files)
     ]
-    objects += [{"file": _shown(file), "error": reason} for file, reason in predictions.unreadable]
+    objects += [{"file": shown(file), "error": reason} for file, reason in predictions.unreadable]
     return json.dumps(objects, indent=2, ensure_ascii=False)
 
 
@@ -102,11 +103,5 @@ def _csv(predictions: "Predictions", top: int) -> str:
     writer.writerow(["file", "rank", "class", "probability"])
     for row, file in enumerate(predictions.files):
         for rank, (name, share) in enumerate(predictions.best(row, top), start=1):
-            writer.writerow([_shown(file), rank, name, f"{share:.6f}"])
+            writer.writerow([shown(file), rank, name, f"{share:.6f}"])
     return text.getvalue()
-
-
-def _shown(text: str) -> str:
-    from search.data.names import shown
-
-    return shown(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 
 from cnn_blocks.errors import UserError
 
@@ -33,8 +34,12 @@ def read_lines(content: bytes, place: str) -> list[tuple[int, list[str]]]:
             delimiter=delimiter or _delimiter(text),
             skipinitialspace=True,
         )
+        # In NFC, as the names of class folders: equal to the eye is one class.
         return [
-            (skipped + reader.line_num, [cell.strip() for cell in cells])
+            (
+                skipped + reader.line_num,
+                [unicodedata.normalize("NFC", cell.strip()) for cell in cells],
+            )
             for cells in reader
             if any(cell.strip() for cell in cells)
         ]

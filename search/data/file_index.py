@@ -9,6 +9,7 @@ from search.data.formats import is_image
 from search.data.label_table import is_table
 from search.data.roles import plain_role
 from search.data.tree import Node, Tree
+from search.system.names import decoded
 
 
 class FileIndex:
@@ -63,4 +64,4 @@ def _fits(path: str, wanted: list[str]) -> bool:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", decoded(name)).casefold()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Inspection:
 def inspect(tree: Tree, listing: Listing, cache: Cache) -> Inspection:
     """Hashes the files that are new or changed since the last start, and reads their headers."""
     identity = f"{tree.identity}\0{decoding.DECODING_VERSION}"
-    joined = np.frombuffer(os.fsencode("\0".join(listing.paths)), dtype=np.uint8)
+    joined = np.frombuffer(_encoded("\0".join(listing.paths)), dtype=np.uint8)
     sizes = np.array(listing.sizes, dtype=np.int64)
     modified = np.array(listing.modified, dtype=np.int64)
     count = len(listing.paths)
@@ -54,11 +54,9 @@ def inspect(tree: Tree, listing: Listing, cache: Cache) -> Inspection:
         if np.array_equal(stored["paths"], joined):
             old_rows = new_rows = np.arange(count)
         else:
-            before = {
-                path: row
-                for row, path in enumerate(os.fsdecode(stored["paths"].tobytes()).split("\0"))
-            }
-            pairs = [(before[p], row) for row, p in enumerate(listing.paths) if p in before]
+            before = {p: row for row, p in enumerate(stored["paths"].tobytes().split(b"\0"))}
+            now = enumerate(map(_encoded, listing.paths))
+            pairs = [(before[p], row) for row, p in now if p in before]
             old_rows, new_rows = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         # A file that could not be read (height 0) may have become readable with its time unchanged.
         same = (
@@ -81,6 +79,11 @@ def inspect(tree: Tree, listing: Listing, cache: Cache) -> Inspection:
         known["lows"][row], known["highs"][row] = header.low, header.high
     cache.write_index(identity, {"paths": joined, "sizes": sizes, "modified": modified, **known})
     return Inspection(**known)
+
+
+def _encoded(path: str) -> bytes:
+    """Returns a path in UTF-8, whatever the file system's encoding: archives hold any name."""
+    return path.encode("utf-8", sys.getfilesystemencodeerrors())
 
 
 def _inspect_file(tree: Tree, path: str) -> tuple[bytes, decoding.Header]:

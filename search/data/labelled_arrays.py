@@ -13,6 +13,7 @@ from search.data import array_pixels as pixels
 from search.data import decoding
 from search.data.cache import Content, PixelWriter
 from search.data.image_fit import FIT_WORDS, Fit
+from search.data.names import enumerate_names, shown
 from search.data.types import Indices
 
 
@@ -46,11 +47,12 @@ def write_parts(
     if len(class_names) < 2:
         raise UserError(
             f"A classifier needs at least two classes; {train.labels_name} holds only "
-            f"'{', '.join(class_names)}'. Add images of another class."
+            f"'{enumerate_names(class_names)}'. Add images of another class."
         )
     if len(set(class_names)) < len(class_names):
         raise UserError(
-            f"Class names must differ; received {', '.join(class_names)}. Rename the doubles."
+            f"Class names must differ; received {enumerate_names(class_names, limit=10)}. "
+            "Rename the doubles."
         )
     levels = pixels.training_levels(train.images, train.images_name)
     height, width = pixels.height_and_width(train.images, train.images_name)
@@ -93,10 +95,26 @@ def write_parts(
     )
 
 
+def class_texts(names: NDArray[Any], array_name: str) -> NDArray[np.str_]:
+    """Returns class names as text; bytes are UTF-8.
+
+    Raises UserError where they are not.
+    """
+    try:
+        texts = np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
+        "".join(texts.tolist()).encode("utf-8")
+    except UnicodeError as error:
+        raise UserError(
+            f"Class names must be text in UTF-8; {array_name} holds a name that is not. Decode the "
+            "names before they are saved, for example with numpy.char.decode(names, 'latin-1')."
+        ) from error
+    return texts
+
+
 def _class_names(part: Part) -> tuple[str, ...]:
     labels = _flat(part)
     if labels.dtype.kind in "US":
-        return tuple(str(name) for name in np.unique(labels.astype(str)))
+        return tuple(np.unique(class_texts(labels, part.labels_name)).tolist())
     _check_integers(part)
     if labels.max() >= len(labels):
         raise UserError(
@@ -109,14 +127,15 @@ def _class_names(part: Part) -> tuple[str, ...]:
 def _numbers(part: Part, class_names: tuple[str, ...]) -> Indices:
     labels = _flat(part)
     if labels.dtype.kind in "US":
+        texts = class_texts(labels, part.labels_name).tolist()
         numbers = {name: number for number, name in enumerate(class_names)}
-        unknown = sorted(set(labels.astype(str).tolist()) - set(class_names))
+        unknown = sorted(set(texts) - set(class_names))
         if unknown:
             raise UserError(
                 f"{part.labels_name} must hold the training images' classes only; received "
-                f"'{unknown[0]}'. Known: {', '.join(class_names[:10])}."
+                f"'{shown(unknown[0])}'. Known: {enumerate_names(class_names, limit=10)}."
             )
-        return np.array([numbers[name] for name in labels.astype(str).tolist()], dtype=np.int64)
+        return np.array([numbers[name] for name in texts], dtype=np.int64)
     _check_integers(part)
     if labels.max() >= len(class_names):
         raise UserError(

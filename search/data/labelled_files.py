@@ -274,7 +274,7 @@ def _check_roles(roles: dict[str, dict[str, str]], place: str) -> None:
 
 def _origin(path: str, table: LabelTable) -> str:
     columns = f" (columns {enumerate_names(table.header)})" if table.header else ""
-    return f"The labels come from {path}{columns}."
+    return f"The labels come from {shown(path)}{columns}."
 
 
 def _unlisted(labelled: LabelledFiles, listed: Sequence[str]) -> list[str]:
@@ -287,10 +287,10 @@ def _unlisted(labelled: LabelledFiles, listed: Sequence[str]) -> list[str]:
     notes = []
     if test:
         folder = test[0].partition("/")[0]
-        notes.append(f"{folder}/ was left out: {len(test)} images without labels.")
+        notes.append(f"{shown(folder)}/ was left out: {len(test)} images without labels.")
     if others:
         notes.append(
-            f"{len(others)} images that {labelled.table_path} does not list were left out: "
+            f"{len(others)} images that {shown(labelled.table_path)} does not list were left out: "
             f"{enumerate_names(others)}."
         )
     return notes

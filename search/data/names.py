@@ -1,4 +1,4 @@
-"""Names of files and classes, as messages show them."""
+"""Names of files and classes: as messages show them, and what they mean."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from cnn_blocks.errors import UserError
+from search.system.names import decoded, is_text
+from search.system.names import shown as shown
 
 _BETWEEN_LABELS = re.compile(r"[\s|,;]+")
-_UNDECODABLE = range(0xDC80, 0xDD00)  # how Python keeps the bytes of names that are not UTF-8
-
-
-def shown(name: str) -> str:
-    """Returns a name with everything escaped that a terminal or a log cannot show."""
-    return name if name.isprintable() else "".join(map(_escaped, name))
 
 
 def enumerate_names(names: Iterable[str], *, limit: int = 5) -> str:
@@ -30,12 +26,13 @@ def class_name(folder: str, place: str) -> str:
 
     Raises UserError where the name is not UTF-8.
     """
-    if any(ord(character) in _UNDECODABLE for character in folder):
+    name = decoded(folder)
+    if not is_text(name):
         raise UserError(
             f"The name of a class folder must be UTF-8; {place} is not, probably because an old "
             "archive was unpacked. Rename the folder."
         )
-    return unicodedata.normalize("NFC", folder)
+    return unicodedata.normalize("NFC", name)
 
 
 def class_name_notes(names: Iterable[str]) -> list[str]:
@@ -61,11 +58,3 @@ def class_name_notes(names: Iterable[str]) -> list[str]:
 def _combines(name: str, known: set[str]) -> bool:
     parts = [part for part in _BETWEEN_LABELS.split(name) if part]
     return len(parts) > 1 and known.issuperset(parts)
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    if ord(character) in _UNDECODABLE:
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")

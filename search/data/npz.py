@@ -15,7 +15,7 @@ from cnn_blocks.errors import UserError
 from search.data.cache import Cache, Content, Entry, PixelWriter
 from search.data.decoding import DECODING_VERSION
 from search.data.image_fit import Fit
-from search.data.labelled_arrays import Part, write_parts
+from search.data.labelled_arrays import Part, class_texts, write_parts
 from search.data.roles import ROLE_WORDS, ROLES, name_words
 
 # What other libraries and data sets call images and labels; x and y alone are training data.
@@ -52,7 +52,9 @@ def load_npz(path: Path, *, image_size: tuple[int, int] | None, fit: Fit, cache:
         return write_parts(
             parts,
             {"train": development, "validation": development, "test": test},
-            class_names=None if names is None else tuple(str(name) for name in names.ravel()),
+            class_names=None
+            if names is None
+            else tuple(class_texts(names.ravel(), "class_names").tolist()),
             image_size=image_size,
             fit=fit,
         )

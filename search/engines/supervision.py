@@ -135,6 +135,7 @@ class Supervision:
                     reason=stored.user_attrs.get(TrialAttribute.REASON),
                     seconds=float(stored.user_attrs.get(TrialAttribute.SECONDS, 0.0)),
                     best_value=None,
+                    best_trial=None,
                 )
             )
         return bool(held)

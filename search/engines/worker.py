@@ -24,6 +24,7 @@ from search.progress.clock import Activity, Clock
 from search.progress.events import Progress
 from search.storage.connections import one_line
 from search.system.interruption import Interruption
+from search.system.streams import escape_unencodable
 
 if TYPE_CHECKING:
     from search.data import Split
@@ -42,6 +43,7 @@ def main(descriptor: int) -> int:
     # held back since the process began.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    escape_unencodable()
     connection = Connection(descriptor)
     job: WorkerJob
     worker: str

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.maintenance.check import StorageReport, StudyReport
+from search.system.names import shown
 from search.trials.outcomes import Outcome
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
@@ -52,7 +53,7 @@ def _table(report: StorageReport) -> Table:
     table.add_column("of trial", justify="right", no_wrap=True)
     for study in report.studies:
         table.add_row(
-            Text(study.name),
+            Text(shown(study.name)),
             f"{sum(study.states.values()):,}",
             _counts(study),
             "-" if study.best_value is None else f"{study.best_value:.6g}",
@@ -71,7 +72,7 @@ def _counts(study: StudyReport) -> str:
 
 def _print(console: Console, line: str) -> None:
     # Names and paths are no markup, and a line that a program reads is not broken.
-    console.print(Text(line), soft_wrap=True)
+    console.print(Text(shown(line)), soft_wrap=True)
 
 
 def _size(size: float) -> str:

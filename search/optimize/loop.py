@@ -110,7 +110,13 @@ def search_session(
     reason = budget.reason_to_end(study)
     if reason is not None and has_room(study, trials):
         context.progress.note(reason)
-    context.progress.handle(SearchFinished())
+    best = best_trial(study)
+    context.progress.handle(
+        SearchFinished(
+            best_value=None if best is None else best.value,
+            best_trial=None if best is None else best.number,
+        )
+    )
     if not any_complete(study):
         raise SearchFailure(_explain_failure(study))
 
@@ -217,6 +223,7 @@ def _finished(
             reason=result.reason,
             seconds=time.monotonic() - started,
             best_value=None if best is None else best.value,
+            best_trial=None if best is None else best.number,
         )
     )
 

@@ -52,7 +52,11 @@ class TrialAdvanced:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFinished:
-    """A trial ended; `reason` says why where it did not complete."""
+    """A trial ended; `reason` says why where it did not complete.
+
+    `best_value` is the study's best so far, of trial `best_trial`; another process may have found
+    it.
+    """
 
     number: int
     state: TrialState
@@ -60,11 +64,15 @@ class TrialFinished:
     reason: str | None
     seconds: float
     best_value: float | None
+    best_trial: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchFinished:
-    """No further trial will start."""
+    """No further trial will start; `best_value`, of trial `best_trial`, is the study's best."""
+
+    best_value: float | None
+    best_trial: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,7 +105,7 @@ class LiveProgress(Progress):
             case SearchFinished():
                 self._trials = {}
                 if self._tally is not None:
-                    self._tally.stop()
+                    self._tally.stop(event)
             case RetrainingStarted():
                 summary = f"{counted(event.images, 'image')}: {event.summary}"
                 self._retraining = _Training(
@@ -125,7 +125,7 @@ class LiveProgress(Progress):
 
     def _trial_finished(self, event: TrialFinished) -> None:
         if self._tally is not None:
-            self._tally.finish(event.number, event.state, event.best_value)
+            self._tally.finish(event)
         self._trials = {key: value for key, value in self._trials.items() if key != event.number}
         if event.state in ("failed", "crashed") and event.reason is not None:
             self.warning(f"trial {event.number} {event.state}: {event.reason}")
@@ -133,8 +133,9 @@ class LiveProgress(Progress):
     def render(self) -> RenderableType:
         """Returns what the lines look like now."""
         table = Table.grid(padding=(0, 1))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(ratio=1)
+        # Not the default overflow, whose ellipsis some consoles cannot encode.
+        table.add_column(style="dim", no_wrap=True, overflow="crop")
+        table.add_column(ratio=1, overflow="fold")
         tally = self._tally
         if tally is not None:
             target = "" if tally.trials is None else f" of {tally.trials}"

@@ -64,7 +64,7 @@ class PlainProgress(Progress):
                 self._trial_finished(event)
             case SearchFinished():
                 if self._tally is not None:
-                    self._tally.stop()
+                    self._tally.stop(event)
                     standing = f"{self._tally.states()}; best {self._tally.best()}"
                     self._line(f"search finished: {standing}")
             case RetrainingStarted():
@@ -93,11 +93,11 @@ class PlainProgress(Progress):
         tally = self._tally
         standing = ""
         if tally is not None:
-            tally.finish(event.number, event.state, event.best_value)
+            tally.finish(event)
             left = tally.remaining
             time_left = "" if left is None else f"; about {duration(left)} left"
             standing = f"; best {tally.best()}; {tally.states()}{time_left}"
-        outcome = "" if event.value is None else f" {event.value:.4f}"
+        outcome = "" if event.value is None else f" {event.value:z.4f}"
         why = "" if event.reason is None else f" ({one_line(event.reason)})"
         self._line(
             f"trial {event.number} {event.state}{outcome}{why} in {duration(event.seconds)}"

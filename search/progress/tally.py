@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from search.progress.events import SearchStarted, TrialState
+from search.progress.events import SearchFinished, SearchStarted, TrialFinished, TrialState
 from search.progress.words import metric_words
 
 # In the order in which they are shown. One that was interrupted, or crashed, is continued.
@@ -50,20 +50,20 @@ class Tally:
         """Notes how many epochs a running trial has finished."""
         self.running[number] = epoch
 
-    def finish(self, number: int, state: TrialState, best_value: float | None) -> None:
-        """Counts a trial as ended; a changed best value makes it the best trial."""
-        self._finished_epochs += self.running.pop(number, 0.0)
-        if state in ("interrupted", "crashed"):
+    def finish(self, event: TrialFinished) -> None:
+        """Counts a trial as ended."""
+        self._finished_epochs += self.running.pop(event.number, 0.0)
+        if event.state in ("interrupted", "crashed"):
             return
-        self.counts[state] += 1
+        self.counts[event.state] += 1
         self._finished_here += 1
-        if best_value is not None and best_value != self.best_value:
-            self.best_value, self.best_trial = best_value, number
+        self._note_best(event)
 
-    def stop(self) -> None:
+    def stop(self, event: SearchFinished) -> None:
         """Stops the clock: no further trial will start."""
         if self._stopped is None:
             self._stopped = self._clock()
+        self._note_best(event)
 
     @property
     def ended(self) -> int:
@@ -107,4 +107,8 @@ class Tally:
         if self.best_value is None:
             return "none yet"
         where = "" if self.best_trial is None else f" (trial {self.best_trial})"
-        return f"{metric_words(self.metric)} {self.best_value:.4f}{where}"
+        return f"{metric_words(self.metric)} {self.best_value:z.4f}{where}"
+
+    def _note_best(self, event: TrialFinished | SearchFinished) -> None:
+        if event.best_value is not None:
+            self.best_value, self.best_trial = event.best_value, event.best_trial

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from search.system.names import shown
+
 
 def duration(seconds: float) -> str:
     """Returns seconds as a person says them: `0.8 s`, `42 s`, `3 min 05 s`, `1 h 02 min`."""
@@ -29,7 +31,7 @@ def metric_words(metric: str) -> str:
 def describe_metrics(metrics: Mapping[str, float]) -> str:
     """Returns the loss and the accuracies of an epoch in one line."""
     shown = [
-        f"{metric_words(name)} {metrics[name]:.4f}"
+        f"{metric_words(name)} {metrics[name]:z.4f}"
         for name in ("loss", "accuracy", "val_loss", "val_accuracy")
         if name in metrics
     ]
@@ -37,5 +39,5 @@ def describe_metrics(metrics: Mapping[str, float]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Returns a text's words on one line."""
-    return " ".join(text.split())
+    """Returns a text's words on one line, without characters that a terminal obeys."""
+    return shown(" ".join(text.split()))

@@ -1,5 +1,6 @@
 """The pictures of a run."""
 
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.results.class_labels import ClassLabels, class_labels
 from search.system.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
     from search.data import Share
     from search.results.evaluate import Evaluation
@@ -59,7 +61,7 @@ def draw_learning_curve(
                 )
             if evaluation is not None:
                 result = getattr(evaluation, name)
-                shown = f"{result:.1%}" if name == "accuracy" else f"{result:.3f}"
+                shown = f"{result:.1%}" if name == "accuracy" else f"{result:z.3f}"
                 axes.axhline(result, color=_TEST, lw=1.2, ls="--", label=f"test: {shown}")
             axes.set_title(name.capitalize())
             axes.set_xlabel("epoch")
@@ -99,13 +101,19 @@ def draw_confusion_matrix(path: str | Path, evaluation: "Evaluation") -> None:
             spine.set_visible(False)
         if classes > _MOST_CLASSES_WITH_NAMES:
             return
-        names = [_shown(name, 18) for name in evaluation.class_names]
+        labels = class_labels(evaluation.class_names, width=18)
         size = float(np.clip(72 * 0.5 * side / classes, 4.5, 10.0))
-        longest = max(map(len, names))
+        longest = max(map(len, labels.texts))
+        rotation = 90 if classes > 20 or longest > 4 else 0
         axes.set_xticks(
-            range(classes), names, rotation=90 if classes > 20 or longest > 4 else 0, fontsize=size
+            range(classes),
+            labels.texts,
+            rotation=rotation,
+            fontsize=size,
+            fontfamily=labels.families,
         )
-        axes.set_yticks(range(classes), names, fontsize=size)
+        axes.set_yticks(range(classes), labels.texts, fontsize=size, fontfamily=labels.families)
+        _add_legend(figure, labels)
         axes.tick_params(length=0)
         if classes > _MOST_CLASSES_WITH_NUMBERS:
             return
@@ -131,6 +139,9 @@ def draw_examples(path: str | Path, evaluation: "Evaluation", share: "Share") ->
     ]
     groups = [group for group in groups if len(group[1])]
     rows = [-(-len(positions) // 5) for _, positions, _ in groups]
+    drawn = np.concatenate([positions for _, positions, _ in groups])
+    classes = np.concatenate([evaluation.predictions[drawn], evaluation.labels[drawn]])
+    labels = class_labels(evaluation.class_names, classes.tolist(), width=20)
     with _figure(path, size=(10.0, 2.45 * sum(rows) + 0.5 * len(rows))) as figure:
         parts = figure.subfigures(len(groups), 1, squeeze=False, height_ratios=rows).flat
         for part, count, (title, positions, color) in zip(parts, rows, groups, strict=True):
@@ -140,19 +151,25 @@ def draw_examples(path: str | Path, evaluation: "Evaluation", share: "Share") ->
             for axes in cells:
                 axes.set_axis_off()
             for axes, image, position in zip(cells, images, positions, strict=False):
-                _draw_example(axes, image, evaluation, int(position), color)
+                _draw_example(axes, image, evaluation, labels, int(position), color)
+        _add_legend(part, labels)
 
 
 def _draw_example(
-    axes: "Axes", image: Any, evaluation: "Evaluation", position: int, color: str
+    axes: "Axes",
+    image: Any,
+    evaluation: "Evaluation",
+    labels: ClassLabels,
+    position: int,
+    color: str,
 ) -> None:
-    names = evaluation.class_names
+    names = labels.texts
     predicted, true = evaluation.predictions[position], evaluation.labels[position]
-    title = f"{_shown(names[predicted], 20)} ({evaluation.confidences[position]:.0%})"
+    title = f"{names[predicted]} ({evaluation.confidences[position]:.0%})"
     if predicted != true:
-        title = f"said {title}\nis {_shown(names[true], 20)}"
+        title = f"said {title}\nis {names[true]}"
     axes.imshow(image, interpolation="nearest")
-    axes.set_title(title, fontsize=9, color=color)
+    axes.set_title(title, fontsize=9, color=color, fontfamily=labels.families)
 
 
 def _style(axes: "Axes") -> None:
@@ -160,9 +177,9 @@ def _style(axes: "Axes") -> None:
     axes.grid(alpha=0.25)
 
 
-def _shown(name: str, width: int) -> str:
-    short = name if len(name) <= width else name[: width - 1] + "…"
-    return short.replace("$", r"\$")  # a dollar sign would start a formula
+def _add_legend(figure: "FigureBase", labels: ClassLabels) -> None:
+    if labels.legend:
+        figure.supxlabel(textwrap.fill(labels.legend, 80, break_on_hyphens=False), fontsize=8)
 
 
 @contextmanager
@@ -175,6 +192,6 @@ def _figure(path: str | Path, *, size: tuple[float, float]) -> Iterator["Figure"
     FigureCanvasAgg(figure)
     yield figure
     with warnings.catch_warnings(), whole_file(path) as temporary:
-        # Class names may use letters that the default font lacks: boxes, but no failure.
+        # A font that was removed since matplotlib listed it costs a letter, not the figure.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(temporary, dpi=130, format="png", facecolor="white")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.results.configuration_file import BestConfiguration, write_configuration
 from search.system.files import write_text
+from search.system.names import shown
 
 if TYPE_CHECKING:
     import keras
@@ -89,19 +90,20 @@ def prediction_rows(evaluation: "Evaluation", test: "Share") -> list[dict[str, A
 def classification_report(evaluation: "Evaluation") -> str:
     """Returns precision, recall, F1 and support of every class and their averages as a table."""
     rows = _report_rows(evaluation)
-    width = max(len(row.name) for row in rows)
+    names = [shown(row.name) for row in rows]
+    width = max(map(len, names))
     lines = [f"{'':{width}}  {'precision':>9}  {'recall':>9}  {'f1':>9}  {'support':>9}"]
-    for row in rows:
+    for name, row in zip(names, rows, strict=True):
         if row is evaluation.macro_average:
             lines.append("")
         lines.append(
-            f"{row.name:{width}}  {row.precision:9.4f}  {row.recall:9.4f}  {row.f1:9.4f}  "
+            f"{name:{width}}  {row.precision:9.4f}  {row.recall:9.4f}  {row.f1:9.4f}  "
             f"{row.support:9d}"
         )
     lines += [
         "",
         f"accuracy {evaluation.accuracy:.4f}, balanced accuracy "
-        f"{evaluation.balanced_accuracy:.4f}, loss {evaluation.loss:.4f}",
+        f"{evaluation.balanced_accuracy:.4f}, loss {evaluation.loss:z.4f}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -45,7 +45,7 @@ def summarize(
     rows.append(("network", configuration.candidate.summary()))
     if configuration.value is not None and configuration.metric is not None:
         words = metric_words(f"val_{configuration.metric}")
-        rows.append(("search", f"{words} {configuration.value:.4f}"))
+        rows.append(("search", f"{words} {configuration.value:z.4f}"))
     rows += [
         (
             "retraining" if recipe is None else "training",
@@ -54,7 +54,7 @@ def summarize(
         ),
         (
             "test",
-            f"accuracy {test.accuracy:.4f}, loss {test.loss:.4f}, macro F1 {test.macro_f1:.4f} "
+            f"accuracy {test.accuracy:.4f}, loss {test.loss:z.4f}, macro F1 {test.macro_f1:.4f} "
             f"on {test.images:,} images",
         ),
         ("files", f"{output.directory}/"),
@@ -73,7 +73,7 @@ def summarize_search(configuration: BestConfiguration, *, storage: str) -> str:
     rows = [
         ("winner", f"{configuration.study}, trial {configuration.trial}"),
         ("network", configuration.candidate.summary()),
-        ("search", f"{words} {configuration.value:.4f}"),
+        ("search", f"{words} {configuration.value:z.4f}"),
     ]
     lines = [f"{label:12}{text}" for label, text in rows]
     export = printed_command(

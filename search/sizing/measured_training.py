@@ -17,6 +17,7 @@ import numpy as np
 
 from search.errors import TrialFailure
 from search.sizing.messages import Failed, Loaded, Round, Task
+from search.system.streams import escape_unencodable
 from search.training.listener import Listener
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def main(descriptor: int) -> None:
     """Measures every round that is sent, until the connection is closed."""
     # Ctrl-C reaches the whole group of processes; what it means is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    escape_unencodable()
     connection = Connection(descriptor)
     training = _load(connection.recv())
     connection.send(_describe(training))

@@ -32,9 +32,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a whole UTF-8 text file, with the same line ends on every system."""
+    """Writes a whole UTF-8 text file, with the same line ends on every system.
+
+    Bytes of a file's name that are not UTF-8 are escaped as in JSON, which reads them back.
+    """
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 @contextmanager

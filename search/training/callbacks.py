@@ -306,4 +306,7 @@ def _array(variable: Any) -> npt.NDArray[Any]:
 
 
 def _floats(logs: Any) -> dict[str, float]:
-    return {name: float(value) for name, value in (logs or {}).items() if name != "learning_rate"}
+    # Keras' loss of a perfect epoch may be -0.0; the sum is 0.0.
+    values = {name: float(value) + 0.0 for name, value in (logs or {}).items()}
+    values.pop("learning_rate", None)
+    return values

@@ -35,5 +35,5 @@ def classification_metrics(
         "accuracy": float(hits.sum() / len(labels)),
         "balanced_accuracy": float((hits[actual > 0] / actual[actual > 0]).mean()),
         "macro_f1": float(f1.mean()),
-        "loss": float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean()),
+        "loss": float(np.abs(np.log(np.clip(chosen, 1e-7, 1.0))).mean()),  # never -0.0
     }

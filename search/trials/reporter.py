@@ -166,12 +166,12 @@ class TrialReporter(Listener):
             and other.number != self._trial.number
             and other.state is not TrialState.FAIL
         ]
-        text = f"{type(study.pruner).__name__} at epoch {epoch:g}: {metric} {value:.4f}"
+        text = f"{type(study.pruner).__name__} at epoch {epoch:g}: {metric} {value:z.4f}"
         if not others:
             return text
         if len(others) == 1:
-            return f"{text}, where the other trial had {others[0]:.4f}"
+            return f"{text}, where the other trial had {others[0]:z.4f}"
         return (
-            f"{text}, where {len(others)} other trials had {min(others):.4f} to "
-            f"{max(others):.4f}, median {statistics.median(others):.4f}"
+            f"{text}, where {len(others)} other trials had {min(others):z.4f} to "
+            f"{max(others):z.4f}, median {statistics.median(others):z.4f}"
         )

@@ -15,6 +15,7 @@ from search.engines.ray.resources import Share
 from search.engines.recycling import is_spent, own_memory
 from search.engines.worker import work
 from search.system.crash import DeathWatch
+from search.system.streams import escape_unencodable
 from search.training.feasibility import whole_gpu_memory
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class RayWorker:
         """
         # Ray has told the libraries that are loaded already how many threads to take.
         os.environ.update({**environment, **share.environment()})
+        escape_unencodable()
         watch = DeathWatch(os.getpid())
         node, address, memory, host_memory = _node(share)
         yield Placed(node, address, own_log()), watch

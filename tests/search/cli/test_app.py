@@ -1,5 +1,6 @@
 """The command line as a person and as a program use it."""
 
+import io
 import json
 import os
 import subprocess
@@ -390,3 +391,20 @@ def test_the_command_line_names_what_the_library_takes() -> None:
     assert shared.DEFAULT_FIT == image_fit.DEFAULT_FIT
     assert get_args(shared.Precision) == get_args(runtime.Precision)
     assert get_args(shared.Xla) == get_args(runtime.Xla)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_errors_are_readable_on_every_console(
+    encoding: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, encoding=encoding))
+    monkeypatch.setattr(sys, "argv", ["run", "--study", "\u732b\x1b\udce9"])
+
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main("run")
+
+    sys.stderr.flush()
+    assert exit_info.value.code == 2
+    assert written.getvalue().startswith(b"error: ")
+    assert rb"\x1b" in written.getvalue() and b"\x1b" not in written.getvalue()

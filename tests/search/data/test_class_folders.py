@@ -11,6 +11,7 @@ from PIL import Image
 
 from cnn_blocks.errors import UserError
 from search.data import Dataset, load_data
+from search.data.names import class_name
 from tests.search.data.conftest import MakeFolder
 
 
@@ -150,6 +151,10 @@ def test_a_class_name_that_is_not_utf8(make_folder: MakeFolder) -> None:
     os.rename(os.fsencode(root / "cat"), os.fsencode(root) + b"/caf\xe9")  # noqa: PTH104
     with pytest.raises(UserError, match=r"must be UTF-8; .*/caf\\xe9 is not.* Rename the folder"):
         load_data(root)
+
+
+def test_a_class_name_on_an_ascii_file_system_is_utf8() -> None:
+    assert class_name("caf\udcc3\udca9", "train/x") == "caf\u00e9"
 
 
 def test_file_names_are_escaped(make_folder: MakeFolder) -> None:

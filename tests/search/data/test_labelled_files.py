@@ -401,3 +401,10 @@ def test_doubtful_class_names_get_notes(
     notes = load_data(tmp_path).notes[1:]
     assert bool(notes) == (note is not None)
     assert note is None or re.match(note, notes[0])
+
+
+def test_a_label_in_both_unicode_forms_is_one_class(tmp_path: Path) -> None:
+    draw(tmp_path, [f"{n}.png" for n in range(4)])
+    rows = "0.png,caf\u00e9\n1.png,cafe\u0301\n2.png,tea\n3.png,tea\n"
+    (tmp_path / "labels.csv").write_text(f"file,label\n{rows}", "utf-8")
+    assert load_data(tmp_path).class_names == ("caf\u00e9", "tea")

@@ -261,3 +261,18 @@ def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "images.npz").write_bytes(b"not a zip")
     with pytest.raises(UserError, match=r"images\.npz is not"):
         load_data(tmp_path / "images.npz")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_class_names_in_bytes_are_utf8(tmp_path: Path, named: bool) -> None:
+    names = np.array(["caf\u00e9".encode(), b"nut", b"tea"])
+    more = {"class_names": names} if named else {}
+    dataset = load(tmp_path, x_train=IMAGES, y_train=LABELS if named else names[LABELS], **more)
+    assert dataset.class_names == ("caf\u00e9", "nut", "tea")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", "caf\udce9"])
+def test_class_names_that_are_not_utf8(tmp_path: Path, name: bytes | str) -> None:
+    names = np.array([name, type(name)(), type(name)()])
+    with pytest.raises(UserError, match="must be text in UTF-8; y_train holds a name that is not"):
+        load(tmp_path, x_train=IMAGES, y_train=names[LABELS])

@@ -92,7 +92,13 @@ def test_events_arrive_as_they_were_sent(line: tuple[Connection, Connection]) ->
         TrialStarted(number=3, summary="small", epochs=5),
         Note("a note"),
         TrialFinished(
-            number=3, state="complete", value=0.5, reason=None, seconds=1.0, best_value=0.5
+            number=3,
+            state="complete",
+            value=0.5,
+            reason=None,
+            seconds=1.0,
+            best_value=0.5,
+            best_trial=3,
         ),
     ]
     for event in sent:

@@ -29,7 +29,13 @@ from tests.support.jobs import make_job
 _MEBIBYTE = 2**20
 _SLEEP = "import time; time.sleep(600)"
 _FINISHED = TrialFinished(
-    number=0, state="complete", value=0.5, reason=None, seconds=1.0, best_value=0.5
+    number=0,
+    state="complete",
+    value=0.5,
+    reason=None,
+    seconds=1.0,
+    best_value=0.5,
+    best_trial=0,
 )
 _KILLED = Death(None, "SIGKILL", False, None)
 _FAILED = Death(7, None, False, None)

@@ -22,7 +22,7 @@ from search.errors import SearchFailure, SearchInterrupted
 from search.optimize import loop as searching
 from search.optimize.budget import Budget
 from search.optimize.loop import search
-from search.progress.events import Event, Note, Progress
+from search.progress.events import Event, Note, Progress, SearchFinished, TrialFinished
 from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_optuna
 from search.storage.artifacts import open_artifacts
 from search.system.interruption import Interruption
@@ -78,6 +78,33 @@ def test_the_total_counts_earlier_starts(
 
     search(study, context, trials=5, budget_seconds=None)
     assert len(study.trials) == 5
+
+
+def test_the_best_value_comes_with_its_trial_whoever_ran_it(
+    study: optuna.Study, context: TrialContext, trials_are: Callable[[Body], None]
+) -> None:
+    heard: list[Event] = []
+
+    class Listening(Progress):
+        def handle(self, event: Event) -> None:
+            heard.append(event)
+
+    def behind_another_process(trial: optuna.Trial, context: TrialContext) -> TrialResult:
+        complete(study.ask(), context)
+        better = study.ask()
+        better.set_user_attr(TrialAttribute.OUTCOME, Outcome.COMPLETE)
+        study.tell(better, 2.0)
+        return complete(trial, context)
+
+    trials_are(behind_another_process)
+    search(study, replace(context, progress=Listening()), trials=1, budget_seconds=None)
+
+    bests = [
+        (event.best_value, event.best_trial)
+        for event in heard
+        if isinstance(event, TrialFinished | SearchFinished)
+    ]
+    assert bests == [(2.0, 2)] * 2
 
 
 def test_an_interrupted_trial_is_continued_and_counts_once(

@@ -22,7 +22,7 @@ from search.progress.events import (
 from search.progress.live import LiveProgress
 from search.progress.plain import PlainProgress
 from search.progress.tally import Tally
-from search.progress.words import duration, metric_words
+from search.progress.words import describe_metrics, duration, metric_words
 
 
 class Clock:
@@ -76,10 +76,11 @@ def _play(progress: Progress, wait: Callable[[float], None]) -> None:
                     reason=reason,
                     seconds=2.0,
                     best_value=0.61,
+                    best_trial=2,
                 )
             )
         progress.warning("three files could not be read")
-        progress.handle(SearchFinished())
+        progress.handle(SearchFinished(best_value=0.61, best_trial=2))
         progress.handle(RetrainingStarted(epochs=2, images=42500, summary="candidate 2"))
         for epoch in (0.5, 1.0, 1.5, 2.0):
             wait(1.0)
@@ -101,6 +102,18 @@ def _console(*, terminal: bool, width: int = 100, colors: bool = False) -> Conso
 def _output(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def _ended(number: int, *, best_value: float, best_trial: int) -> TrialFinished:
+    return TrialFinished(
+        number=number,
+        state="complete",
+        value=0.3,
+        reason=None,
+        seconds=2.0,
+        best_value=best_value,
+        best_trial=best_trial,
+    )
 
 
 def test_the_silent_one_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,7 +308,7 @@ def test_time_left_is_bounded_by_trials_and_budget() -> None:
         each.start(4)
     clock.now += 10.0
     for each in (by_trials, by_budget, by_both):
-        each.finish(4, "complete", 0.3)
+        each.finish(_ended(4, best_value=0.3, best_trial=4))
 
     assert by_trials.remaining == pytest.approx(50.0)  # five more of ten seconds
     assert by_budget.remaining == pytest.approx(50.0)
@@ -330,3 +343,45 @@ def test_durations_are_said_like_a_person_does(seconds: float, text: str) -> Non
 )
 def test_metrics_are_named_in_words(metric: str, words: str) -> None:
     assert metric_words(metric) == words
+
+
+def test_the_best_trial_of_a_joined_search_may_be_another_process() -> None:
+    console = _console(terminal=False)
+    progress = PlainProgress(console)
+    progress.handle(
+        SearchStarted(study_name="joined", trials=3, metric="accuracy", budget_seconds=None)
+    )
+    progress.handle(_ended(1, best_value=0.7, best_trial=0))
+    progress.handle(SearchFinished(best_value=0.8, best_trial=2))
+
+    ended, finished = _output(console).splitlines()[1:]
+    assert "best accuracy 0.7000 (trial 0)" in ended
+    assert "best accuracy 0.8000 (trial 2)" in finished
+
+
+def test_a_loss_of_nothing_has_no_sign() -> None:
+    assert describe_metrics({"loss": -0.0, "val_loss": -1e-9}) == (
+        "loss 0.0000, validation loss 0.0000"
+    )
+
+
+def test_names_in_notes_can_neither_break_lines_nor_steer_the_terminal() -> None:
+    for progress_of, terminal in ((PlainProgress, False), (LiveProgress, True)):
+        console = _console(terminal=terminal)
+        progress_of(console).warning("cat\x1b[2J\udce9.png\nis damaged")
+
+        assert _output(console) == "warning: cat\\x1b[2J\\xe9.png is damaged\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_that_lacks_letters(encoding: str) -> None:
+    # Strict: what cannot be encoded raises.
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=terminal, force_terminal=True, width=30, height=40)
+    progress = LiveProgress(console)
+    with progress:
+        progress.handle(
+            SearchStarted(study_name="s" * 60, trials=3, metric="accuracy", budget_seconds=None)
+        )
+        progress.handle(TrialStarted(number=0, summary="a" * 90, epochs=3))
+        progress.handle(TrialAdvanced(number=0, epoch=1.2, epochs=3, metrics={"loss": 1.0}))

@@ -12,6 +12,7 @@ import pytest
 from cnn_blocks.errors import UserError
 from search.data import Share
 from search.optimize.winner import export_best_configuration
+from search.results import class_labels
 from search.results.configuration_file import read_configuration
 from search.results.evaluate import ClassScores, Evaluation
 from search.results.exported_model import read_class_names
@@ -242,3 +243,21 @@ def test_an_unknown_study_and_one_without_a_winner_are_errors(tmp_path: Path, st
     with pytest.raises(UserError, match="empty"):
         export_best_configuration("empty", tmp_path / "best.yaml", storage=storage)
     assert not (tmp_path / "best.yaml").exists()
+
+
+def test_a_report_has_one_line_for_each_class() -> None:
+    text = classification_report(evaluation(["a\nb", "c\td"]))
+
+    assert [line.split()[0] for line in text.splitlines()[1:3]] == [r"a\nb", r"c\td"]
+
+
+def test_letters_that_no_font_has_leave_figures_without_boxes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_labels, "_characters", lambda family: set(range(128)))
+    scores = evaluation(["\u732b", "\u72d7"])
+    draw_confusion_matrix(tmp_path / "matrix.png", scores)
+    images = np.zeros((scores.images, 8, 8, 3), np.uint8)
+    share = Share(images, scores.labels, np.arange(scores.images))
+    draw_examples(tmp_path / "examples.png", scores, share)
+    assert size(tmp_path / "matrix.png")[0] > 500

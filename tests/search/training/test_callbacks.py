@@ -35,3 +35,11 @@ def test_random_layers_follow_from_seed_and_epoch_alone(
     assert (states(seed=1, epochs=[0, 1, 2, 3]) == third).all()
     assert not (states(seed=1, epochs=[4]) == third).all(axis=1).any()
     assert not (states(seed=2, epochs=[3]) == third).all(axis=1).any()
+
+
+def test_a_perfect_loss_has_no_sign() -> None:
+    from search.training.callbacks import _floats
+
+    floats = _floats({"loss": np.float32(-0.0), "learning_rate": 0.1})
+
+    assert str(floats) == "{'loss': 0.0}"

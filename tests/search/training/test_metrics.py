@@ -46,3 +46,9 @@ def test_a_certain_mistake_costs_much_but_not_infinitely_much() -> None:
     found = classification_metrics(np.array([[1.0, 0.0]]), np.array([1]))
 
     assert found["loss"] == pytest.approx(-np.log(1e-7))
+
+
+def test_a_perfect_loss_has_no_sign() -> None:
+    found = classification_metrics(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]))
+
+    assert str(found["loss"]) == "0.0"
