@@ -179,10 +179,10 @@ def run_study(
 
                 if known is not None:
                     _note_other_budget(known, budget_seconds, name, progress)
-                split, plan = plan_run(
+                make_plan = partial(
+                    plan_run,
                     spec,
                     lengths,
-                    known=known,
                     load=load,
                     sized=image_size is not None,
                     precision=precision,
@@ -190,6 +190,11 @@ def run_study(
                     spent_seconds=lambda: time.monotonic() - began,
                     source=loaded.source,
                 )
+                split, plan = make_plan(known=known)
+                if known is None and (theirs := stored_plan(opened, name)) is not None:
+                    # Another command began the study while this one measured: its plan counts.
+                    _note_other_budget(theirs, budget_seconds, name, progress)
+                    split, plan = make_plan(known=theirs)
             if plan.budget_seconds is not None:
                 progress.note(plan.describe())
             if workers == "auto" and share is None and _is_brief(plan):

@@ -50,6 +50,8 @@ def open_study(
         load_if_exists=True,
     )
     remember_or_refuse(study, identity)
+    # At once: a command that joins reads the plan before it makes one of its own.
+    study.set_user_attr(StudyAttribute.TIME_PLAN, plan.model_dump_json(exclude_none=True))
     if warm_start == "recipes":
         enqueue_recipes(study, spec, context.progress)
     for parameters in spec.first_trials(plan.task):
@@ -68,7 +70,6 @@ def open_study(
         StudyAttribute.CLASS_NAMES: list(split.dataset.class_names),
         StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
         StudyAttribute.BACKBONES: [item.model_dump(mode="json") for item in spec.backbones],
-        StudyAttribute.TIME_PLAN: plan.model_dump_json(exclude_none=True),
     }
     for attribute, value in described.items():
         if study.user_attrs.get(attribute) != value:

@@ -151,6 +151,27 @@ def quick_plans(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
     monkeypatch.setattr(time_division, "_FEWEST_PART", 0.0)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_plans")
+def test_of_two_commands_that_begin_together_the_first_plan_counts(
+    timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_plan = pipeline.plan_run
+    settings = {**places, "trials": 1, "retrain": False}
+
+    def plan_slowly(*arguments: Any, **options: Any) -> Any:
+        planned = make_plan(*arguments, **options)
+        monkeypatch.setattr(pipeline, "plan_run", make_plan)
+        run_study(timed_study, budget_seconds=20, **settings)
+        return planned
+
+    monkeypatch.setattr(pipeline, "plan_run", plan_slowly)
+    joined = run_study(timed_study, budget_seconds=30, **settings)
+
+    plan = TimePlan.model_validate_json(joined.study.user_attrs["time_plan"])
+    assert plan.budget_seconds == 20
+
+
 @pytest.mark.usefixtures("quick_plans")
 def test_one_budget_is_divided_once_and_another_one_is_not_heard(
     timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
