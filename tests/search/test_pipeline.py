@@ -156,7 +156,7 @@ def quick_plans(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
 def test_of_two_commands_that_begin_together_the_first_plan_counts(
     timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_plan = pipeline.plan_run
+    make_plan = planning.plan_run
     settings = {**places, "trials": 1, "retrain": False}
 
     def plan_slowly(*arguments: Any, **options: Any) -> Any:
