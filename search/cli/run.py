@@ -12,6 +12,7 @@ from search.cli.shared import (
     DATA_HELP,
     PROGRAM,
     CacheLimitOption,
+    ClassWeights,
     DataOption,
     ImageSizeOption,
     MaxBadFilesOption,
@@ -27,7 +28,7 @@ from search.cli.shared import (
 if TYPE_CHECKING:
     from studies.study import LoadedStudy
 
-Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "loss"]
 Engine = Literal["local", "ray"]
 
 EPILOG = f"""\b
@@ -122,6 +123,13 @@ def run(
     metric: Annotated[
         Metric | None,
         typer.Option(help="What ranks trials, on the validation images.  [default: the study's]"),
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights | None,
+        typer.Option(
+            help="Weight small classes more in training; auto does where the classes differ in "
+            "size and the metric gains by it.  [default: the study's, which is auto]"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="<number>", help="Seeds everything.")] = 0,
     retrain_epochs: Annotated[
@@ -298,6 +306,7 @@ def run(
             storage=storage or DEFAULT_STORAGE,
             study_name=study_name,
             metric=metric,
+            class_weights=class_weights,
             seed=seed,
             runs_directory=runs_directory,
             retrain_epochs=retrain_epochs,

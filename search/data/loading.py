@@ -10,8 +10,9 @@ import numpy as np
 
 from cnn_blocks.errors import UserError
 from search.data.archive import ZipTree
+from search.data.balance import imbalance_notes
 from search.data.cache import Cache, Entry
-from search.data.dataset import Dataset
+from search.data.dataset import Dataset, Indices
 from search.data.image_files import load_image_files
 from search.data.label_table import is_table
 from search.data.named import NAMED_DATA, load_named
@@ -65,7 +66,12 @@ def load_data(
         class_names=entry.content.class_names,
         fingerprint=entry.fingerprint,
         image_shape=entry.content.image_shape,
-        notes=(*notes, *entry.content.notes, *_duplicate_notes(entry)),
+        notes=(
+            *notes,
+            *entry.content.notes,
+            *_duplicate_notes(entry),
+            *imbalance_notes(_class_counts(entry), entry.content.class_names),
+        ),
         leaked_images=entry.leaked_images,
         arrays=entry.arrays,
     )
@@ -120,6 +126,16 @@ def _unknown(source: str, path: Path) -> str:
     close = difflib.get_close_matches(source, NAMED_DATA, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"There is no data set, folder or file '{source}'.{hint} {expected}"
+
+
+def _class_counts(entry: Entry) -> Indices:
+    """Returns the images of each class, all roles together."""
+    arrays = entry.arrays
+    labels = [arrays.development_labels]
+    if arrays.test_labels is not None:
+        labels.append(arrays.test_labels)
+    classes = len(entry.content.class_names)
+    return np.bincount(np.concatenate(labels), minlength=classes).astype(np.int64, copy=False)
 
 
 def _duplicate_notes(entry: Entry) -> list[str]:

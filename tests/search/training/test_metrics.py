@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from search.training.metrics import DIRECTIONS, classification_metrics
+from search.training.metrics import (
+    DIRECTIONS,
+    RANKING_METRICS,
+    classification_metrics,
+    ranking_metrics,
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -38,7 +43,7 @@ def test_they_agree_with_scikit_learn(
             "macro_f1": reference.f1_score(labels, predicted, average="macro"),
             "loss": reference.log_loss(labels, probabilities, labels=np.arange(classes)),
         }
-    assert set(found) == set(DIRECTIONS)
+    assert set(found) == set(DIRECTIONS) - RANKING_METRICS
     assert found == pytest.approx(expected)
 
 
@@ -46,3 +51,36 @@ def test_a_certain_mistake_costs_much_but_not_infinitely_much() -> None:
     found = classification_metrics(np.array([[1.0, 0.0]]), np.array([1]))
 
     assert found["loss"] == pytest.approx(-np.log(1e-7))
+
+
+def test_auc_averages_over_the_classes_that_occur_against_the_rest() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 60)  # of four classes
+    probabilities = random.dirichlet(np.ones(4), 60)
+    one_by_one = [
+        (
+            reference.roc_auc_score(labels == number, probabilities[:, number]),
+            reference.average_precision_score(labels == number, probabilities[:, number]),
+        )
+        for number in range(3)
+    ]
+
+    found = ranking_metrics(probabilities, labels)
+
+    assert set(found) == RANKING_METRICS
+    assert (found["auc"], found["average_precision"]) == pytest.approx(np.mean(one_by_one, axis=0))
+
+
+def test_auc_of_two_classes_is_that_of_either() -> None:
+    labels = np.array([0, 0, 1, 1])
+    sick = np.array([0.1, 0.4, 0.35, 0.8])
+
+    found = ranking_metrics(np.stack([1 - sick, sick], axis=1), labels)
+
+    assert found["auc"] == pytest.approx(0.75)
+
+
+def test_auc_of_a_single_class_is_undefined() -> None:
+    found = ranking_metrics(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]))
+
+    assert np.isnan([found["auc"], found["average_precision"]]).all()

@@ -1,0 +1,51 @@
+"""Which class weights a study trains with.
+
+benchmarks/class_weights.py measures what weights do: they cost accuracy, raise balanced accuracy,
+and leave the order of the probabilities (AUC, average precision) as it is.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from search.data.balance import is_imbalanced
+from search.data.dataset import Indices
+from search.progress.words import metric_words
+
+ClassWeights: TypeAlias = Literal["none", "square_root", "balanced"]
+
+CHOICES = ("auto", "none", "square_root", "balanced")
+
+# The weights that raise a metric on classes of different sizes; none raise the others.
+_BEST: Mapping[str, ClassWeights] = {"balanced_accuracy": "balanced", "macro_f1": "square_root"}
+
+
+def choose_class_weights(
+    choice: ClassWeights | Literal["auto"] | None, *, metric: str, counts: Indices
+) -> tuple[ClassWeights | None, str]:
+    """Returns the class weights of all candidates, and a sentence that says why, or "".
+
+    Weights of None leave each candidate its own, as a `choice` of None does. `counts` (classes,)
+    are the training images of each class; "auto" weights unequal classes where the `metric` gains
+    by it.
+    """
+    if choice is None:
+        return None, ""
+    if choice != "auto":
+        return choice, f"class weights: {_words(choice)}, as asked for"
+    if not is_imbalanced(counts):
+        return None, ""
+    best = _BEST.get(metric)
+    if best is None:
+        return None, (
+            f"class weights: auto sets none, because weights do not raise {metric_words(metric)}; "
+            f"--class-weights balanced finds more images of the small classes, with more false "
+            f"alarms"
+        )
+    return best, (
+        f"class weights: auto sets {_words(best)}, because the classes differ in size and weights "
+        f"raise {metric_words(metric)}"
+    )
+
+
+def _words(weights: ClassWeights) -> str:
+    return weights.replace("_", " ")
