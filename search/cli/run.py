@@ -294,6 +294,8 @@ def run(
                 xla=xla,
                 warm_start=warm_start,
                 cache_limit=cache_bytes,
+                metric=metric,
+                class_weights=class_weights,
             )
         )
         return

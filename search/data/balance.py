@@ -30,6 +30,7 @@ def imbalance_notes(counts: Indices, class_names: Sequence[str]) -> list[str]:
         f"The classes differ in size: '{shown(class_names[largest])}' has "
         f"{counts[largest] / total:.1%} of the images and '{shown(class_names[smallest])}' "
         f"{counts[smallest] / total:.1%}. Always answering '{shown(class_names[largest])}' would "
-        f"be {counts[largest] / total:.1%} accurate, so accuracy says little: --metric "
-        f"balanced_accuracy, macro_f1, auc or average_precision counts every class the same."
+        f"be {counts[largest] / total:.1%} accurate, so accuracy says little; a search "
+        f"with --metric balanced_accuracy, macro_f1, auc or average_precision counts every class "
+        f"the same."
     ]

@@ -267,7 +267,8 @@ def class_weights(
     counts = train.class_counts(spec.classes)
     power = 0.5 if setting == "square_root" else 1.0
     weights = np.where(counts > 0, np.maximum(counts, 1) ** -power, 0.0)
-    return (weights * len(train) / (weights * counts).sum()).astype(np.float32)
+    normalized: npt.NDArray[np.float32] = weights * (len(train) / (weights * counts).sum())
+    return normalized.astype(np.float32)
 
 
 @contextmanager
