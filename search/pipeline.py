@@ -415,7 +415,8 @@ def _check(
         raise UserError(f"A metric must be one of {', '.join(DIRECTIONS)}; received {metric!r}.")
     if class_weights is not None and class_weights not in CHOICES:
         raise UserError(
-            f"Class weights must be one of {', '.join(CHOICES)}; received {class_weights!r}."
+            f"Class weights must be one of {', '.join(CHOICES)}; received {class_weights!r}. Fix: "
+            f"name one of them, or leave it out for the study's own."
         )
     if study_name is not None and not _NAME.fullmatch(study_name):
         raise UserError(

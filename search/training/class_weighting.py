@@ -1,7 +1,7 @@
 """Which class weights a study trains with.
 
-benchmarks/class_weights.py measures what weights do: they cost accuracy, raise balanced accuracy,
-and leave the order of the probabilities (AUC, average precision) as it is.
+benchmarks/class_weights.py measures what weights do: they cost accuracy and loss, raise balanced
+accuracy and macro F1, and hardly change AUC and average precision.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ ClassWeights: TypeAlias = Literal["none", "square_root", "balanced"]
 
 CHOICES = ("auto", "none", "square_root", "balanced")
 
-# The weights that raise a metric on classes of different sizes; none raise the others.
+# The weights that improve a metric most on classes of different sizes; for the others it is none.
 _BEST: Mapping[str, ClassWeights] = {"balanced_accuracy": "balanced", "macro_f1": "square_root"}
 
 
@@ -37,13 +37,13 @@ def choose_class_weights(
     best = _BEST.get(metric)
     if best is None:
         return None, (
-            f"class weights: auto sets none, because weights do not raise {metric_words(metric)}; "
-            f"--class-weights balanced finds more images of the small classes, with more false "
-            f"alarms"
+            f"class weights: auto sets none, because weights do not improve "
+            f"{metric_words(metric)}; --class-weights balanced finds more images of the small "
+            f"classes, with more false alarms"
         )
     return best, (
         f"class weights: auto sets {_words(best)}, because the classes differ in size and weights "
-        f"raise {metric_words(metric)}"
+        f"improve {metric_words(metric)}"
     )
 
 

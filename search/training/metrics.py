@@ -52,12 +52,13 @@ def ranking_metrics(
     """Computes the area under the ROC curve and average precision, each class against the rest.
 
     `probabilities` is (N, C), `labels` (N,) with classes 0..C-1. Both are means over the classes
-    that occur, each of which counts the same, with two classes too; NaN where only one occurs.
+    that occur, each of which counts the same, with two classes too; NaN where only one occurs or
+    where a probability is not finite.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     present = np.unique(labels)
-    if len(present) < 2:
+    if len(present) < 2 or not np.isfinite(probabilities).all():
         return {"auc": float("nan"), "average_precision": float("nan")}
     truth = labels[:, None] == present
     scores = probabilities[:, present]

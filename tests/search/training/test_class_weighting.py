@@ -20,10 +20,10 @@ EQUAL, UNEQUAL = np.array([20, 20, 18]), np.array([95, 5, 40])
 @pytest.mark.parametrize(
     ("metric", "weights", "words"),
     [
-        ("accuracy", None, "auto sets none, because weights do not raise accuracy"),
-        ("auc", None, "do not raise AUC"),
+        ("accuracy", None, "auto sets none, because weights do not improve accuracy"),
+        ("auc", None, "do not improve AUC"),
         ("balanced_accuracy", "balanced", "auto sets balanced"),
-        ("macro_f1", "square_root", "weights raise macro F1"),
+        ("macro_f1", "square_root", "weights improve macro F1"),
     ],
 )
 def test_auto_weights_unequal_classes_where_the_metric_gains(

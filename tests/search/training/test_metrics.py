@@ -80,7 +80,8 @@ def test_auc_of_two_classes_is_that_of_either() -> None:
     assert found["auc"] == pytest.approx(0.75)
 
 
-def test_auc_of_a_single_class_is_undefined() -> None:
-    found = ranking_metrics(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]))
+@pytest.mark.parametrize(("probability", "label"), [(0.8, 0), (np.nan, 1)])
+def test_auc_of_one_class_or_of_no_numbers_is_undefined(probability: float, label: int) -> None:
+    found = ranking_metrics(np.array([[0.9, 0.1], [0.2, probability]]), np.array([0, label]))
 
     assert np.isnan([found["auc"], found["average_precision"]]).all()
