@@ -24,6 +24,8 @@ from search.sizing.machine_speed import MachineSpeed, measured_speed
 from search.sizing.time_plan import TimePlan, default_candidate
 from search.system.runtime import Precision, Xla, start_keras
 from search.training import feasibility
+from search.training.class_weighting import ClassWeights, choose_class_weights
+from search.training.metrics import Metric
 from spaces.candidate import Candidate
 from spaces.probe import explore, parameters
 from studies.study import LoadedStudy, StudySpec, load_study
@@ -54,7 +56,8 @@ class DryRun:
 
     `trials` is None where only time ends the search; `epochs` and `retrain_epochs` are None where
     the plan decides. `seconds_per_epoch` is that of the default candidate. `on_features` says that
-    the backbone runs once. `notes` says which recipes would come first.
+    the backbone runs once. `notes` says what is odd about the images, which class weights a search
+    would train with, and which recipes would come first.
     """
 
     name: str
@@ -145,6 +148,8 @@ def dry_run(
     xla: Xla = "auto",
     warm_start: Literal["recipes"] | None = None,
     cache_limit: int | None = None,
+    metric: Metric | None = None,
+    class_weights: ClassWeights | Literal["auto"] | None = None,
 ) -> DryRun:
     """Describes a study on some data: its space, its extremes, their cost, and the time plan.
 
@@ -188,6 +193,15 @@ def dry_run(
     default = default_candidate(spec, plan.task)
     smallest, largest = _extremes(spec, split, plan)
     notes = _Notes()
+    for note in split.dataset.notes:
+        notes.note(note)
+    _, reason = choose_class_weights(
+        class_weights or spec.class_weights,
+        metric=metric or spec.metric,
+        counts=split.train.class_counts(split.spec.classes),
+    )
+    if reason:
+        notes.note(reason)
     if warm_start == "recipes":
         enqueue_recipes(optuna.create_study(), spec, notes)
     cost = _cost(default, split, speed, features)

@@ -34,6 +34,7 @@ from search.optimize.stored_study import (
     searched_seconds,
     stored_fit,
     stored_plan,
+    with_class_weights,
 )
 from search.optimize.winner import best_configuration, mirrors, search_curve
 from search.progress.clock import Clock
@@ -51,9 +52,10 @@ from search.storage.artifacts import Artifacts, keep_results, open_artifacts
 from search.storage.connections import one_line
 from search.system.interruption import Interruption
 from search.system.runtime import Precision, Xla, start_keras
+from search.training.class_weighting import CHOICES, ClassWeights
 from search.training.feasibility import gpu_memory
 from search.training.features.source import FeatureSource
-from search.training.metrics import DIRECTIONS, Metric
+from search.training.metrics import DIRECTIONS, RANKING_METRICS, Metric
 from search.trials.context import TrialContext
 from search.trials.shared_checkpoints import shared_checkpoints
 from studies.study import LoadedStudy, StudySpec, load_study
@@ -73,6 +75,7 @@ def run_study(
     storage: str | None = None,
     study_name: str | None = None,
     metric: Metric | None = None,
+    class_weights: ClassWeights | Literal["auto"] | None = None,
     seed: int = 0,
     runs_directory: str | Path = "runs",
     retrain_epochs: int | None = None,
@@ -102,8 +105,9 @@ def run_study(
     alone time is not limited. Called again with the same arguments, it resumes where it was
     interrupted: `trials` and `budget_seconds` bound the study as a whole, over all starts. What is
     left out comes from the study; files go below `runs_directory`/NAME, and without a `storage`
-    the study is kept in `runs_directory`/studies.db. `warm_start` "recipes"
-    begins with the published baselines that the study's space can express. The features of
+    the study is kept in `runs_directory`/studies.db. `warm_start` "recipes" begins with the
+    published baselines that the study's space can express. `class_weights` "auto" weights unequal
+    classes where the `metric` gains by it. The features of
     frozen backbones take at most `cache_limit` bytes of the cache, 20 GiB if not said; with 0
     none are kept. With `workers` 0 trials run in this process; else in so many processes, each
     replaced within its `limits` when it dies, or in as many as a measurement finds best
@@ -129,7 +133,15 @@ def run_study(
             "A winner is retrained again or not at all; received --retrain-again beside "
             "--no-retrain. Fix: leave out one of them."
         )
-    _check(trials=trials, budget_seconds=budget_seconds, metric=metric, study_name=study_name)
+    if class_weights is not None:
+        spec = spec.model_copy(update={"class_weights": class_weights})
+    _check(
+        trials=trials,
+        budget_seconds=budget_seconds,
+        metric=metric,
+        class_weights=class_weights,
+        study_name=study_name,
+    )
     share = ray_share(
         engine, workers=workers, address=address, cpus_each=cpus_each, gpus_each=gpus_each
     )
@@ -195,6 +207,9 @@ def run_study(
                     # Another command began the study while this one measured: its plan counts.
                     _note_other_budget(theirs, budget_seconds, name, progress)
                     split, plan = make_plan(known=theirs)
+            _check_validation(split, metric)
+            spec = with_class_weights(spec, split, opened, name, metric=metric, progress=progress)
+            loaded = replace(loaded, spec=spec)
             if plan.budget_seconds is not None:
                 progress.note(plan.describe())
             if workers == "auto" and share is None and _is_brief(plan):
@@ -435,6 +450,7 @@ def _check(
     trials: int | None,
     budget_seconds: float | None,
     metric: str,
+    class_weights: str | None,
     study_name: str | None,
 ) -> None:
     if trials is not None and trials < 1:
@@ -443,10 +459,25 @@ def _check(
         raise UserError(f"A budget must be positive; received {budget_seconds} seconds.")
     if metric not in DIRECTIONS:
         raise UserError(f"A metric must be one of {', '.join(DIRECTIONS)}; received {metric!r}.")
+    if class_weights is not None and class_weights not in CHOICES:
+        raise UserError(
+            f"Class weights must be one of {', '.join(CHOICES)}; received {class_weights!r}. Fix: "
+            f"name one of them, or leave it out for the study's own."
+        )
     if study_name is not None and not _NAME.fullmatch(study_name):
         raise UserError(
             f"A study's name may hold letters, digits, '_', '.' and '-', because a folder is named "
             f"after it; received {study_name!r}."
+        )
+
+
+def _check_validation(split: Split, metric: str) -> None:
+    counts = split.validation.class_counts(split.spec.classes)
+    if metric in RANKING_METRICS and (counts > 0).sum() < 2:
+        raise UserError(
+            f"The metric {metric} needs validation images of two classes or more; received "
+            f"{len(split.validation)} of one. Fix: add images of the others, or use --metric "
+            f"accuracy."
         )
 
 

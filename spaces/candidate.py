@@ -50,7 +50,8 @@ class TrainingConfig(Configuration):
             rising share of "one_cycle".
         early_stopping: Epochs without a lower validation loss after which training ends with the
             best weights; None trains all epochs.
-        class_weights: "balanced" weights each class by the inverse of its frequency.
+        class_weights: "balanced" weights each class by the inverse of its frequency,
+            "square_root" by the inverse of the frequency's root.
         fine_tuning: Trains a pretrained backbone in a second phase; None trains all that trains
             from the first epoch on.
         compilation: Replaces the optimizer with its rates and schedule and the loss with its
@@ -73,7 +74,7 @@ class TrainingConfig(Configuration):
     ] = "cosine"
     warmup: Annotated[Rate, FloatDistribution(0.0, 0.4)] = 0.1
     label_smoothing: Annotated[Rate, FloatDistribution(0.0, 0.2)] = 0.0
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: Literal["none", "square_root", "balanced"] = "none"
     early_stopping: PositiveInt | None = None
     augmentation: Augmentation = Augmentation()
     fine_tuning: FineTuning | None = None

@@ -71,6 +71,8 @@ class StudySpec(Configuration):
         expected: The result to expect, with data and time, in words.
         data: The data to use where the command names none.
         metric: What ranks the trials on the validation images.
+        class_weights: Those of every candidate; "auto" weights unequal classes where the metric
+            gains by it, and else leaves them, as None does, to the space.
         trials: How many finished trials make a whole search.
         budget_seconds: Wall-clock seconds of a whole run, search and final training together;
             None for the half hour that a run takes by default.
@@ -100,7 +102,10 @@ class StudySpec(Configuration):
     fixes: str = ""
     expected: str = ""
     data: str | None = None
-    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"] = "accuracy"
+    metric: Literal[
+        "accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "loss"
+    ] = "accuracy"
+    class_weights: Literal["auto", "none", "square_root", "balanced"] | None = "auto"
     trials: PositiveInt = 50
     budget_seconds: Annotated[float, Field(gt=0)] | None = None
     epochs: PositiveInt | None = None
@@ -124,7 +129,10 @@ class StudySpec(Configuration):
         if task is not None and self.adapts:
             options["task"] = task
         candidate = space(trial, **options)
-        return candidate if self.epochs is None else candidate.with_training(epochs=self.epochs)
+        changes: dict[str, Any] = {} if self.epochs is None else {"epochs": self.epochs}
+        if self.class_weights not in (None, "auto"):
+            changes["class_weights"] = self.class_weights
+        return candidate.with_training(**changes) if changes else candidate
 
     @property
     def adapts(self) -> bool:

@@ -10,6 +10,7 @@ from search.cli.shared import (
     DATA_HELP,
     PROGRAM,
     CacheLimitOption,
+    ClassWeights,
     FitOption,
     ImageSizeOption,
     MaxBadFilesOption,
@@ -50,6 +51,13 @@ def retrain(
             min=0, metavar="<number>", help="Seeds everything.  [default: the configuration's]"
         ),
     ] = None,
+    class_weights: Annotated[
+        ClassWeights | None,
+        typer.Option(
+            help="Weight small classes more in training; auto does where the classes differ in "
+            "size and the metric gains by it.  [default: the configuration's]"
+        ),
+    ] = None,
     image_size: ImageSizeOption = None,
     fit: FitOption = None,
     max_bad_files: MaxBadFilesOption = "1%",
@@ -79,6 +87,7 @@ def retrain(
             epochs=epochs,
             budget_seconds=budget_seconds,
             seed=seed,
+            class_weights=class_weights,
             image_size=size,
             fit=fit,
             max_bad_files=bad_files,

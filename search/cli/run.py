@@ -12,6 +12,7 @@ from search.cli.shared import (
     DATA_HELP,
     PROGRAM,
     CacheLimitOption,
+    ClassWeights,
     DataOption,
     FitOption,
     ImageSizeOption,
@@ -29,7 +30,7 @@ from search.system.printed_command import printed_command
 if TYPE_CHECKING:
     from studies.study import LoadedStudy
 
-Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "loss"]
 Engine = Literal["local", "ray"]
 
 EPILOG = f"""\b
@@ -126,6 +127,13 @@ def run(
     metric: Annotated[
         Metric | None,
         typer.Option(help="What ranks trials, on the validation images.  [default: the study's]"),
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights | None,
+        typer.Option(
+            help="Weight small classes more in training; auto does where the classes differ in "
+            "size and the metric gains by it.  [default: the study's, which is auto]"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="<number>", help="Seeds everything.")] = 0,
     retrain_epochs: Annotated[
@@ -302,6 +310,8 @@ def run(
                 xla=xla,
                 warm_start=warm_start,
                 cache_limit=cache_bytes,
+                metric=metric,
+                class_weights=class_weights,
             )
         )
         return
@@ -314,6 +324,7 @@ def run(
             storage=storage,
             study_name=study_name,
             metric=metric,
+            class_weights=class_weights,
             seed=seed,
             runs_directory=runs_directory,
             retrain_epochs=retrain_epochs,

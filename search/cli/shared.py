@@ -19,6 +19,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
 Fit = Literal["crop", "pad", "stretch"]
 DEFAULT_FIT: Fit = "crop"
+ClassWeights = Literal["auto", "none", "square_root", "balanced"]
 Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
 
 DATA_HELP = "A named data set, a folder or .zip of images, or an .npz file; `list data` shows them."

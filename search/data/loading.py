@@ -12,6 +12,7 @@ import numpy as np
 from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
 from search.data.archive import ZipTree
+from search.data.balance import imbalance_notes
 from search.data.cache import Cache, Entry, cache_notes
 from search.data.dataset import Dataset
 from search.data.decoding_settings import Decoding
@@ -21,6 +22,7 @@ from search.data.image_fit import DEFAULT_FIT, Fit
 from search.data.named import NAMED_DATA, load_named
 from search.data.npz import load_npz
 from search.data.tree import FolderTree, Tree
+from search.data.types import Indices
 
 _TABLES = (".csv", ".tsv", ".txt")
 _TREE_FILES = (".zip", *_TABLES)
@@ -81,7 +83,13 @@ def load_data(
         fingerprint=entry.fingerprint,
         image_shape=entry.content.image_shape,
         decoding=Decoding(size=entry.content.image_shape[:2], fit=fit, levels=entry.content.levels),
-        notes=(*where, *notes, *entry.content.notes, *_duplicate_notes(entry)),
+        notes=(
+            *where,
+            *notes,
+            *entry.content.notes,
+            *_duplicate_notes(entry),
+            *imbalance_notes(_class_counts(entry), entry.content.class_names),
+        ),
         leaked_images=entry.leaked_images,
         arrays=entry.arrays,
     )
@@ -145,6 +153,16 @@ def _unknown(source: str, path: Path) -> str:
     close = difflib.get_close_matches(source, NAMED_DATA, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"There is no data set, folder or file '{source}'.{hint} {expected}"
+
+
+def _class_counts(entry: Entry) -> Indices:
+    """Returns the images of each class, all roles together."""
+    arrays = entry.arrays
+    labels = [arrays.development_labels]
+    if arrays.test_labels is not None:
+        labels.append(arrays.test_labels)
+    classes = len(entry.content.class_names)
+    return np.bincount(np.concatenate(labels), minlength=classes).astype(np.int64, copy=False)
 
 
 def _duplicate_notes(entry: Entry) -> list[str]:

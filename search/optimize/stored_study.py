@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -15,12 +15,17 @@ from search.data.image_fit import FORMER_FIT, Fit
 from search.optimize.fingerprint import identify, remember_or_refuse
 from search.optimize.sampling import make_sampler
 from search.optimize.warm_start import enqueue_once, enqueue_recipes
+from search.progress.events import Progress
 from search.sizing.time_plan import TimePlan, make_pruner
 from search.storage import StudyAttribute
 from search.system.files import whole_file
+from search.training.class_weighting import choose_class_weights
 from search.training.metrics import DIRECTIONS
 from search.trials.context import TrialContext
 from studies.study import LoadedStudy, StudySpec
+
+if TYPE_CHECKING:
+    from search.data import Split
 
 _STEP_UNIT = re.compile(r"1/(\d+) epoch")
 
@@ -49,6 +54,9 @@ def open_study(
         direction=DIRECTIONS[metric],
         load_if_exists=True,
     )
+    if spec.class_weights not in (None, "auto") and not study.user_attrs:
+        # Before the identity, which the class weights are part of.
+        study.set_user_attr(StudyAttribute.CLASS_WEIGHTS, spec.class_weights)
     remember_or_refuse(study, identity)
     # At once: a command that joins reads the plan before it makes one of its own.
     study.set_user_attr(StudyAttribute.TIME_PLAN, plan.model_dump_json(exclude_none=True))
@@ -131,6 +139,39 @@ def as_begun(spec: StudySpec, storage: optuna.storages.BaseStorage, name: str) -
             "retrain_epochs": spec.retrain_epochs or stored.get(StudyAttribute.RETRAIN_EPOCHS),
         }
     )
+
+
+def with_class_weights(
+    spec: StudySpec,
+    split: "Split",
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    *,
+    metric: str,
+    progress: Progress,
+) -> StudySpec:
+    """Returns a study with the class weights that it was begun with, or with those of a new one.
+
+    A study that a version without class weights began leaves them to its space.
+    Raises UserError where other ones are asked for than the study was begun with.
+    """
+    stored = _stored_attributes(storage, name)
+    asked = spec.class_weights
+    if StudyAttribute.CLASS_WEIGHTS not in stored and "space_fingerprint" not in stored:
+        counts = split.train.class_counts(split.spec.classes)
+        found, reason = choose_class_weights(asked, metric=metric, counts=counts)
+        if reason:
+            progress.note(reason)
+        return spec.model_copy(update={"class_weights": found})
+    begun = stored.get(StudyAttribute.CLASS_WEIGHTS)
+    if asked not in (None, "auto", begun):
+        kept = "those of its space" if begun is None else begun
+        raise UserError(
+            f"A study keeps its class weights; {name!r} was begun with {kept}, received "
+            f"--class-weights {asked}. Fix: leave the option out, or start another study with "
+            f"--study-name NEW."
+        )
+    return spec.model_copy(update={"class_weights": begun})
 
 
 def _stored_attributes(storage: optuna.storages.BaseStorage, name: str) -> dict[str, Any]:

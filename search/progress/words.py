@@ -24,7 +24,7 @@ def counted(number: int, noun: str) -> str:
 
 def metric_words(metric: str) -> str:
     """Returns a metric's name for a reader: `val_macro_f1` becomes `validation macro F1`."""
-    words = metric.replace("f1", "F1").replace("_", " ")
+    words = metric.replace("f1", "F1").replace("auc", "AUC").replace("_", " ")
     return f"validation {words[4:]}" if words.startswith("val ") else words
 
 

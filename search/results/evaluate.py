@@ -32,7 +32,9 @@ class Evaluation:
     """A model's scores on a share, and its prediction for every image of that share.
 
     `confusion_matrix` counts images, true classes in rows and predicted ones in columns.
-    `labels`, `predictions` (class indices) and `confidences` follow the share's order.
+    `labels`, `predictions` (class indices) and `confidences` follow the share's order. `auc` and
+    `average_precision` are means over the classes that occur, each against the rest; NaN where
+    only one occurs.
     """
 
     images: int
@@ -40,6 +42,8 @@ class Evaluation:
     accuracy: float
     balanced_accuracy: float
     macro_f1: float
+    auc: float
+    average_precision: float
     per_class: tuple[ClassScores, ...]
     macro_average: ClassScores
     weighted_average: ClassScores
@@ -53,6 +57,21 @@ class Evaluation:
         """The classes in the order of the model's outputs."""
         return tuple(scores.name for scores in self.per_class)
 
+    @property
+    def absent_classes(self) -> tuple[str, ...]:
+        """The classes without images, which no average over classes includes."""
+        return tuple(scores.name for scores in self.per_class if not scores.support)
+
+    @property
+    def commonest_class(self) -> str:
+        """The class with the most images."""
+        return max(self.per_class, key=lambda scores: scores.support).name
+
+    @property
+    def majority_accuracy(self) -> float:
+        """The accuracy of answering the commonest class for every image."""
+        return max(scores.support for scores in self.per_class) / self.images
+
     def metrics(self) -> dict[str, Any]:
         """Returns every score as plain data, ready for JSON."""
         return {
@@ -61,6 +80,13 @@ class Evaluation:
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
             "macro_f1": self.macro_f1,
+            "auc": self.auc,
+            "average_precision": self.average_precision,
+            "majority_baseline": {
+                "class": self.commonest_class,
+                "accuracy": self.majority_accuracy,
+            },
+            "absent_classes": list(self.absent_classes),
             "per_class": [asdict(scores) for scores in self.per_class],
             "macro_average": asdict(self.macro_average),
             "weighted_average": asdict(self.weighted_average),
@@ -93,7 +119,7 @@ def evaluate(
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    from search.training.metrics import classification_metrics
+    from search.training.metrics import classification_metrics, ranking_metrics
 
     probabilities, labels = predict(model, share, batch_size=batch_size)
     predictions = probabilities.argmax(axis=1)
@@ -111,13 +137,15 @@ def evaluate(
     columns = precision_recall_fscore_support(
         labels, predictions, labels=classes, average=None, zero_division=0
     )
-    scores = classification_metrics(probabilities, labels)
+    scores = classification_metrics(probabilities, labels) | ranking_metrics(probabilities, labels)
     return Evaluation(
         images=len(labels),
         loss=scores["loss"],
         accuracy=scores["accuracy"],
         balanced_accuracy=scores["balanced_accuracy"],
         macro_f1=scores["macro_f1"],
+        auc=scores["auc"],
+        average_precision=scores["average_precision"],
         per_class=tuple(
             ClassScores(name, float(precision), float(recall), float(f1), int(support))
             for name, precision, recall, f1, support in zip(class_names, *columns, strict=True)

@@ -104,6 +104,9 @@ def classification_report(evaluation: "Evaluation") -> str:
         "",
         f"accuracy {evaluation.accuracy:.4f}, balanced accuracy "
         f"{evaluation.balanced_accuracy:.4f}, loss {evaluation.loss:z.4f}",
+        f"AUC {evaluation.auc:.4f}, average precision {evaluation.average_precision:.4f}",
+        f"accuracy of always answering {evaluation.commonest_class!r}: "
+        f"{evaluation.majority_accuracy:.4f}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from search.training.listener import Listener
 if TYPE_CHECKING:
     from search.system.runtime import Precision, Xla
     from search.training import FitResult
+    from search.training.class_weighting import ClassWeights
     from spaces.candidate import Candidate
 
 # The exported model is held against the training's last figure on so many training images.
@@ -238,6 +239,7 @@ def retrain_from_configuration(
     epochs: int | None = None,
     budget_seconds: float | None = None,
     seed: int | None = None,
+    class_weights: "ClassWeights | Literal['auto'] | None" = None,
     image_size: int | tuple[int, int] | None = None,
     fit: Fit | None = None,
     max_bad_files: float = 0.01,
@@ -251,8 +253,11 @@ def retrain_from_configuration(
 
     No study database is needed or touched. Without `directory` the files go to a new folder
     below `runs_directory`, or to the one where the same retraining was interrupted.
+    `class_weights` replace the configuration's; "auto" replaces them where classes differ in size
+    and the configuration's metric gains by it.
     """
     from search.data import load_data, split_data
+    from search.training.class_weighting import choose_class_weights
     from search.training.features.source import FeatureSource
 
     progress, clock = progress or Progress(), clock or Clock()
@@ -274,6 +279,16 @@ def retrain_from_configuration(
             f"{path} was found on {len(configuration.class_names)} other classes; the network is "
             f"rebuilt for the {len(dataset.class_names)} of {data}."
         )
+    weights, reason = choose_class_weights(
+        class_weights,
+        metric=configuration.metric or "accuracy",
+        counts=split.development.class_counts(len(dataset.class_names)),
+    )
+    if reason:
+        progress.note(reason)
+    if weights is not None:
+        candidate = configuration.candidate.with_training(class_weights=weights)
+        configuration = configuration.model_copy(update={"candidate": candidate})
     retraining = Retraining(
         configuration=configuration,
         split=split,

@@ -1,5 +1,8 @@
 """What a person reads at the end of a run."""
 
+from collections.abc import Sequence
+
+from search.data.names import enumerate_names, shown
 from search.progress.clock import Clock
 from search.progress.words import duration, metric_words
 from search.results.configuration_file import BestConfiguration
@@ -57,6 +60,16 @@ def summarize(
             f"accuracy {test.accuracy:.4f}, loss {test.loss:z.4f}, macro F1 {test.macro_f1:.4f} "
             f"on {test.images:,} images",
         ),
+        (
+            "",
+            f"balanced accuracy {test.balanced_accuracy:.4f}, AUC {test.auc:.4f}, average "
+            f"precision {test.average_precision:.4f}{_without(test.absent_classes)}",
+        ),
+        (
+            "baseline",
+            f"accuracy {test.majority_accuracy:.4f} by always answering "
+            f"'{shown(test.commonest_class)}'",
+        ),
         ("files", f"{output.directory}/"),
         ("", "model.keras, best_config.yaml, metrics.json, classification_report.txt,"),
         ("", "test_predictions.csv, learning_curve.png, confusion_matrix.png, ..."),
@@ -65,6 +78,10 @@ def summarize(
     lines += ["", "where the time went", *time_table(output.clock), "", "next"]
     lines += [f"  {command}" for command in _next_commands(output, storage, artifacts)]
     return "\n".join(lines)
+
+
+def _without(classes: Sequence[str]) -> str:
+    return f" (no test images: {enumerate_names(classes)})" if classes else ""
 
 
 def summarize_search(configuration: BestConfiguration, *, storage: str) -> str:

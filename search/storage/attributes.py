@@ -47,3 +47,4 @@ class StudyAttribute(StrEnum):
     CLASS_NAMES = "class_names"
     RETRAIN_EPOCHS = "retrain_epochs"
     BACKBONES = "backbones"
+    CLASS_WEIGHTS = "class_weights"

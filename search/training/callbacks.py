@@ -13,7 +13,7 @@ from search.errors import NonFiniteLossError
 from search.progress.clock import Clock
 from search.training.checkpoint import Checkpoint
 from search.training.length import Length
-from search.training.metrics import classification_metrics
+from search.training.metrics import classification_metrics, ranking_metrics
 from search.training.mirroring import MirroredAccuracy, compare
 from search.training.network import seed_generators
 from search.training.prediction import predict_in_batches, prediction_batch_of
@@ -82,7 +82,10 @@ class Validation:
         images: npt.NDArray[np.uint8 | np.float16],
         labels: npt.NDArray[np.int64],
         clock: Clock,
+        *,
+        ranking: bool = False,
     ) -> None:
+        self.ranking = ranking
         self.to_logits = to_logits
         self.batch_size = prediction_batch_of(to_logits)
         self.images = images
@@ -91,13 +94,18 @@ class Validation:
         self.predictions: npt.NDArray[np.int64] = np.zeros_like(labels)
 
     def __call__(self) -> dict[str, float]:
-        """Returns val_loss, val_accuracy, val_balanced_accuracy and val_macro_f1."""
+        """Returns val_loss, val_accuracy, val_balanced_accuracy and val_macro_f1.
+
+        With `ranking`, also val_auc and val_average_precision.
+        """
         with self.clock.measure("validation"):
             logits = predict_in_batches(self.to_logits, self.images, batch_size=self.batch_size)
             self.predictions = logits.argmax(axis=1)
             shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
             metrics = classification_metrics(probabilities, self.labels)
+            if self.ranking:
+                metrics |= ranking_metrics(probabilities, self.labels)
         return {f"val_{name}": value for name, value in metrics.items()}
 
     def mirrored(self, classes: int) -> MirroredAccuracy:

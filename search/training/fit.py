@@ -46,6 +46,7 @@ def fit(
     clock: Clock | None = None,
     features: "FeatureSource | None" = None,
     mirrored: bool = False,
+    ranking: bool = False,
 ) -> FitResult:
     """Trains a candidate for its number of epochs, or steps, and returns the trained network.
 
@@ -61,7 +62,7 @@ def fit(
     optimizer and the weights of the first; epochs and reports count through both. A phase in which
     the backbone is frozen trains the head on what `features` finds for it. With `mirrored` the
     result says how the network does on mirrored validation images, where it was trained without
-    flips.
+    flips. With `ranking` the validation metrics include AUC and average precision.
 
     Raises NonFiniteLossError, OutOfMemoryError, or InfeasibleError for a network that cannot be
     built.
@@ -82,6 +83,7 @@ def fit(
         xla=xla,
         clock=clock,
         timed=not in_epochs,
+        ranking=ranking,
     )
     found = None
     if features is not None:

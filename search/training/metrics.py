@@ -5,15 +5,22 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Metric: TypeAlias = Literal["accuracy", "balanced_accuracy", "macro_f1", "loss"]
+Metric: TypeAlias = Literal[
+    "accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "loss"
+]
 
 # Which way an Optuna study optimises each metric.
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
     "balanced_accuracy": "maximize",
     "macro_f1": "maximize",
+    "auc": "maximize",
+    "average_precision": "maximize",
     "loss": "minimize",
 }
+
+# These need the images sorted by each class's probability, so they are computed only when used.
+RANKING_METRICS: frozenset[str] = frozenset({"auc", "average_precision"})
 
 
 def classification_metrics(
@@ -36,4 +43,26 @@ def classification_metrics(
         "balanced_accuracy": float((hits[actual > 0] / actual[actual > 0]).mean()),
         "macro_f1": float(f1.mean()),
         "loss": float(np.abs(np.log(np.clip(chosen, 1e-7, 1.0))).mean()),  # never -0.0
+    }
+
+
+def ranking_metrics(
+    probabilities: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.integer[Any]]
+) -> dict[Metric, float]:
+    """Computes the area under the ROC curve and average precision, each class against the rest.
+
+    `probabilities` is (N, C), `labels` (N,) with classes 0..C-1. Both are means over the classes
+    that occur, each of which counts the same, with two classes too; NaN where only one occurs or
+    where a probability is not finite.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    present = np.unique(labels)
+    if len(present) < 2 or not np.isfinite(probabilities).all():
+        return {"auc": float("nan"), "average_precision": float("nan")}
+    truth = labels[:, None] == present
+    scores = probabilities[:, present]
+    return {
+        "auc": float(roc_auc_score(truth, scores, average="macro")),
+        "average_precision": float(average_precision_score(truth, scores, average="macro")),
     }

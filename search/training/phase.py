@@ -37,7 +37,11 @@ _TIMED_SECONDS = 1.5
 
 @dataclass(frozen=True)
 class Setting:
-    """What the phases of one training share; `timed` says that its speed decides its steps."""
+    """What the phases of one training share.
+
+    `timed` says that its speed decides its steps, `ranking` that validation computes AUC and
+    average precision as well.
+    """
 
     train: "Share"
     validation: "Share | None"
@@ -47,6 +51,7 @@ class Setting:
     xla: runtime.Xla
     clock: Clock
     timed: bool = False
+    ranking: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,9 @@ def train_phase(
     stateful: list[Any] = []
     if validation is not None:
         images, labels = validation.gather(np.arange(len(validation)))
-        record.validation = callback.Validation(trainer.to_logits, images, labels, clock)
+        record.validation = callback.Validation(
+            trainer.to_logits, images, labels, clock, ranking=setting.ranking
+        )
         stateful = _validation_driven(settings)
     compiling = callback.MeasureCompiling(clock)
     callbacks = [
@@ -252,11 +259,18 @@ def _validation_driven(settings: TrainingConfig) -> list[Any]:
 def class_weights(
     candidate: Candidate, train: "Share", spec: InputSpec
 ) -> npt.NDArray[np.float32] | None:
-    """Returns the weight of each class (C,), as a candidate asks for; None for equal ones."""
-    if candidate.training.class_weights == "none":
+    """Returns the weight of each class (C,), as a candidate asks for; None for equal ones.
+
+    The mean weight over the training images is 1, so that weights leave the learning rate alone.
+    """
+    setting = candidate.training.class_weights
+    if setting == "none":
         return None
-    counts = np.maximum(train.class_counts(spec.classes), 1)
-    return (len(train) / (spec.classes * counts)).astype(np.float32)
+    counts = train.class_counts(spec.classes)
+    power = 0.5 if setting == "square_root" else 1.0
+    weights = np.where(counts > 0, np.maximum(counts, 1) ** -power, 0.0)
+    normalized: npt.NDArray[np.float32] = weights * (len(train) / (weights * counts).sum())
+    return normalized.astype(np.float32)
 
 
 @contextmanager

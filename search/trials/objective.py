@@ -20,6 +20,7 @@ from search.sizing.cost import TrainingCost, corrected, predict_cost
 from search.sizing.machine_speed import MachineSpeed
 from search.storage import TrialAttribute
 from search.training import feasibility, fit
+from search.training.metrics import RANKING_METRICS
 from search.training.mirroring import flips_are_harmless
 from search.trials.checkpoints import checkpoint_folder, remove_checkpoints
 from search.trials.context import TrialContext
@@ -122,6 +123,7 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         seconds=None if trial_seconds is None else lambda: trial_seconds,
         most_steps=plan.most_trial_steps(candidate, on_features=on_features),
         mirrored=plan.trial_seconds is not None and flips_are_harmless(trial.study) is None,
+        ranking=context.metric in RANKING_METRICS,
         checkpoint_directory=checkpoint_folder(trial, context.checkpoints, context.shared),
         precision=context.precision,
         xla=context.xla,

@@ -240,7 +240,8 @@ def test_run_hands_every_option_over(
     calls = _calls(monkeypatch, "all is well")
     line = (
         "run --study quickstart --data digits --trials 7 --budget 1h30m --storage sqlite:///a.db "
-        "--study-name second --metric macro_f1 --seed 5 --retrain-epochs 9 --retrain-budget 90s "
+        "--study-name second --metric macro_f1 --class-weights balanced --seed 5 "
+        "--retrain-epochs 9 --retrain-budget 90s "
         "--image-size 24x16 --fit pad --max-bad-files 2% --precision float32 --xla off "
         "--cache-limit 2G --runs-directory out --warm-start recipes --workers 3 --retries 4 "
         "--stall-timeout 2m --engine ray --address 127.0.0.1:6379 --cpus-each 2 --gpus-each 0.5 "
@@ -260,6 +261,7 @@ def test_run_hands_every_option_over(
         "storage": "sqlite:///a.db",
         "study_name": "second",
         "metric": "macro_f1",
+        "class_weights": "balanced",
         "seed": 5,
         "retrain_epochs": 9,
         "retrain_budget_seconds": 90.0,

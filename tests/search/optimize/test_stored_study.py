@@ -21,7 +21,9 @@ from search.optimize.stored_study import (
     remember_phase,
     stored_fit,
     stored_plan,
+    with_class_weights,
 )
+from search.progress.events import Progress
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import StudyAttribute, open_storage, quiet_optuna
@@ -238,3 +240,58 @@ def test_a_study_that_names_its_epochs_keeps_them(
 
     assert as_begun(other, storage, "tiny") is other
     assert as_begun(other, storage, "unknown") is other
+
+
+def weighted(
+    context: TrialContext, storage: optuna.storages.BaseStorage, asked: Any = "auto"
+) -> TrialContext:
+    spec = context.spec.model_copy(update={"class_weights": asked})
+    spec = with_class_weights(
+        spec, context.split, storage, "tiny", metric="accuracy", progress=Progress()
+    )
+    return replace(context, spec=spec)
+
+
+def test_class_weights_are_stored_and_stay(
+    context: TrialContext, storage: optuna.storages.BaseStorage
+) -> None:
+    study = opened(weighted(context, storage, "balanced"), storage)
+
+    assert study.user_attrs[StudyAttribute.CLASS_WEIGHTS] == "balanced"
+    for asked in ("auto", "balanced", None):
+        again = weighted(context, storage, asked)
+        assert again.spec.class_weights == "balanced"
+        opened(again, storage)
+    with pytest.raises(UserError, match=r"begun with balanced, received --class-weights none.*NEW"):
+        weighted(context, storage, "none")
+
+
+def test_equal_classes_leave_a_study_as_it_was_without_the_option(
+    context: TrialContext, storage: optuna.storages.BaseStorage
+) -> None:
+    study = opened(context, storage)
+
+    again = weighted(context, storage)
+
+    assert again.spec.class_weights is None
+    assert opened(again, storage).user_attrs == study.user_attrs
+    with pytest.raises(UserError, match=r"begun with those of its space"):
+        weighted(context, storage, "balanced")
+
+
+def test_class_weights_reach_every_candidate(context: TrialContext) -> None:
+    trial = optuna.trial.FixedTrial({"filters": 4, "dropout": 0.0})
+
+    for weights, expected in (("balanced", "balanced"), (None, "none"), ("auto", "none")):
+        spec = context.spec.model_copy(update={"class_weights": weights})
+        assert spec.candidate(trial).training.class_weights == expected
+
+
+def test_a_study_of_an_earlier_version_goes_on_without_class_weights(
+    context: TrialContext, url: str, storage: optuna.storages.BaseStorage
+) -> None:
+    store_golden(url)
+
+    assert weighted(context, storage).spec.class_weights is None
+    with pytest.raises(UserError, match=r"begun with those of its space.*--study-name NEW"):
+        weighted(context, storage, "balanced")

@@ -317,6 +317,10 @@ def test_scores_are_those_of_scikit_learn(run: RunOutput, split: Split) -> None:
     assert evaluation.loss == pytest.approx(metrics.log_loss(labels, probabilities), rel=1e-4)
     report = metrics.classification_report(labels, predictions, output_dict=True)
     assert evaluation.macro_f1 == pytest.approx(report["macro avg"]["f1-score"])
+    assert evaluation.auc == pytest.approx(
+        metrics.roc_auc_score(labels, probabilities, multi_class="ovr"), rel=1e-4
+    )
+    assert evaluation.metrics()["average_precision"] == pytest.approx(evaluation.average_precision)
     assert evaluation.macro_average.f1 == pytest.approx(evaluation.macro_f1)
     assert evaluation.weighted_average.precision == pytest.approx(
         report["weighted avg"]["precision"]
@@ -336,6 +340,14 @@ def test_a_share_that_lacks_classes_is_scored_without_a_warning(
     assert evaluation.per_class[5].support == 0
     assert evaluation.confusion_matrix.shape == (10, 10)
     assert 0 < evaluation.balanced_accuracy <= 1
+    assert 0 < evaluation.auc <= 1
+    assert evaluation.absent_classes == tuple("23456789")
+    zeros, ones = (int((labels == number).sum()) for number in (0, 1))
+    assert evaluation.majority_accuracy == pytest.approx(max(zeros, ones) / (zeros + ones))
+    assert evaluation.metrics()["majority_baseline"] == {
+        "class": evaluation.commonest_class,
+        "accuracy": evaluation.majority_accuracy,
+    }
 
 
 def test_an_interrupted_retraining_goes_on_where_it_was(

@@ -72,6 +72,7 @@ def test_training_learns_and_returns_the_whole_story(
         validation=validation,
         seed=0,
         reports_per_epoch=2,
+        ranking=True,
         listener=Listening(
             on_report=reports.append,
             on_progress=lambda epoch, epochs, metrics: progress.append((epoch, epochs)),
@@ -93,6 +94,8 @@ def test_training_learns_and_returns_the_whole_story(
         "val_accuracy",
         "val_balanced_accuracy",
         "val_macro_f1",
+        "val_auc",
+        "val_average_precision",
     }
     # An epoch of less than a minute reports at its end only, in steps of half an epoch.
     assert [(report.step, report.epoch) for report in reports] == [
