@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search.data.types import Indices
 from search.data.names import shown
+from search.data.types import Indices
 
 # The largest class has so many times the images of the smallest.
 NOTABLE_RATIO = 5.0
