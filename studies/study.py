@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 from cnn_blocks.config import Configuration
 from cnn_blocks.errors import UserError
 from cnn_blocks.pretrained import Pretrained
-from cnn_blocks.registry import load_source
+from cnn_blocks.source_files import load_source
 from spaces.backbones import backbone_names, parse_backbone
 from spaces.candidate import Candidate
 from spaces.probe import Space

@@ -8,8 +8,8 @@ import optuna
 from optuna.trial import FrozenTrial
 from pydantic import ValidationError
 
-from cnn_blocks import registry
 from cnn_blocks.errors import UserError
+from cnn_blocks.source_files import load_source
 from search.results.configuration_file import BestConfiguration, write_configuration
 from search.sizing.time_plan import TimePlan
 from search.storage import (
@@ -130,7 +130,7 @@ def _candidate(text: str, source: str | None) -> Candidate:
         except ValidationError:
             if source is None:
                 raise
-            registry.load_source(source)
+            load_source(source)
             return Candidate.from_json(text)
     except ValidationError as error:
         raise UserError(

@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import make_url
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.source_files import source_texts
 from search.engines.job import WorkerJob
 from search.engines.ray.resources import Share
 from search.storage import without_password
@@ -123,7 +124,7 @@ def image_bytes(split: "Split") -> int:
 def for_any_folder(job: WorkerJob) -> WorkerJob:
     """Returns a job without paths that count from this process' folder, and with its source."""
     url = make_url(job.storage)
-    storage, artifacts, data, text = job.storage, job.artifacts, job.data, None
+    storage, artifacts, data, texts = job.storage, job.artifacts, job.data, None
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
         database = str(Path(str(url.database)).resolve())
         storage = url.set(database=database).render_as_string(hide_password=False)
@@ -132,8 +133,8 @@ def for_any_folder(job: WorkerJob) -> WorkerJob:
     if Path(data).expanduser().exists():
         data = str(Path(data).expanduser().resolve())
     if job.source is not None and job.source.endswith(".py"):
-        text = Path(job.source).read_text(encoding="utf-8")
-    return replace(job, storage=storage, artifacts=artifacts, data=data, source_text=text)
+        texts = source_texts(job.source)
+    return replace(job, storage=storage, artifacts=artifacts, data=data, source_texts=texts)
 
 
 def _check(address: str) -> None:
