@@ -18,7 +18,8 @@ class ChildProcess:
     """Runs `python -m MODULE DESCRIPTOR`, where DESCRIPTOR is the process' end of the pipe.
 
     The process gets this one's environment with `environment` on top, and finds the modules beside
-    the running script as the script does; what it writes goes to the file `log`. Raises OSError where the system refuses another process.
+    the running script as the script does; what it writes goes to the file `log`. Raises OSError
+    where the system refuses another process.
     """
 
     def __init__(self, module: str, *, environment: Mapping[str, str], log: Path) -> None:

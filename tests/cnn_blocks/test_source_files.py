@@ -116,7 +116,9 @@ def test_neighbours_shadow_nothing_that_is_imported_later(tmp_path: Path) -> Non
 
     load_source(tmp_path / "my_study.py")
 
-    assert importlib.util.find_spec("this").origin != str(tmp_path / "this.py")
+    found = importlib.util.find_spec("this")
+    assert found is not None
+    assert found.origin != str(tmp_path / "this.py")
     assert str(tmp_path) not in sys.path[:1]
 
 
