@@ -182,6 +182,8 @@ def dry_run(
     default = default_candidate(spec, plan.task)
     smallest, largest = _extremes(spec, split, plan)
     notes = _Notes()
+    for text in loaded.warnings:
+        notes.warning(text)
     if warm_start == "recipes":
         enqueue_recipes(optuna.create_study(), spec, notes)
     cost = _cost(default, split, speed, features)

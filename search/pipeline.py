@@ -118,6 +118,8 @@ def run_study(
     )
     source, directory = require_data(spec, data), Path(runs_directory) / name
     progress, clock, limits = progress or Progress(), Clock(), limits or WorkerLimits()
+    for text in loaded.warnings:
+        progress.warning(text)
     began = time.monotonic()
     lengths = Lengths(
         budget_seconds=budget_seconds,

@@ -152,10 +152,14 @@ class StudySpec(Configuration):
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study and the file or module that it came from; `source` is None for a shipped one."""
+    """A study and the file or module that it came from; `source` is None for a shipped one.
+
+    `warnings` are what a person should know before it runs.
+    """
 
     spec: StudySpec
     source: str | None
+    warnings: tuple[str, ...] = ()
 
     def with_backbones(self, names: Sequence[str]) -> "LoadedStudy":
         """Returns this study with other backbones, named as a person does; none changes nothing.
