@@ -127,12 +127,13 @@ def make_pruner(spec: StudySpec, plan: TimePlan) -> BasePruner:
 def default_candidate(spec: StudySpec, task: Task) -> Candidate:
     """Returns the study's first trial, or one drawn at random where it names none."""
     first = spec.first_trials(task)
+    problem: InfeasibleError | None = None
     for seed in range(_DRAWS):
         try:
             return spec.candidate(ProbeTrial(seed=seed, wanted=first[0] if first else None), task)
-        except InfeasibleError:
-            continue
+        except InfeasibleError as error:
+            problem = problem or error
     raise UserError(
         f"A space must hold candidates that can be built; {_DRAWS} drawn at random from "
-        f"{spec.name!r} were all infeasible. Look at it with --dry-run."
-    )
+        f"{spec.name!r} were all infeasible, the first because: {problem}"
+    ) from problem
