@@ -179,7 +179,7 @@ def dry_run(
     )
     speed = measured_speed(precision=precision, xla=xla, known=plan.speed)
     features = FeatureSource(split, limit=cache_limit)
-    default = default_candidate(spec, plan.task)
+    default = default_candidate(spec, plan.task, inputs=split.spec)
     smallest, largest = _extremes(spec, split, plan)
     notes = _Notes()
     for text in loaded.warnings:

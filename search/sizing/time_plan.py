@@ -125,20 +125,19 @@ def make_pruner(spec: StudySpec, plan: TimePlan) -> BasePruner:
     return pruner
 
 
-def default_candidate(spec: StudySpec, task: Task) -> Candidate:
+def default_candidate(spec: StudySpec, task: Task, *, inputs: InputSpec | None = None) -> Candidate:
     """Returns the study's first trial, or one drawn at random where it names none.
 
+    With `inputs` it can be built from them, which takes Keras to find out.
     Raises InfeasibleError where none of those drawn can be built.
     """
     first = spec.first_trials(task)
-    names = tuple(f"class {number}" for number in range(task.classes))
-    inputs = InputSpec(image_shape=task.image_shape, class_names=names)
     problem: InfeasibleError | None = None
     for seed in range(_DRAWS):
         probe = ProbeTrial(seed=seed, wanted=first[0] if first else None)
         try:
             candidate = spec.candidate(probe, task)
-            if not first:
+            if inputs is not None:
                 # A space that knows nothing of the images' size may reduce them to nothing.
                 describe_model(candidate.model, inputs)
             return candidate

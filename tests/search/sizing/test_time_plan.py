@@ -252,10 +252,11 @@ def test_the_default_candidate_can_be_built_from_the_images() -> None:
         )
 
     spec = StudySpec(name="deep", description="Any depth.", space=deep)
-    small = Task(image_shape=(8, 8, 3), classes=2)
+    small = INPUTS.model_copy(update={"image_shape": (8, 8, 3)})
+    tiny = INPUTS.model_copy(update={"image_shape": (4, 4, 3)})
 
-    backbone = default_candidate(spec, small).model.backbone
+    backbone = default_candidate(spec, Task(), inputs=small).model.backbone
     assert isinstance(backbone, Staged)
     assert len(backbone.stages) == 3
     with pytest.raises(InfeasibleError, match=r"the first because: .*one pixel"):
-        default_candidate(spec, Task(image_shape=(4, 4, 3), classes=2))
+        default_candidate(spec, Task(), inputs=tiny)
