@@ -18,10 +18,13 @@ from search.sizing.time_plan import TimePlan, make_pruner
 from search.storage import StudyAttribute
 from search.system.files import whole_file
 from search.training.metrics import DIRECTIONS
+from search.training.mirroring import find_flip_parameters
 from search.trials.context import TrialContext
 from studies.study import LoadedStudy, StudySpec
 
 _STEP_UNIT = re.compile(r"1/(\d+) epoch")
+# Of each strategy; a space may be slow to answer.
+_FLIP_DRAWS = 4
 
 
 def open_study(
@@ -68,6 +71,9 @@ def open_study(
         StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
         StudyAttribute.BACKBONES: [item.model_dump(mode="json") for item in spec.backbones],
         StudyAttribute.TIME_PLAN: plan.model_dump_json(exclude_none=True),
+        StudyAttribute.FLIP_PARAMETERS: find_flip_parameters(
+            lambda trial: spec.candidate(trial, plan.task), draws=min(_FLIP_DRAWS, spec.probes)
+        ),
     }
     for attribute, value in described.items():
         if study.user_attrs.get(attribute) != value:

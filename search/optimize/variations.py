@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from search.optimize.delegating import DelegatingSampler
 from search.optimize.winner import best_trial
-from search.training.mirroring import FLIP, flips_are_harmless
+from search.training.mirroring import flip_parameters, flips_are_harmless
 from spaces.probe import is_legal
 
 
@@ -36,9 +36,12 @@ class VariationSampler(DelegatingSampler):
         self._variations = variations
         self._fixed: Mapping[str, Any] | None = None
         self._flip: bool | None = None
+        self._flip_parameters: list[str] = []
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._flip = flips_are_harmless(study)
+        if self._flip is not None:
+            self._flip_parameters = self._flip_parameters or flip_parameters(study)
         number = _suggested_before(study, trial)
         self._fixed = None
         if number < len(self._variations):
@@ -77,7 +80,7 @@ class VariationSampler(DelegatingSampler):
         return super().sample_independent(study, trial, param_name, param_distribution)
 
     def _flipped(self) -> dict[str, bool]:
-        return {} if self._flip is None else {FLIP: self._flip}
+        return {} if self._flip is None else dict.fromkeys(self._flip_parameters, self._flip)
 
 
 def _suggested_before(study: optuna.Study, trial: FrozenTrial) -> int:

@@ -20,7 +20,7 @@ from search.storage import (
     quiet_optuna,
     without_password,
 )
-from search.training.mirroring import FLIP, flips_are_harmless
+from search.training.mirroring import flip_parameters, flips_are_harmless
 from spaces.candidate import Candidate
 from studies.study import StudySpec
 
@@ -85,10 +85,11 @@ def mirrors(study: optuna.Study, trial: FrozenTrial) -> bool:
     too short to gain from them, the final training is not. Where nothing is known, it is as the
     winner's trial was. In use the network then averages an image and its mirror image.
     """
-    if FLIP not in trial.params:
+    asked = [name for name in flip_parameters(study) if name in trial.params]
+    if not asked:
         return False
     harmless = flips_are_harmless(study)
-    return bool(trial.params[FLIP]) if harmless is None else harmless
+    return bool(trial.params[asked[0]]) if harmless is None else harmless
 
 
 def export_best_configuration(

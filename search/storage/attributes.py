@@ -46,3 +46,4 @@ class StudyAttribute(StrEnum):
     CLASS_NAMES = "class_names"
     RETRAIN_EPOCHS = "retrain_epochs"
     BACKBONES = "backbones"
+    FLIP_PARAMETERS = "flip_parameters"

@@ -82,6 +82,20 @@ def test_a_change_of_what_the_space_does_not_ask_for_takes_no_trial() -> None:
     assert run(study, 0.5) != DEFAULT
 
 
+def test_flips_follow_the_parameters_that_the_study_stores() -> None:
+    study = make_study()
+    study.set_user_attr("flip_parameters", ["own_flip"])
+    run(study, 0.5, mirrored_images={"harmless": True})
+
+    own = []
+    for _ in range(5):
+        trial = study.ask()
+        own.append(trial.suggest_categorical("own_flip", [False, True]))
+        study.tell(trial, 0.4)
+
+    assert own == [True] * 5
+
+
 def test_then_the_sampler_goes_on() -> None:
     study = make_study()
     for _ in VARIATIONS:
