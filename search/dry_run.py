@@ -190,7 +190,7 @@ def dry_run(
     )
     speed = measured_speed(precision=precision, xla=xla, known=plan.speed)
     features = FeatureSource(split, limit=cache_limit)
-    default = default_candidate(spec, plan.task)
+    default = default_candidate(spec, plan.task, inputs=split.spec)
     smallest, largest = _extremes(spec, split, plan)
     notes = _Notes()
     for note in split.dataset.notes:
@@ -202,6 +202,8 @@ def dry_run(
     )
     if reason:
         notes.note(reason)
+    for text in loaded.warnings:
+        notes.warning(text)
     if warm_start == "recipes":
         enqueue_recipes(optuna.create_study(), spec, notes)
     cost = _cost(default, split, speed, features)

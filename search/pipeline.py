@@ -148,6 +148,8 @@ def run_study(
     runs_directory = user_path(runs_directory)
     source, directory = require_data(spec, data), runs_directory / name
     progress, clock, limits = progress or Progress(), Clock(), limits or WorkerLimits()
+    for text in loaded.warnings:
+        progress.warning(text)
     began = time.monotonic()
     lengths = Lengths(
         budget_seconds=budget_seconds,

@@ -1,10 +1,11 @@
 """How a space gets its pretrained backbone: a list of them, from a study or a person's words."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import ValidationError
 
-from cnn_blocks.backbones.keras_application import KerasApplication
+from cnn_blocks.backbones.keras_application import FAMILIES, KerasApplication
 from cnn_blocks.backbones.keras_file import KerasFile
 from cnn_blocks.errors import UserError
 from cnn_blocks.pretrained import Pretrained, Trainable
@@ -21,6 +22,8 @@ def parse_backbone(text: str) -> Pretrained:
     Raises UserError for anything else.
     """
     name, _, weights = text.partition("=")
+    if name and name not in FAMILIES:
+        _refuse_other_files(name)
     try:
         if name.endswith(".keras"):
             return KerasFile.model_validate({"path": name, "weights": weights or "file"})
@@ -31,6 +34,38 @@ def parse_backbone(text: str) -> Pretrained:
         raise UserError(
             f"A backbone must be a network of keras.applications or a .keras file: {reason}"
         ) from error
+
+
+def _refuse_other_files(name: str) -> None:
+    path = Path(name).expanduser()
+    rule = "A backbone must be a network of keras.applications or a .keras file"
+    if path.suffix in (".h5", ".hdf5"):
+        if name.endswith(".weights.h5") or _is_weights_alone(path):
+            raise UserError(
+                f"{rule}; {name} holds weights without a network. Fix: build the network, then "
+                f"model.load_weights({name!r}) and model.save('network.keras'). Weights of a "
+                f"network of keras.applications are named with it: ResNet50V2={name}"
+            )
+        new = str(path.with_suffix(".keras"))
+        raise UserError(
+            f"{rule}; {name} is in the older HDF5 format. Fix: convert it once: "
+            f"keras.models.load_model({name!r}, compile=False).save({new!r})"
+        )
+    if not name.endswith(".keras") and (path.exists() or path.suffix or path.name != name):
+        raise UserError(
+            f"{rule}; received {name}. Fix: save the network with model.save('network.keras') "
+            f"and name that file."
+        )
+
+
+def _is_weights_alone(path: Path) -> bool:
+    import h5py  # only to explain what is wrong
+
+    try:
+        with h5py.File(path) as file:
+            return "model_config" not in file.attrs
+    except OSError:
+        return False
 
 
 def suggest_backbone(

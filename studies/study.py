@@ -17,7 +17,7 @@ from cnn_blocks.config import Configuration
 from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
 from cnn_blocks.pretrained import Pretrained
-from cnn_blocks.registry import load_source
+from cnn_blocks.source_files import load_source
 from spaces.backbones import backbone_names, parse_backbone
 from spaces.candidate import Candidate
 from spaces.probe import Space
@@ -161,10 +161,14 @@ class StudySpec(Configuration):
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study and the file or module that it came from; `source` is None for a shipped one."""
+    """A study and the file or module that it came from; `source` is None for a shipped one.
+
+    `warnings` are what a person should know before it runs.
+    """
 
     spec: StudySpec
     source: str | None
+    warnings: tuple[str, ...] = ()
 
     def with_backbones(self, names: Sequence[str]) -> "LoadedStudy":
         """Returns this study with other backbones, named as a person does; none changes nothing.

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -94,9 +95,31 @@ class KerasFile(Pretrained):
     def _checked_path(self) -> Path:
         path = user_path(self.path)
         require_digest(path, self.sha256)
+        if not zipfile.is_zipfile(path):
+            raise UserError(
+                f"A backbone's file must be a .keras file, as `model.save` writes it; {path} is "
+                f"none, or a part of it is missing. Fix: save or copy it again."
+            )
         return path
 
+    def _own_classes(self) -> list[str]:
+        """Returns the names of the layers in the file that do not come with Keras, and Lambda."""
+        try:
+            with zipfile.ZipFile(Path(self.path).expanduser()) as archive:
+                return sorted(set(_own_classes(json.loads(archive.read("config.json")))))
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            return []
+
     def _explain(self, error: Exception) -> str:
+        own = self._own_classes()
+        if own:
+            code = "a Lambda layer" if own == ["Lambda"] else f"own code ({', '.join(own)})"
+            return (
+                f"A backbone's file must hold built-in layers alone, because it is opened where "
+                f"nobody's own code is; {self.path} holds {code}. Fix: build the network from "
+                f"built-in layers, or save the part before: keras.Model(model.inputs, "
+                f"model.get_layer(NAME).output).save('part.keras')."
+            )
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return (
             f"A backbone's file must be a .keras file of built-in layers, as `model.save` writes "
@@ -137,3 +160,18 @@ class KerasFile(Pretrained):
                 f"{self.layer or self.path} does not."
             )
         return maps[-1]
+
+
+def _own_classes(stored: Any) -> Iterator[str]:
+    """Yields the names of what Keras stored and cannot make without its author's code."""
+    if isinstance(stored, dict):
+        name, module = stored.get("class_name"), stored.get("module")
+        if isinstance(name, str) and "registered_name" in stored:
+            built_in = module is not None and module.partition(".")[0] in ("keras", "builtins")
+            if name == "Lambda" or not built_in:
+                yield name
+        for value in stored.values():
+            yield from _own_classes(value)
+    elif isinstance(stored, list):
+        for value in stored:
+            yield from _own_classes(value)

@@ -370,10 +370,13 @@ def _refuse_beside_recipe(recipe: str, context: typer.Context) -> None:
 
 def _searched(study: str | None, hypermodel: str | None, backbones: Sequence[str]) -> "LoadedStudy":
     """Loads what is searched first: a wrong name must not wait for the other imports."""
+    from search.system.runtime import startup_chatter_held
     from studies.study import load_study
 
     if study is not None and hypermodel is None:
-        return load_study(study).with_backbones(backbones)
+        # A file of one's own may import Keras.
+        with startup_chatter_held():
+            return load_study(study).with_backbones(backbones)
     if hypermodel is not None and study is None and not backbones:
         from search.keras_tuner import hypermodel_study
 

@@ -1,14 +1,15 @@
 """What a worker needs to know, as data that can be sent to another process or machine."""
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cloudpickle
 
-from cnn_blocks import registry
 from cnn_blocks.errors import UserError
+from cnn_blocks.source_files import load_source
 from search.data.image_fit import Fit
 from search.sizing.time_plan import TimePlan
 from search.system.runtime import Precision, Xla
@@ -27,9 +28,10 @@ class WorkerJob:
     """A study to work on.
 
     Of `budget_seconds` `budget_spent` are over when the worker starts; `spec` is the pickled study,
-    which `source` must be imported for: `source_text` is what that file says, for a machine that
-    may not have it. `plan` divides the time. `memory_bytes` is the worker's share of the machine's
-    memory. Checkpoints are also kept in `artifacts`, where that is said.
+    which `source` must be imported for: `source_texts` is what that file and the modules beside it
+    say, for a machine that may not have them. `plan` divides the time. `memory_bytes` is the
+    worker's share of the machine's memory. Checkpoints are also kept in `artifacts`, where that is
+    said.
     """
 
     study_name: str
@@ -54,12 +56,12 @@ class WorkerJob:
     plan: TimePlan = field(default_factory=TimePlan)
     lease_seconds: float = LEASE_SECONDS
     artifacts: str | None = None
-    source_text: str | None = None
+    source_texts: Mapping[str, str] | None = None
 
     def load_study(self) -> StudySpec:
         """Returns the study; a person's own file is imported first."""
         if self.source is not None:
-            registry.load_source(self.source, text=self.source_text)
+            load_source(self.source, texts=self.source_texts)
         spec: StudySpec = cloudpickle.loads(self.spec)
         return spec
 

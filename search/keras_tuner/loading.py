@@ -8,7 +8,7 @@ from typing import Any
 
 from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
-from cnn_blocks.registry import load_source
+from cnn_blocks.source_files import load_source
 
 # Arguments that the data answers, where a HyperModel's constructor has them.
 _FROM_DATA = ("input_shape", "classes", "num_classes")

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from cnn_blocks.config import Classifier
 from cnn_blocks.errors import InfeasibleError, UserError
 from cnn_blocks.registry import backbone
@@ -11,6 +13,8 @@ from search.keras_tuner.loading import load_hypermodel
 
 # Below this, a probability is taken for this: its logarithm must be finite.
 _SMALLEST_PROBABILITY = 1e-7
+# A network that multiplies by less than this first, as by 1/255, expects pixel values.
+_LEAST_SCALE = 1 / 32
 
 
 @backbone
@@ -30,7 +34,10 @@ class KerasTunerModel(Classifier):
         return " ".join([name, *(f"{key}={_short(value)}" for key, value in self.values.items())])
 
     def logits(self, x: Any, *, classes: int) -> Any:
-        """Maps images (N, H, W, 3), scaled to [0, 1], to logits (N, classes)."""
+        """Maps images (N, H, W, 3), scaled to [0, 1], to logits (N, classes).
+
+        A network that rescales its images itself gets values from 0 to 255.
+        """
         from search.keras_tuner.parameters import SuggestedHyperParameters
 
         hp = SuggestedHyperParameters(self._refuse)
@@ -69,6 +76,8 @@ def _logits(model: Any, x: Any, classes: int) -> Any:
     else:
         # A model without the optimizer, which an export would carry along.
         body = keras.Model(model.inputs, model.outputs[0], name="hypermodel")
+    if takes_pixel_values(model):
+        x = keras.layers.Rescaling(255.0, dtype="float32", name="pixel_values")(x)
     # Augmentation layers act unless told otherwise; `fit` still tells them to.
     outputs = body(x, training=False)
     if tuple(outputs.shape[1:]) != (classes,):
@@ -81,6 +90,56 @@ def _logits(model: Any, x: Any, classes: int) -> Any:
     if takes_logits:
         return outputs
     return ops.log(ops.clip(outputs, _SMALLEST_PROBABILITY, 1.0))
+
+
+def takes_pixel_values(model: Any) -> bool:
+    """Whether a network scales values from 0 to 255 itself, as with `Rescaling(1 / 255)`.
+
+    Scaling before it would leave it next to nothing to see.
+    """
+    return any(_scales_down(operation) for operation in _operations(model))
+
+
+def _scales_down(operation: Any) -> bool:
+    from keras import layers
+
+    if isinstance(operation, layers.Rescaling):
+        return bool(np.max(np.abs(operation.scale)) < _LEAST_SCALE)
+    if isinstance(operation, layers.Normalization):
+        return operation.input_mean is not None and bool(np.max(operation.input_mean) > 1)
+    name = type(operation).__name__
+    if name not in ("Divide", "TrueDivide", "Multiply"):
+        return False
+    factors = [
+        item for item in operation._inbound_nodes[0].arguments.args if isinstance(item, int | float)
+    ]
+    return any(
+        abs(factor if name == "Multiply" else 1 / factor) < _LEAST_SCALE
+        for factor in factors
+        if factor
+    )
+
+
+def _operations(model: Any) -> Iterator[Any]:
+    """Yields the layers of a network and the operations between them, nested ones included."""
+    yield from model._flatten_layers(include_self=False)
+    for part in model._flatten_layers():
+        for operation in getattr(part, "operations", ()):
+            if not hasattr(operation, "_flatten_layers"):
+                yield operation
+
+
+def foreign_layers(model: Any) -> list[str]:
+    """Returns the names of the classes of layers that a saved network cannot be opened with."""
+    from keras import layers
+
+    return sorted(
+        {
+            type(layer).__name__
+            for layer in model._flatten_layers()
+            if isinstance(layer, layers.Lambda) or not type(layer).__module__.startswith("keras.")
+        }
+    )
 
 
 def _last_operation(model: Any) -> Any:

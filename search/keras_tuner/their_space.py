@@ -1,7 +1,7 @@
 """Any HyperModel as one of our spaces."""
 
 import json
-import warnings
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,7 @@ from cnn_blocks.symbolic import without_values
 from search.keras_tuner import network
 from search.keras_tuner.loading import load_hypermodel, resolve
 from spaces.candidate import Candidate, Compilation, TrainingConfig
+from spaces.probe import ProbeTrial
 from spaces.suggest import Trial
 from studies.study import LoadedStudy, StudySpec
 
@@ -21,8 +22,9 @@ _IMAGE_SHAPE, _CLASSES = (224, 224, 3), 10
 def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
     """Returns a study of what a HyperModel searches.
 
-    Its networks, their optimizer and their loss are the HyperModel's; images are scaled to [0, 1].
-    `batch_size` is Keras' own default. Its `fit` is not called: training is ours.
+    Its networks, their optimizer and their loss are the HyperModel's; images are scaled to [0, 1],
+    unless its network does so itself. `batch_size` is Keras' own default. Its `fit` is not called:
+    training is ours.
     Raises UserError when there is no such HyperModel.
     """
     from search.system.runtime import start_keras
@@ -33,12 +35,17 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
 
     hypermodel = _load(reference)
     name = reference.replace(":", ".").rpartition(".")[2]
+    warnings = []
     if type(hypermodel).fit is not keras_tuner.HyperModel.fit:
-        warnings.warn(
+        warnings.append(
             f"{name} overrides HyperModel.fit, which is not called here: batches of {batch_size} "
-            f"images, and what its build() compiles.",
-            stacklevel=2,
+            f"images, and what its build() compiles"
         )
+    takes_pixels = False
+    with suppress(InfeasibleError):  # other values may build a network
+        model = _build(hypermodel, ProbeTrial())[0]
+        takes_pixels = network.takes_pixel_values(model)
+        warnings += [_not_portable(name, layer) for layer in network.foreign_layers(model)]
 
     def space(trial: Trial) -> Candidate:
         # Loaded by its name: a worker process gets this function, but not the object.
@@ -51,10 +58,24 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
         name=name,
         description=f"What the HyperModel {reference} searches.",
         space=space,
-        fixes=f"Batches of {batch_size} images, scaled to [0, 1].",
+        fixes=f"Batches of {batch_size} images, "
+        + ("as they are: it rescales them itself." if takes_pixels else "scaled to [0, 1]."),
         probes=2,
     )
-    return LoadedStudy(spec, network.__name__)
+    return LoadedStudy(spec, network.__name__, tuple(warnings))
+
+
+def _not_portable(name: str, layer: str) -> str:
+    if layer == "Lambda":
+        return (
+            f"{name} has a Lambda layer: its model.keras opens only with "
+            f"keras.saving.load_model(..., safe_mode=False), where the code is trusted, and other "
+            f"formats may refuse it. Replace it by a built-in layer, such as Rescaling"
+        )
+    return (
+        f"{name} has a layer of your own, {layer}: its model.keras opens only where the file that "
+        f"defines {layer} is imported first"
+    )
 
 
 @cache
@@ -62,7 +83,9 @@ def _load(reference: str) -> Any:
     return load_hypermodel(reference)(_IMAGE_SHAPE, _CLASSES)
 
 
-def _sample(hypermodel: Any, trial: Trial) -> tuple[dict[str, Any], Compilation | None]:
+def _build(hypermodel: Any, trial: Trial) -> tuple[Any, Any]:
+    import keras
+
     from search.keras_tuner.parameters import SuggestedHyperParameters, suggest_value
 
     hp = SuggestedHyperParameters(lambda asked: suggest_value(trial, asked))
@@ -75,7 +98,17 @@ def _sample(hypermodel: Any, trial: Trial) -> tuple[dict[str, Any], Compilation 
                 f"A HyperModel must build a network from the values that it asked for; with "
                 f"{hp.values} it raised {type(error).__name__}: {error}"
             ) from error
-        compiled = _serialize(model) if model.compiled and model.loss is not None else None
+    if not isinstance(model, keras.Model):
+        raise InfeasibleError(
+            f"A HyperModel's build(hp) must return a keras.Model; with {hp.values} it returned "
+            f"{model!r:.80}. Fix: end it with `return model`."
+        )
+    return model, hp
+
+
+def _sample(hypermodel: Any, trial: Trial) -> tuple[dict[str, Any], Compilation | None]:
+    model, hp = _build(hypermodel, trial)
+    compiled = _serialize(model) if model.compiled and model.loss is not None else None
     return dict(hp.values), compiled and _checked(*compiled)
 
 

@@ -12,7 +12,7 @@ import cloudpickle
 
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
-from cnn_blocks.registry import load_source
+from cnn_blocks.source_files import load_source
 from search.optimize.time_division import make_plan
 from search.optimize.working_size import working_size
 from search.sizing.machine import visible_gpus

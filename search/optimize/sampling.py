@@ -1,15 +1,14 @@
 """Samplers whose draws depend on the study's seed and the trial's number alone."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.samplers._lazy_random_state import LazyRandomState
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from search.optimize.delegating import DelegatingSampler
 from search.optimize.variations import VariationSampler
 from spaces.task import Task
 from studies.study import StudySpec
@@ -26,7 +25,7 @@ def make_sampler(spec: StudySpec, task: Task, *, seed: int) -> BaseSampler:
     return ReseedingSampler(sampler, seed=seed)
 
 
-class ReseedingSampler(BaseSampler):
+class ReseedingSampler(DelegatingSampler):
     """Reseeds a sampler before every trial from (study seed, trial number).
 
     Several workers with one seed draw different candidates, and a trial's draw does not depend on
@@ -35,7 +34,7 @@ class ReseedingSampler(BaseSampler):
     """
 
     def __init__(self, sampler: BaseSampler, *, seed: int) -> None:
-        self.sampler = sampler
+        super().__init__(sampler)
         self.seed = seed
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
@@ -43,38 +42,7 @@ class ReseedingSampler(BaseSampler):
         states = list(_random_states(self.sampler))
         for state, word in zip(states, sequence.generate_state(len(states)), strict=True):
             state.rng.seed(int(word))
-        self.sampler.before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self.sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self.sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        self.sampler.after_trial(study, trial, state, values)
-
-    def __str__(self) -> str:
-        return str(self.sampler)
+        super().before_trial(study, trial)
 
 
 def _random_states(sampler: BaseSampler) -> Iterator[LazyRandomState]:

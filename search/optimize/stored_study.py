@@ -21,6 +21,7 @@ from search.storage import StudyAttribute
 from search.system.files import whole_file
 from search.training.class_weighting import choose_class_weights
 from search.training.metrics import DIRECTIONS
+from search.training.mirroring import find_flip_parameters
 from search.trials.context import TrialContext
 from studies.study import LoadedStudy, StudySpec
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from search.data import Split
 
 _STEP_UNIT = re.compile(r"1/(\d+) epoch")
+# Of each strategy; a space may be slow to answer.
+_FLIP_DRAWS = 4
 
 
 def open_study(
@@ -78,6 +81,9 @@ def open_study(
         StudyAttribute.CLASS_NAMES: list(split.dataset.class_names),
         StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
         StudyAttribute.BACKBONES: [item.model_dump(mode="json") for item in spec.backbones],
+        StudyAttribute.FLIP_PARAMETERS: find_flip_parameters(
+            lambda trial: spec.candidate(trial, plan.task), draws=min(_FLIP_DRAWS, spec.probes)
+        ),
     }
     for attribute, value in described.items():
         if study.user_attrs.get(attribute) != value:

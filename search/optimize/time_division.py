@@ -188,7 +188,7 @@ def _longest_trial(
 
     Heads on features cost next to nothing: a trial must be long enough for fine-tuning as well.
     """
-    candidates = [default_candidate(spec, task)]
+    candidates = [default_candidate(spec, task, inputs=inputs)]
     if spec.backbones:
         candidates += [
             spec.candidate(ProbeTrial(wanted=wanted), task) for wanted in spec.first_trials(task)

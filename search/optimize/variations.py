@@ -6,19 +6,21 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from search.optimize.delegating import DelegatingSampler
 from search.optimize.winner import best_trial
-from search.training.mirroring import FLIP, flips_are_harmless
+from search.training.mirroring import flip_parameters, flips_are_harmless
 from spaces.probe import is_legal
 
 
-class VariationSampler(BaseSampler):
+class VariationSampler(DelegatingSampler):
     """Suggests the best candidate so far with one known-good change after another.
 
     A search of few trials learns more from a good candidate's neighbours than from random draws.
     When all `variations` have had their trial, `sampler` goes on. Until a trial is complete the
-    changes are made to `default`. Whether images are flipped follows from what the first trial
+    changes are made to `default`. Where a change leads to a candidate that has been tried,
+    `sampler` suggests one instead. Whether images are flipped follows from what the first trial
     found (`search.training.mirroring`), where the space asks for it.
     """
 
@@ -29,28 +31,33 @@ class VariationSampler(BaseSampler):
         default: Mapping[str, Any],
         variations: Sequence[Mapping[str, Any]],
     ) -> None:
-        self.sampler = sampler
+        super().__init__(sampler)
         self._default = default
         self._variations = variations
         self._fixed: Mapping[str, Any] | None = None
         self._flip: bool | None = None
+        self._flip_parameters: list[str] = []
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._flip = flips_are_harmless(study)
+        if self._flip is not None:
+            self._flip_parameters = self._flip_parameters or flip_parameters(study)
         number = _suggested_before(study, trial)
         self._fixed = None
         if number < len(self._variations):
             best = best_trial(study)
             known = self._default if best is None else best.params
-            self._fixed = {**known, **self._flipped(), **self._variations[number]}
-        self.sampler.before_trial(study, trial)
+            fixed = {**known, **self._flipped(), **self._variations[number]}
+            if not _has_been_tried(study, trial, fixed):
+                self._fixed = fixed
+        super().before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         if self._fixed is not None:
             return {}
-        space = self.sampler.infer_relative_search_space(study, trial)
+        space = super().infer_relative_search_space(study, trial)
         return {name: found for name, found in space.items() if name not in self._flipped()}
 
     def sample_relative(
@@ -58,7 +65,7 @@ class VariationSampler(BaseSampler):
     ) -> dict[str, Any]:
         if self._fixed is not None:
             return {}
-        return self.sampler.sample_relative(study, trial, search_space)
+        return super().sample_relative(study, trial, search_space)
 
     def sample_independent(
         self,
@@ -70,22 +77,10 @@ class VariationSampler(BaseSampler):
         fixed = self._flipped() if self._fixed is None else self._fixed
         if param_name in fixed and is_legal(param_distribution, fixed[param_name]):
             return fixed[param_name]
-        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        self.sampler.after_trial(study, trial, state, values)
-
-    def __str__(self) -> str:
-        return str(self.sampler)
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
     def _flipped(self) -> dict[str, bool]:
-        return {} if self._flip is None else {FLIP: self._flip}
+        return {} if self._flip is None else dict.fromkeys(self._flip_parameters, self._flip)
 
 
 def _suggested_before(study: optuna.Study, trial: FrozenTrial) -> int:
@@ -95,3 +90,18 @@ def _suggested_before(study: optuna.Study, trial: FrozenTrial) -> int:
     """
     earlier = study.get_trials(deepcopy=False)[: trial.number]
     return sum("fixed_params" not in other.system_attrs for other in earlier)
+
+
+def _has_been_tried(study: optuna.Study, trial: FrozenTrial, fixed: Mapping[str, Any]) -> bool:
+    """Whether an ended trial had the same answers to all that its space asked.
+
+    A space that is answered the same asks the same: parameters that it does not ask for change
+    nothing.
+    """
+    earlier = study.get_trials(deepcopy=False)[: trial.number]
+    return any(
+        other.state.is_finished()
+        and other.params
+        and all(name in fixed and fixed[name] == value for name, value in other.params.items())
+        for other in earlier
+    )

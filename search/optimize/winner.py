@@ -8,8 +8,8 @@ import optuna
 from optuna.trial import FrozenTrial
 from pydantic import ValidationError
 
-from cnn_blocks import registry
 from cnn_blocks.errors import UserError
+from cnn_blocks.source_files import load_source
 from search.data.image_fit import FORMER_FIT
 from search.results.configuration_file import BestConfiguration, write_configuration
 from search.sizing.time_plan import TimePlan
@@ -21,7 +21,7 @@ from search.storage import (
     quiet_optuna,
     without_password,
 )
-from search.training.mirroring import FLIP, flips_are_harmless
+from search.training.mirroring import flip_parameters, flips_are_harmless
 from spaces.candidate import Candidate
 from studies.study import StudySpec
 
@@ -87,10 +87,11 @@ def mirrors(study: optuna.Study, trial: FrozenTrial) -> bool:
     too short to gain from them, the final training is not. Where nothing is known, it is as the
     winner's trial was. In use the network then averages an image and its mirror image.
     """
-    if FLIP not in trial.params:
+    asked = [name for name in flip_parameters(study) if name in trial.params]
+    if not asked:
         return False
     harmless = flips_are_harmless(study)
-    return bool(trial.params[FLIP]) if harmless is None else harmless
+    return bool(trial.params[asked[0]]) if harmless is None else harmless
 
 
 def export_best_configuration(
@@ -139,7 +140,7 @@ def _candidate(text: str, source: str | None) -> Candidate:
         except ValidationError:
             if source is None:
                 raise
-            registry.load_source(source)
+            load_source(source)
             return Candidate.from_json(text)
     except ValidationError as error:
         raise UserError(

@@ -15,6 +15,7 @@ from cnn_blocks import registry
 from cnn_blocks.config import Configuration
 from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
+from cnn_blocks.source_files import load_source
 from search.data.image_fit import FORMER_FIT, Fit
 from search.system.files import write_text
 from search.system.printed_command import printed_command
@@ -203,7 +204,7 @@ def _load_component(path: Path, kind: str, source: str) -> None:
         beside = path.resolve().parent / Path(source).name
         reference = str(beside) if beside.is_file() else source
     try:
-        registry.load_source(reference)
+        load_source(reference)
     except UserError as error:
         raise UserError(f"{path}: components.{kind} must be imported first: {error}") from error
     except Exception as error:  # whatever a person's own file does wrong

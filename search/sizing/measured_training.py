@@ -66,15 +66,15 @@ class _Training:
 
 
 def _load(task: Task) -> _Training:
-    from cnn_blocks import registry
     from cnn_blocks.config import InputSpec
+    from cnn_blocks.source_files import load_source
     from search.system.runtime import start_keras
     from search.training.features.source import FeatureSource
     from spaces.candidate import Candidate
 
     start_keras()
     for source in task.sources:
-        registry.load_source(source)
+        load_source(source)
     # Of two phases the last one costs the most.
     candidate = Candidate.from_json(task.candidate).phases()[-1].candidate
     candidate = candidate.with_training(

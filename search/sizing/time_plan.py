@@ -5,8 +5,9 @@ from typing import Literal
 from optuna.pruners import BasePruner
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from cnn_blocks.config import Configuration
-from cnn_blocks.errors import InfeasibleError, UserError
+from cnn_blocks.build import describe_model
+from cnn_blocks.config import Configuration, InputSpec
+from cnn_blocks.errors import InfeasibleError
 from search.progress.words import counted, duration
 from search.sizing.cost import TrainingCost
 from search.sizing.machine_speed import MachineSpeed
@@ -124,15 +125,25 @@ def make_pruner(spec: StudySpec, plan: TimePlan) -> BasePruner:
     return pruner
 
 
-def default_candidate(spec: StudySpec, task: Task) -> Candidate:
-    """Returns the study's first trial, or one drawn at random where it names none."""
+def default_candidate(spec: StudySpec, task: Task, *, inputs: InputSpec | None = None) -> Candidate:
+    """Returns the study's first trial, or one drawn at random where it names none.
+
+    With `inputs` it can be built from them, which takes Keras to find out.
+    Raises InfeasibleError where none of those drawn can be built.
+    """
     first = spec.first_trials(task)
+    problem: InfeasibleError | None = None
     for seed in range(_DRAWS):
+        probe = ProbeTrial(seed=seed, wanted=first[0] if first else None)
         try:
-            return spec.candidate(ProbeTrial(seed=seed, wanted=first[0] if first else None), task)
-        except InfeasibleError:
-            continue
-    raise UserError(
+            candidate = spec.candidate(probe, task)
+            if inputs is not None:
+                # A space that knows nothing of the images' size may reduce them to nothing.
+                describe_model(candidate.model, inputs)
+            return candidate
+        except InfeasibleError as error:
+            problem = problem or error
+    raise InfeasibleError(
         f"A space must hold candidates that can be built; {_DRAWS} drawn at random from "
-        f"{spec.name!r} were all infeasible. Look at it with --dry-run."
-    )
+        f"{spec.name!r} were all infeasible, the first because: {problem}"
+    ) from problem

@@ -48,3 +48,4 @@ class StudyAttribute(StrEnum):
     RETRAIN_EPOCHS = "retrain_epochs"
     BACKBONES = "backbones"
     CLASS_WEIGHTS = "class_weights"
+    FLIP_PARAMETERS = "flip_parameters"

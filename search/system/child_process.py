@@ -17,8 +17,9 @@ _SECONDS_TO_EXIT = 10.0
 class ChildProcess:
     """Runs `python -m MODULE DESCRIPTOR`, where DESCRIPTOR is the process' end of the pipe.
 
-    The process gets this one's environment with `environment` on top; what it writes goes to the
-    file `log`. Raises OSError where the system refuses another process.
+    The process gets this one's environment with `environment` on top, and finds the modules beside
+    the running script as the script does; what it writes goes to the file `log`. Raises OSError
+    where the system refuses another process.
     """
 
     def __init__(self, module: str, *, environment: Mapping[str, str], log: Path) -> None:
@@ -30,7 +31,7 @@ class ChildProcess:
             self._process = subprocess.Popen(
                 command,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **environment},
+                env={**os.environ, **_script_path(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=words,
                 stderr=words,
@@ -79,6 +80,17 @@ class ChildProcess:
         self.connection.close()
         if self.log.exists() and self.log.stat().st_size == 0:
             self.log.unlink()
+
+
+def _script_path() -> dict[str, str]:
+    """Returns the PYTHONPATH with the folder of the script that runs, if one does."""
+    main = sys.modules["__main__"]
+    script = Path(getattr(main, "__file__", None) or "")
+    if script.suffix != ".py" or getattr(main, "__spec__", None) is not None:
+        return {}
+    known = os.environ.get("PYTHONPATH")
+    folders = [str(script.resolve().parent), *([known] if known else [])]
+    return {"PYTHONPATH": os.pathsep.join(folders)}
 
 
 @contextmanager

@@ -3,8 +3,11 @@
 import logging
 import os
 import platform
+import re
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -17,15 +20,32 @@ _NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 _GPU_MEMORY_VARIABLE = "CNN_SEARCH_GPU_MEMORY_MIB"
 # Contexts and libraries take memory of the GPU beside what is allocated.
 _SHARED_PART = 0.9
+_CHATTER = re.compile(
+    rb"[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d \d\d:\d\d:\S+: [IWE] |"
+    rb"WARNING: All log messages before absl::|To enable the following instructions"
+)
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 @cache
 def start_keras() -> None:
-    """Imports Keras and its backend with their start-up chatter held back, once.
+    """Imports Keras and its backend, and finds the devices, without start-up chatter; once."""
+    imported = "keras" in sys.modules
+    with startup_chatter_held():
+        import keras
 
-    The chatter is written by C++ code straight to the file descriptor; it is shown in full if the
-    import fails.
+        if not imported:
+            _limit_gpu_memory(keras.backend.backend())
+        # The backend looks for devices at its first operation, and comments on it.
+        keras.ops.zeros(1)
+
+
+@contextmanager
+def startup_chatter_held() -> Iterator[None]:
+    """Keeps from the screen what TensorFlow's C++ code writes to standard error as it starts.
+
+    No variable stops all of it: some is written before the log's level is read. What else is
+    written is shown at the end, and all of it where the block fails.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # Without a GPU, TensorFlow's C++ error log holds only what its graph optimizer skipped (the
@@ -33,26 +53,22 @@ def start_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _NVIDIA_DRIVER.exists() else "3")
     # Retracing advice means nothing in a search: every trial is another graph.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    if "keras" in sys.modules:
-        return
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
-        os.dup2(chatter.fileno(), 2)
+    failed = True
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
         try:
-            import keras
-
-            _limit_gpu_memory(keras.backend.backend())
-            # The backend looks for devices at its first operation, and comments on it.
-            keras.ops.zeros(1)
-        except BaseException:
-            os.dup2(kept, 2)
-            chatter.seek(0)
-            os.write(2, chatter.read())
-            raise
+            yield
+            failed = False
         finally:
+            sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+            written.seek(0)
+            for line in written:
+                if failed or not _CHATTER.match(line):
+                    os.write(2, line)
 
 
 def worker_environment(

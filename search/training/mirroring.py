@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
-from search.storage import TrialAttribute
+from cnn_blocks.errors import InfeasibleError
+from search.storage import StudyAttribute, TrialAttribute
+from spaces.probe import ProbeTrial, Space, explore
 
-FLIP = "horizontal_flip"
+# What decides about flips in studies that do not say.
+_FLIP = "horizontal_flip"
 # Mirrored images must keep this part of what accuracy stands above chance.
 _LEAST_KEPT = 0.9
 # No class of enough images may lose more of its accuracy than this.
@@ -68,6 +72,42 @@ def compare(
         worst_loss=float(losses[worst]),
         harmless=harmless,
     )
+
+
+def find_flip_parameters(space: Space, *, draws: int) -> list[str]:
+    """Returns the names of the parameters by which a space decides whether to flip images.
+
+    A name says nothing: each parameter with the choices False and True is turned round, to see
+    whether the candidate's own field follows.
+    """
+    asked: set[str] = set()
+    found: list[str] = []
+    for probe, candidate in explore(space, draws=draws):
+        for name, distribution in probe.distributions.items():
+            if name in asked or not _is_flag(distribution):
+                continue
+            asked.add(name)
+            turned = ProbeTrial(wanted={**probe.params, name: not probe.params[name]})
+            try:
+                other = space(turned)
+            except InfeasibleError:
+                continue
+            flips = [item.training.augmentation.horizontal_flip for item in (candidate, other)]
+            if flips == [probe.params[name], not probe.params[name]]:
+                found.append(name)
+    return found
+
+
+def _is_flag(distribution: BaseDistribution) -> bool:
+    return isinstance(distribution, CategoricalDistribution) and all(
+        isinstance(choice, bool) for choice in distribution.choices
+    )
+
+
+def flip_parameters(study: optuna.Study) -> list[str]:
+    """Returns the names of the parameters by which a study's space decides about flips."""
+    found: list[str] = study.user_attrs.get(StudyAttribute.FLIP_PARAMETERS, [_FLIP])
+    return found
 
 
 def flips_are_harmless(study: optuna.Study) -> bool | None:

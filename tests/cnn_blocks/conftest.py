@@ -1,7 +1,11 @@
 """What the tests of networks share: a small specification and a small network."""
 
+import sys
+from collections.abc import Iterator
+
 import pytest
 
+from cnn_blocks import registry, source_files
 from cnn_blocks.backbones.staged import Stage, Staged
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
@@ -22,3 +26,21 @@ def small_model() -> ModelConfig:
         backbone=Staged(stages=(Stage(block=Plain(filters=4)),)),
         head=Pooled(),
     )
+
+
+@pytest.fixture
+def forgets_components(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forgets the components and the files of its own that a test loads."""
+    for role in registry.ROLES:
+        registry.components(role)
+    copies = {role: dict(known) for role, known in registry._registered.items()}
+    monkeypatch.setattr(registry, "_registered", copies)
+    monkeypatch.setattr(source_files, "_folders", set())
+    monkeypatch.setattr(source_files, "_appended", set())
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    modules = set(sys.modules)
+    yield
+    for name in set(sys.modules) - modules:
+        if name.startswith(("cnn_search_user_", "my_")):
+            del sys.modules[name]

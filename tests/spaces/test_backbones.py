@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import pytest
 
 from cnn_blocks.backbones.keras_application import KerasApplication
@@ -40,6 +41,22 @@ def test_a_backbone_is_a_network_or_a_file(tmp_path: Path) -> None:
 def test_anything_else_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         parse_backbone(text)
+
+
+def test_files_of_other_kinds_get_their_own_sentence(tmp_path: Path) -> None:
+    whole, bare = str(tmp_path / "whole.h5"), str(tmp_path / "bare.h5")
+    with h5py.File(whole, "w") as file:
+        file.attrs["model_config"] = "{}"
+    h5py.File(bare, "w").close()
+
+    with pytest.raises(UserError, match=r"older HDF5 format\. Fix: .*whole\.keras"):
+        parse_backbone(whole)
+    for weights in (bare, "mine.weights.h5"):
+        with pytest.raises(UserError, match=r"weights without a network.*ResNet50V2="):
+            parse_backbone(weights)
+    for other in (str(tmp_path), "networks/mine.onnx", "mine.pt"):
+        with pytest.raises(UserError, match=rf"received {other}\. Fix: save the network"):
+            parse_backbone(other)
 
 
 def test_only_several_backbones_are_a_choice(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from cnn_blocks.registry import load_source
+from cnn_blocks.source_files import load_source
 from spaces import probe
 from spaces.probe import ProbeTrial, Space, space_fingerprint
 from spaces.shipped.depth_filters import depth_filters

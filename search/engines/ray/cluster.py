@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 
 from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
+from cnn_blocks.source_files import source_texts
 from search.engines.job import WorkerJob
 from search.engines.ray.resources import Share
 from search.storage import without_password
@@ -125,7 +126,7 @@ def image_bytes(split: "Split") -> int:
 def for_any_folder(job: WorkerJob) -> WorkerJob:
     """Returns a job without paths that count from this process' folder, and with its source."""
     url = parse_url(job.storage)
-    storage, artifacts, data, text = job.storage, job.artifacts, job.data, None
+    storage, artifacts, data, texts = job.storage, job.artifacts, job.data, None
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
         database = str(Path(str(url.database)).resolve())
         storage = url.set(database=database).render_as_string(hide_password=False)
@@ -134,8 +135,8 @@ def for_any_folder(job: WorkerJob) -> WorkerJob:
     if user_path(data).exists():
         data = str(user_path(data).resolve())
     if job.source is not None and job.source.endswith(".py"):
-        text = Path(job.source).read_text(encoding="utf-8")
-    return replace(job, storage=storage, artifacts=artifacts, data=data, source_text=text)
+        texts = source_texts(job.source)
+    return replace(job, storage=storage, artifacts=artifacts, data=data, source_texts=texts)
 
 
 def _check(address: str) -> None:

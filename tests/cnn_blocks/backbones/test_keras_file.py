@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cnn_blocks.backbones.keras_file import KerasFile
@@ -75,7 +76,7 @@ def test_what_is_no_backbone_says_why(tmp_path: Path) -> None:
 
     text = tmp_path / "text.keras"
     text.write_text("no network")
-    with pytest.raises(UserError, match=r"must be a \.keras file of built-in layers"):
+    with pytest.raises(UserError, match=r"or a part of it is missing\. Fix: save or copy"):
         describe_model(network(text), SPEC)
     grey = save(tmp_path / "grey.keras", channels=1)
     with pytest.raises(UserError, match="takes RGB images"):
@@ -87,8 +88,31 @@ def test_what_is_no_backbone_says_why(tmp_path: Path) -> None:
     hidden = tmp_path / "lambda.keras"
     code = keras.layers.Lambda(lambda x: x * 2)
     keras.Sequential([keras.Input((16, 16, 3)), code]).save(hidden)
-    with pytest.raises(UserError, match=r"must be a \.keras file of built-in layers.*unsafe"):
+    with pytest.raises(UserError, match=r"lambda\.keras holds a Lambda layer\. Fix: build"):
         describe_model(network(hidden), SPEC)
+
+
+def test_own_code_in_a_file_is_named(tmp_path: Path) -> None:
+    import keras
+
+    class Square(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return x * x
+
+    class Whole(keras.Model):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return x
+
+    layered, whole = tmp_path / "layered.keras", tmp_path / "whole.keras"
+    keras.Sequential([keras.Input((16, 16, 3)), Square()]).save(layered)
+    model = Whole()
+    model(np.zeros((1, 16, 16, 3)))
+    model.save(whole)
+
+    with pytest.raises(UserError, match=r"holds own code \(Square\)\. Fix: build"):
+        describe_model(network(layered), SPEC)
+    with pytest.raises(UserError, match=r"holds own code \(Whole\)\. Fix: build"):
+        network(whole).backbone.source()  # type: ignore[attr-defined]
 
 
 def test_images_that_are_too_small_are_infeasible(tmp_path: Path) -> None:

@@ -91,6 +91,42 @@ def test_other_endings_become_probabilities(
     np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("scaling", "scaled"),
+    [
+        ("layers.Rescaling(1 / 255)(x)", True),
+        ("layers.Rescaling(1 / 127.5, offset=-1)(x)", True),
+        ("layers.Normalization(mean=[120.0, 120, 110], variance=[3600.0] * 3)(x)", True),
+        ("x / 255", True),
+        ("x * (1 / 255)", True),
+        ("keras.Sequential([layers.Rescaling(1 / 255)])(x)", True),
+        ("layers.Rescaling(2.0, offset=-1)(x)", False),
+        ("x / 2", False),
+        ("x", False),
+    ],
+)
+def test_a_network_that_rescales_images_itself_gets_pixel_values(
+    tmp_path: Path, scaling: str, scaled: bool
+) -> None:
+    path = tmp_path / "rescaling.py"
+    path.write_text(
+        "import keras\n"
+        "from keras import layers\n"
+        "def build(hp):\n"
+        "    x = inputs = keras.Input((8, 8, 3))\n"
+        f"    x = {scaling}\n"
+        "    return keras.Model(inputs, layers.Dense(10, 'softmax')(layers.Flatten()(x)))\n"
+    )
+    model = build_model(network(f"{path}:build", {}), SPEC, seed=0)
+    theirs = original(f"{path}:build", {})
+    theirs.set_weights(model.get_weights())
+
+    images = IMAGES.astype(np.float32) if scaled else IMAGES / np.float32(255)
+    np.testing.assert_allclose(
+        model.predict(IMAGES, verbose=0), theirs.predict(images, verbose=0), atol=1e-5
+    )
+
+
 def test_mixed_precision_stays_inside(own_file: Path) -> None:
     model = build_model(
         network("keras_tuner.applications.HyperXception", XCEPTION),

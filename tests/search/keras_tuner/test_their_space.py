@@ -80,8 +80,42 @@ def test_the_optimizer_of_resnet_is_kept_with_a_rate_set_later() -> None:
 
 
 def test_an_own_fit_is_said_not_to_be_called(own_file: Path) -> None:
-    with pytest.warns(UserWarning, match=r"OwnFit overrides HyperModel\.fit, which is not called"):
-        study_of(f"{own_file}:OwnFit")
+    (warning,) = study_of(f"{own_file}:OwnFit").warnings
+
+    assert "OwnFit overrides HyperModel.fit, which is not called" in warning
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("keras.layers.Lambda(lambda x: x)", "safe_mode=False"),
+        ("Square()", "only where the file that defines Square is imported"),
+    ],
+)
+def test_layers_that_a_saved_network_lacks_are_said_before_the_search(
+    tmp_path: Path, layer: str, said: str
+) -> None:
+    path = tmp_path / "layers.py"
+    path.write_text(
+        "import keras\n"
+        "class Square(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        return x * x\n"
+        "def build(hp):\n"
+        f"    return keras.Sequential([keras.Input((8, 8, 3)), {layer}, keras.layers.Flatten()])\n"
+    )
+
+    (warning,) = study_of(f"{path}:build").warnings
+
+    assert said in warning
+
+
+def test_a_build_without_a_model_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.py"
+    path.write_text("def build(hp):\n    hp.Int('units', 1, 3)\n")
+
+    with pytest.raises(InfeasibleError, match=r"must return a keras\.Model.*returned None\. Fix:"):
+        study_of(f"{path}:build").spec.candidate(ProbeTrial())
 
 
 def test_what_cannot_be_stored_is_refused(tmp_path: Path) -> None:

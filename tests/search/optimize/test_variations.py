@@ -59,6 +59,43 @@ def test_each_change_is_made_once_to_the_best_so_far() -> None:
     assert run(study, 0.3) == DEFAULT | {"filters": 16, "rate": 0.02}
 
 
+def test_a_change_that_changes_nothing_takes_no_trial() -> None:
+    study = make_study()
+    study.enqueue_trial(DEFAULT | {"filters": 48, "rate": 0.05})
+    run(study, 0.5)  # has what the first change would give it
+
+    suggested = [run(study, 0.4) for _ in VARIATIONS]
+
+    assert suggested[0] != DEFAULT | {"filters": 48, "rate": 0.05}
+    assert suggested[1] == DEFAULT | {"filters": 48, "rate": 0.03}
+
+
+def test_a_change_of_what_the_space_does_not_ask_for_takes_no_trial() -> None:
+    sampler = VariationSampler(
+        TPESampler(seed=0, n_startup_trials=1), default=DEFAULT, variations=[{"unasked": 1}]
+    )
+    with quiet_optuna():
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial(DEFAULT)
+    run(study, 0.5)
+
+    assert run(study, 0.5) != DEFAULT
+
+
+def test_flips_follow_the_parameters_that_the_study_stores() -> None:
+    study = make_study()
+    study.set_user_attr("flip_parameters", ["own_flip"])
+    run(study, 0.5, mirrored_images={"harmless": True})
+
+    own = []
+    for _ in range(5):
+        trial = study.ask()
+        own.append(trial.suggest_categorical("own_flip", [False, True]))
+        study.tell(trial, 0.4)
+
+    assert own == [True] * 5
+
+
 def test_then_the_sampler_goes_on() -> None:
     study = make_study()
     for _ in VARIATIONS:

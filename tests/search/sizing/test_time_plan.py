@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from cnn_blocks.backbones.staged import Staged
+from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.build import describe_model
-from cnn_blocks.config import InputSpec
+from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.errors import InfeasibleError, UserError
+from cnn_blocks.heads.pooled import Pooled
 from search.optimize.time_division import make_plan
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed
@@ -20,6 +23,9 @@ from search.sizing.time_plan import (
     most_retraining_steps,
     steps_of,
 )
+from spaces.candidate import Candidate, TrainingConfig
+from spaces.probe import ProbeTrial
+from spaces.stages import staged
 from spaces.task import Task
 from studies.study import StudySpec
 from tests.search.conftest import tiny_space
@@ -228,3 +234,29 @@ def test_a_space_without_a_candidate_that_can_be_built_is_refused() -> None:
 
     with pytest.raises(UserError, match="must hold candidates that can be built"):
         default_candidate(STUDY.model_copy(update={"space": nothing}), Task())
+
+
+def test_the_default_candidate_can_be_built_from_the_images() -> None:
+    def deep(trial: ProbeTrial) -> Candidate:
+        stages = trial.suggest_int("stages", 3, 5)
+        backbone = staged(
+            Plain(),
+            filters=[8] * stages,
+            depth=1,
+            reduction="max",
+            place="first",
+            dropout=[0.0] * stages,
+        )
+        return Candidate(
+            model=ModelConfig(backbone=backbone, head=Pooled()), training=TrainingConfig()
+        )
+
+    spec = StudySpec(name="deep", description="Any depth.", space=deep)
+    small = INPUTS.model_copy(update={"image_shape": (8, 8, 3)})
+    tiny = INPUTS.model_copy(update={"image_shape": (4, 4, 3)})
+
+    backbone = default_candidate(spec, Task(), inputs=small).model.backbone
+    assert isinstance(backbone, Staged)
+    assert len(backbone.stages) == 3
+    with pytest.raises(InfeasibleError, match=r"the first because: .*one pixel"):
+        default_candidate(spec, Task(), inputs=tiny)

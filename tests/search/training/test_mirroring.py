@@ -6,7 +6,12 @@ import optuna
 import pytest
 
 from search.storage import quiet_optuna
-from search.training.mirroring import compare, flips_are_harmless
+from search.training.mirroring import compare, find_flip_parameters, flips_are_harmless
+from spaces.candidate import Candidate
+from spaces.shipped.full_cnn import full_cnn
+from spaces.shipped.quickstart import quickstart
+from spaces.shipped.transfer_head import transfer_head
+from spaces.suggest import Prefixed, Trial
 
 LABELS = np.repeat(np.arange(4), 50).astype(np.int64)
 
@@ -80,6 +85,23 @@ def test_the_first_trial_that_knew_enough_decides() -> None:
         study.tell(trial, 0.5)
 
     assert flips_are_harmless(study) is False
+
+
+def test_what_decides_about_flips_is_found_by_the_candidates_own_field() -> None:
+    def misnamed(trial: Trial) -> Candidate:
+        trial.suggest_categorical("horizontal_flip", [False, True])  # changes nothing
+        mirror = trial.suggest_categorical("mirror", [False, True])
+        candidate = quickstart(trial)
+        augmentation = candidate.training.augmentation.model_copy(
+            update={"horizontal_flip": mirror}
+        )
+        return candidate.with_training(augmentation=augmentation)
+
+    assert find_flip_parameters(misnamed, draws=2) == ["mirror"]
+    assert find_flip_parameters(full_cnn, draws=2) == ["horizontal_flip"]
+    assert find_flip_parameters(transfer_head, draws=2) == []
+    found = find_flip_parameters(lambda trial: full_cnn(Prefixed(trial, "own_")), draws=2)
+    assert found == ["own_horizontal_flip"]
 
 
 def test_a_failed_trial_decides_nothing() -> None:
