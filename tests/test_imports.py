@@ -14,7 +14,10 @@ HEAVY |= {"ray", "tensorboard", "torch"}
 STUDY_MACHINERY = {"optuna", "optuna_dashboard", "keras_tuner"}
 # These extend Keras' own classes, so they import it; they count as heavy themselves.
 KERAS_SIDE = {"cnn_blocks.augmentation_policies"}
-KERAS_SIDE |= {f"search.training.{name}" for name in ("callbacks", "muon", "network", "optimizers")}
+KERAS_SIDE |= {
+    f"search.training.{name}"
+    for name in ("callbacks", "muon", "network", "optimizers", "timed_steps")
+}
 KERAS_SIDE |= {"search.keras_tuner.our_space", "search.keras_tuner.parameters"}
 # The rooms of `search`, bottom to top; those of one line stand beside each other. What
 # `python -m search.NAME` starts imports the command line, and nothing imports it.

@@ -1,7 +1,6 @@
 """Times the training and the validation of one network in this process."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.system import runtime
-from search.training.batches import as_input, training_batches
 from search.training.prediction import predict_in_batches, prediction_batch_of
 
 if TYPE_CHECKING:
@@ -55,43 +53,27 @@ def time_training(
     Steps are those of a trial: training network, input pipeline, and a check of the loss after
     each step. Weights are random even for pretrained networks. Keras must have started.
     """
-    import keras
-
     from cnn_blocks.build import build_model
     from search.training.callbacks import StopOnNonFiniteLoss
-    from search.training.network import TrainingNetwork
-    from search.training.optimizers import make_optimizer
+    from search.training.timed_steps import compile_for_training, now, time_steps
 
     policy = runtime.dtype_policy(precision)
     images = _random_images(spec, candidate.training.batch_size)
     # The rate does not change the time, and a low one keeps random labels from diverging.
     settings = candidate.with_training(learning_rate=1e-6, compilation=None).training
-    began = _now()
+    began = now()
     network = build_model(candidate.model, spec, seed=0, dtype_policy=policy, pretrained=False)
-    trainer = TrainingNetwork(network, settings, None)
-    trainer.compile(
-        optimizer=make_optimizer(settings, 10**6, policy=policy),
-        jit_compile=runtime.jit_compile(xla) and (xla == "on" or trainer.supports_xla),
-    )
-    trainer.optimizer.build(trainer.trainable_variables)
-    ends: list[tuple[float, float]] = []
-
-    def end_step(batch: int, logs: Any) -> None:
-        ends.append(_now())
-        late = ends[-1][0] - ends[0][0] >= seconds
-        if late and len(ends) > _WARM_UP_STEPS + _FEWEST_STEPS:
-            trainer.stop_training = True
-
-    size = settings.batch_size
-    trainer.fit(
-        as_input(training_batches(images, batch_size=size, seed=0, first_step=0)),
-        steps_per_epoch=10**9,
-        verbose=0,
-        shuffle=False,
-        callbacks=[
-            StopOnNonFiniteLoss(),
-            keras.callbacks.LambdaCallback(on_train_batch_end=end_step),
-        ],
+    trainer = compile_for_training(network, settings, policy=policy, xla=xla)
+    ends = time_steps(
+        trainer,
+        images,
+        batch_size=settings.batch_size,
+        seed=0,
+        untimed=1,
+        fewest=_WARM_UP_STEPS + _FEWEST_STEPS + 1,
+        most=10**9,
+        seconds=seconds,
+        callbacks=[StopOnNonFiniteLoss()],
     )
     step, step_processor = np.diff(ends, axis=0).T.tolist()
     validation = _time_validation(trainer.to_logits, images.images) if validate else (None, None)
@@ -126,19 +108,16 @@ def _random_images(spec: "InputSpec", batch_size: int) -> Any:
 
 def _time_validation(to_logits: Any, images: Any) -> tuple[float, float]:
     """Returns seconds per image, and of the processor, of the faster of two passes over a batch."""
+    from search.training.timed_steps import now
+
     batch = images[: min(len(images), prediction_batch_of(to_logits))]
     spent = []
     for _ in range(3):
-        began = _now()
+        began = now()
         predict_in_batches(to_logits, batch, batch_size=len(batch))
-        spent.append((np.array(_now()) - began) / len(batch))
+        spent.append((np.array(now()) - began) / len(batch))
         if len(spent) > 1 and spent[-1][0] * len(batch) > 1.0:
             break
     # The first pass compiles.
     fastest = np.min(spent[1:], axis=0)
     return float(fastest[0]), float(fastest[1])
-
-
-def _now() -> tuple[float, float]:
-    """Returns the seconds on the clock, and those that this process has taken of the processor."""
-    return time.perf_counter(), time.process_time()

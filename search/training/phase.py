@@ -1,6 +1,5 @@
 """One phase of a training: a network, built, compiled and trained over some intervals."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,8 +72,7 @@ def prepare(
 
     `weights` are what the phase before ended with; without any the network begins with its own.
     """
-    from search.training.network import TrainingNetwork
-    from search.training.optimizers import make_optimizer
+    from search.training.timed_steps import compile_for_training
 
     settings = candidate.training
     train: Share | FeatureShare = setting.train
@@ -86,14 +84,13 @@ def prepare(
     with setting.clock.measure("compiling"):
         network = _build(setting, candidate, head, weights)
         balance = class_weights(candidate, setting.train, setting.spec)
-        trainer = TrainingNetwork(network, settings, balance)
-        trainer.compile(
-            optimizer=make_optimizer(settings, policy=setting.policy),
-            # Keras would fall back as well, but warn: whoever asked for XLA should hear it.
-            jit_compile=runtime.jit_compile(setting.xla)
-            and (setting.xla == "on" or trainer.supports_xla),
+        trainer = compile_for_training(
+            network,
+            settings,
+            policy=setting.policy,
+            xla=setting.xla,
+            class_weights=balance,
         )
-        trainer.optimizer.build(trainer.trainable_variables)
     return PreparedPhase(setting, settings, network, trainer, train, validation)
 
 
@@ -104,26 +101,26 @@ def seconds_per_step(prepared: PreparedPhase) -> float:
     """
     import keras
 
+    from search.training.timed_steps import time_steps
+
     trainer, setting = prepared.trainer, prepared.setting
     variables = [*trainer.variables, *trainer.optimizer.variables]
     before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-    batches = training_batches(
-        prepared.train, batch_size=prepared.settings.batch_size, seed=setting.seed, first_step=0
-    )
-    stopwatch = _stopwatch()
     with setting.clock.measure("compiling"), _memory_errors(prepared.settings.batch_size):
-        trainer.fit(
-            as_input(batches),
-            steps_per_epoch=_UNTIMED_STEPS + _TIMED_STEPS,
-            epochs=1,
-            verbose=0,
-            shuffle=False,
-            callbacks=[stopwatch],
+        ends = time_steps(
+            trainer,
+            prepared.train,
+            batch_size=prepared.settings.batch_size,
+            seed=setting.seed,
+            untimed=_UNTIMED_STEPS,
+            fewest=_UNTIMED_STEPS + 2,
+            most=_UNTIMED_STEPS + _TIMED_STEPS,
+            seconds=_TIMED_SECONDS,
         )
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
-    ends: list[float] = stopwatch.ends[_UNTIMED_STEPS - 1 :]
-    return (ends[-1] - ends[0]) / (len(ends) - 1)
+    timed = [end for end, _ in ends[_UNTIMED_STEPS - 1 :]]
+    return (timed[-1] - timed[0]) / (len(timed) - 1)
 
 
 def train_phase(
@@ -196,24 +193,6 @@ def train_phase(
     if phase.last == length.intervals and settings.early_stopping is not None:
         # The restored weights are those of another epoch than the last one.
         clean_statistics()
-
-
-def _stopwatch() -> Any:
-    import keras
-
-    class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.ends: list[float] = []
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            float(logs["loss"])  # a device may still be computing when a step returns
-            self.ends.append(time.perf_counter())
-            first = self.ends[min(len(self.ends), _UNTIMED_STEPS) - 1]
-            if batch > _UNTIMED_STEPS and self.ends[-1] - first > _TIMED_SECONDS:
-                self.model.stop_training = True
-
-    return Stopwatch()
 
 
 def _build(

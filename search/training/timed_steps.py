@@ -1,0 +1,89 @@
+"""A network compiled for training, and the times of its steps."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from search.system import runtime
+from search.training.batches import as_input, training_batches
+from search.training.network import TrainingNetwork
+from search.training.optimizers import make_optimizer
+from spaces.candidate import TrainingConfig
+
+if TYPE_CHECKING:
+    from search.data import Share
+    from search.training.features.source import FeatureShare
+
+
+def compile_for_training(
+    network: keras.Model,
+    settings: TrainingConfig,
+    *,
+    policy: str,
+    xla: runtime.Xla,
+    class_weights: npt.NDArray[np.float32] | None = None,
+) -> TrainingNetwork:
+    """Returns the training wrapper of a network, compiled and with its optimizer built."""
+    trainer = TrainingNetwork(network, settings, class_weights)
+    trainer.compile(
+        optimizer=make_optimizer(settings, policy=policy),
+        # Keras would fall back as well, but warn: whoever asked for XLA should hear it.
+        jit_compile=runtime.jit_compile(xla) and (xla == "on" or trainer.supports_xla),
+    )
+    trainer.optimizer.build(trainer.trainable_variables)
+    return trainer
+
+
+def time_steps(
+    trainer: TrainingNetwork,
+    train: "Share | FeatureShare",
+    *,
+    batch_size: int,
+    seed: int,
+    untimed: int,
+    fewest: int,
+    most: int,
+    seconds: float,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> list[tuple[float, float]]:
+    """Trains steps until `seconds` after the first `untimed` ones, and returns when each ended.
+
+    Times are seconds on the clock, and those that this process has taken of the processor. There
+    are at least `fewest` steps and at most `most`.
+    """
+    stopwatch = _Stopwatch(untimed=untimed, fewest=fewest, seconds=seconds)
+    trainer.fit(
+        as_input(training_batches(train, batch_size=batch_size, seed=seed, first_step=0)),
+        steps_per_epoch=most,
+        epochs=1,
+        verbose=0,
+        shuffle=False,
+        callbacks=[*callbacks, stopwatch],
+    )
+    return stopwatch.ends
+
+
+def now() -> tuple[float, float]:
+    """Returns the seconds on the clock, and those that this process has taken of the processor."""
+    return time.perf_counter(), time.process_time()
+
+
+class _Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(self, *, untimed: int, fewest: int, seconds: float) -> None:
+        super().__init__()
+        self.untimed = untimed
+        self.fewest = fewest
+        self.seconds = seconds
+        self.ends: list[tuple[float, float]] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        float(logs["loss"])  # a device may still be computing when a step returns
+        self.ends.append(now())
+        began = self.ends[min(len(self.ends), self.untimed) - 1]
+        late = self.ends[-1][0] - began[0] >= self.seconds
+        if late and len(self.ends) >= self.fewest:
+            self.model.stop_training = True
