@@ -47,7 +47,8 @@ class VariationSampler(DelegatingSampler):
         if number < len(self._variations):
             best = best_trial(study)
             known = self._default if best is None else best.params
-            fixed = {**known, **self._flipped(), **self._variations[number]}
+            # What was found out about flips holds against a variation of them.
+            fixed = {**known, **self._variations[number], **self._flipped()}
             if not _has_been_tried(study, trial, fixed):
                 self._fixed = fixed
         super().before_trial(study, trial)
