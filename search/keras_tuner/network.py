@@ -110,10 +110,12 @@ def _scales_down(operation: Any) -> bool:
     name = type(operation).__name__
     if name not in ("Divide", "TrueDivide", "Multiply"):
         return False
-    factors = [
-        item for item in operation._inbound_nodes[0].arguments.args if isinstance(item, int | float)
-    ]
-    return any(
+    arguments = operation._inbound_nodes[0].arguments.args
+    factors = [item for item in arguments if isinstance(item, int | float)]
+    shapes = [item.shape for item in arguments if hasattr(item, "shape")]
+    # Between features a small factor says nothing about the images.
+    of_images = [len(shape) == 4 and shape[-1] == 3 for shape in shapes] == [True]
+    return of_images and any(
         abs(factor if name == "Multiply" else 1 / factor) < _LEAST_SCALE
         for factor in factors
         if factor

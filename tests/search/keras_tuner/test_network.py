@@ -102,6 +102,7 @@ def test_other_endings_become_probabilities(
         ("keras.Sequential([layers.Rescaling(1 / 255)])(x)", True),
         ("layers.Rescaling(2.0, offset=-1)(x)", False),
         ("x / 2", False),
+        ("layers.Conv2D(4, 1)(x) * 0.01", False),
         ("x", False),
     ],
 )
