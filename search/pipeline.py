@@ -51,7 +51,7 @@ from search.storage import default_storage, open_storage, quiet_optuna
 from search.storage.artifacts import Artifacts, keep_results, open_artifacts
 from search.storage.connections import one_line
 from search.system.interruption import Interruption
-from search.system.runtime import Precision, Xla, start_keras
+from search.system.runtime import Precision, Xla, start_keras, startup_chatter_held
 from search.training.class_weighting import CHOICES, ClassWeights
 from search.training.feasibility import gpu_memory
 from search.training.features.source import FeatureSource
@@ -125,7 +125,8 @@ def run_study(
     Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
     """
-    loaded = load_study(study)
+    with startup_chatter_held():  # a study's file may import Keras
+        loaded = load_study(study)
     spec, name = loaded.spec, study_name or loaded.spec.name
     metric = metric or spec.metric
     if retrain_again and not retrain:

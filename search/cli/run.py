@@ -373,14 +373,14 @@ def _searched(study: str | None, hypermodel: str | None, backbones: Sequence[str
     from search.system.runtime import startup_chatter_held
     from studies.study import load_study
 
-    if study is not None and hypermodel is None:
-        # A file of one's own may import Keras.
-        with startup_chatter_held():
+    # A file of one's own may import Keras.
+    with startup_chatter_held():
+        if study is not None and hypermodel is None:
             return load_study(study).with_backbones(backbones)
-    if hypermodel is not None and study is None and not backbones:
-        from search.keras_tuner import hypermodel_study
+        if hypermodel is not None and study is None and not backbones:
+            from search.keras_tuner import hypermodel_study
 
-        return hypermodel_study(hypermodel)
+            return hypermodel_study(hypermodel)
     if study is None and hypermodel is None:
         return load_study(DEFAULT_STUDY).with_backbones(backbones)
     options = [("--study", study), ("--hypermodel", hypermodel)]

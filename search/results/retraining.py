@@ -257,11 +257,13 @@ def retrain_from_configuration(
     and the configuration's metric gains by it.
     """
     from search.data import load_data, split_data
+    from search.system.runtime import startup_chatter_held
     from search.training.class_weighting import choose_class_weights
     from search.training.features.source import FeatureSource
 
     progress, clock = progress or Progress(), clock or Clock()
-    configuration = read_configuration(path)
+    with startup_chatter_held():  # a block's file may import Keras
+        configuration = read_configuration(path)
     if seed is not None:
         configuration = configuration.model_copy(update={"seed": seed})
     with clock.measure("data"):
