@@ -21,6 +21,7 @@ from search.engines.ray.cluster import connected
 from search.engines.ray.resources import Share, ray_share
 from search.errors import SearchFailure, SearchInterrupted
 from search.maintenance.earlier_default import has_study_in_earlier_default
+from search.optimize.final_training import retrain_winner
 from search.optimize.fingerprint import refuse_foreign
 from search.optimize.loop import UNLIMITED_TRIALS, search
 from search.optimize.planning import Lengths, plan_run
@@ -28,27 +29,21 @@ from search.optimize.pretrained import backbones_at_hand
 from search.optimize.stored_study import (
     as_begun,
     open_study,
-    opening_recorder,
-    openings_of,
     remember_phase,
     searched_seconds,
     stored_fit,
     stored_plan,
     with_class_weights,
 )
-from search.optimize.winner import best_configuration, mirrors, search_curve
+from search.optimize.winner import best_configuration, mirrors
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.progress.words import duration
-from search.results.configuration_file import BestConfiguration
-from search.results.finished_run import find_finished_run, note_finished_run
-from search.results.plan import Retraining, only_retraining, run_directory
-from search.results.retraining import finish_run
-from search.results.run_result import RunOutput, RunResult
+from search.results.run_result import RunResult
 from search.sizing.machine_speed import measured_speed
-from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
+from search.sizing.time_plan import TimePlan
 from search.storage import default_storage, open_storage, quiet_optuna
-from search.storage.artifacts import Artifacts, keep_results, open_artifacts
+from search.storage.artifacts import open_artifacts
 from search.storage.connections import one_line
 from search.system.interruption import Interruption
 from search.system.runtime import Precision, Xla, start_keras, startup_chatter_held
@@ -60,8 +55,6 @@ from search.trials.context import TrialContext
 from search.trials.shared_checkpoints import shared_checkpoints
 from studies.study import LoadedStudy, StudySpec, load_study
 
-# Of the final training's planned time.
-_LEAST_PART = 0.25
 _BRIEF_SECONDS = 60.0
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 
@@ -294,7 +287,7 @@ def run_study(
             return earlier + time.monotonic() - began
 
         if retrain:
-            output = _retrain_winner(
+            output = retrain_winner(
                 configuration,
                 stored,
                 context,
@@ -337,75 +330,6 @@ def _prepare(context: TrialContext, *, trains: bool) -> None:
     with context.clock.measure("data"):
         for backbone in context.spec.backbones:
             backbone.source()  # what cannot be had now would fail every trial
-
-
-def _retrain_winner(
-    configuration: BestConfiguration,
-    study: optuna.Study,
-    context: TrialContext,
-    artifacts: Artifacts,
-    *,
-    parent: Path,
-    epochs: int | None,
-    given_seconds: float | None,
-    spent_seconds: Callable[[], float],
-    again: bool,
-) -> RunOutput | None:
-    """Retrains the winner in a folder below `parent`; None where another process does.
-
-    Unless it is to be trained `again`, the result of an equal retraining that has finished is
-    returned instead.
-
-    The retraining takes what the run's budget leaves, unless its own length was given.
-    """
-    spec, winner, plan = context.spec, study.best_trial, context.plan
-    seconds = given_seconds
-    if seconds is None and epochs is None:
-        seconds = plan.retraining_seconds
-        if seconds is None and plan.trial_seconds is not None:
-            # The plan was for a search alone, and a retraining is wanted after all.
-            seconds = DEFAULT_BUDGET_SECONDS / 2
-
-    def left() -> float:
-        assert seconds is not None
-        if given_seconds or plan.budget_seconds is None or not plan.retraining_seconds:
-            return seconds
-        rest = plan.budget_seconds - plan.closing_seconds - spent_seconds()
-        # Where a search took far too long, because a machine slept, the winner is trained even so.
-        return max(rest, _LEAST_PART * seconds)
-
-    retraining = Retraining(
-        configuration=configuration,
-        split=context.split,
-        epochs=epochs,
-        budget_seconds=seconds,
-        seconds_left=None if seconds is None else left,
-        precision=context.precision,
-        xla=context.xla,
-        features=context.features,
-        progress=context.progress,
-        clock=context.clock,
-    )
-    with only_retraining(parent, retraining) as first:
-        if not first:
-            context.progress.note("another process retrains the winner: this one is done")
-            return None
-        output = None if again else find_finished_run(parent, retraining)
-        if output is not None:
-            note_finished_run(output, retraining)
-        else:
-            output = finish_run(
-                retraining,
-                run_directory(parent, retraining),
-                record_opening=opening_recorder(study),
-                earlier_openings=openings_of(study),
-                search_curve=search_curve(winner, spec),
-            )
-    try:
-        keep_results(study, output.directory, artifacts)
-    except UserError as error:  # the run itself is whole
-        context.progress.warning(str(error))
-    return output
 
 
 def _is_brief(plan: TimePlan) -> bool:

@@ -1,0 +1,90 @@
+"""The winner's final training, once for all commands that search together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from cnn_blocks.errors import UserError
+from search.optimize.stored_study import opening_recorder, openings_of
+from search.optimize.winner import search_curve
+from search.results.configuration_file import BestConfiguration
+from search.results.finished_run import find_finished_run, note_finished_run
+from search.results.plan import Retraining, only_retraining, run_directory
+from search.results.retraining import finish_run
+from search.results.run_result import RunOutput
+from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS
+from search.storage.artifacts import Artifacts, keep_results
+from search.trials.context import TrialContext
+
+# Of the final training's planned time.
+_LEAST_PART = 0.25
+
+
+def retrain_winner(
+    configuration: BestConfiguration,
+    study: optuna.Study,
+    context: TrialContext,
+    artifacts: Artifacts,
+    *,
+    parent: Path,
+    epochs: int | None,
+    given_seconds: float | None,
+    spent_seconds: Callable[[], float],
+    again: bool,
+) -> RunOutput | None:
+    """Retrains the winner in a folder below `parent`; None where another process does.
+
+    Unless it is to be trained `again`, the result of an equal retraining that has finished is
+    returned instead.
+
+    The retraining takes what the run's budget leaves, unless its own length was given.
+    """
+    spec, winner, plan = context.spec, study.best_trial, context.plan
+    seconds = given_seconds
+    if seconds is None and epochs is None:
+        seconds = plan.retraining_seconds
+        if seconds is None and plan.trial_seconds is not None:
+            # The plan was for a search alone, and a retraining is wanted after all.
+            seconds = DEFAULT_BUDGET_SECONDS / 2
+
+    def left() -> float:
+        assert seconds is not None
+        if given_seconds or plan.budget_seconds is None or not plan.retraining_seconds:
+            return seconds
+        rest = plan.budget_seconds - plan.closing_seconds - spent_seconds()
+        # Where a search took far too long, because a machine slept, the winner is trained even so.
+        return max(rest, _LEAST_PART * seconds)
+
+    retraining = Retraining(
+        configuration=configuration,
+        split=context.split,
+        epochs=epochs,
+        budget_seconds=seconds,
+        seconds_left=None if seconds is None else left,
+        precision=context.precision,
+        xla=context.xla,
+        features=context.features,
+        progress=context.progress,
+        clock=context.clock,
+    )
+    with only_retraining(parent, retraining) as first:
+        if not first:
+            context.progress.note("another process retrains the winner: this one is done")
+            return None
+        output = None if again else find_finished_run(parent, retraining)
+        if output is not None:
+            note_finished_run(output, retraining)
+        else:
+            output = finish_run(
+                retraining,
+                run_directory(parent, retraining),
+                record_opening=opening_recorder(study),
+                earlier_openings=openings_of(study),
+                search_curve=search_curve(winner, spec),
+            )
+    try:
+        keep_results(study, output.directory, artifacts)
+    except UserError as error:  # the run itself is whole
+        context.progress.warning(str(error))
+    return output
