@@ -104,12 +104,14 @@ def most_workers(loaded: Loaded, machine: Machine) -> int:
     return max(1, fitting)
 
 
+_DEVICE = "from search.system import runtime as r; r.start_keras(); print(r.device_kind())"
+
+
 def uses_gpu(environment: Mapping[str, str]) -> bool:
     """Returns whether Keras would compute on a GPU, found out by another process."""
-    question = "from search import runtime as r; r.start_keras(); print(r.device_kind())"
     try:
         answer = subprocess.run(
-            [sys.executable, "-c", question],
+            [sys.executable, "-c", _DEVICE],
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,

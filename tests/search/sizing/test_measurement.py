@@ -1,5 +1,7 @@
 """Rounds in which a training fails: they are passed over, and the processes live on."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
@@ -201,3 +203,12 @@ def test_a_real_process_outlives_its_trainings_failures() -> None:
     assert found.measurements == ()
     assert found.problem is not None
     assert found.problem.startswith("the training failed: the loss became")
+
+
+@pytest.mark.slow
+def test_another_process_can_say_where_keras_computes() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", measurement._DEVICE], capture_output=True, text=True, check=True
+    )
+
+    assert answer.stdout.strip() in ("cpu", "gpu")
