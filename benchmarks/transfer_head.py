@@ -21,7 +21,7 @@ from optuna.trial import FixedTrial
 
 from cnn_blocks.backbones.keras_file import KerasFile
 from cnn_blocks.pretrained import Pretrained
-from search.data import Split
+from search.data import DataSource, Split
 from search.pipeline import load_split, run_study
 from search.progress.choice import make_progress
 from search.results.environment import environment_record
@@ -53,7 +53,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         # Of its own: features that are there already would cost nothing.
         os.environ["CNN_SEARCH_CACHE"] = folder
-        split = load_split(data, seed=seed)
+        split = load_split(DataSource(location=data), seed=seed)
         plain = train_plainly(spec, split, seed)
         print(f"one plain training: {plain['seconds']} s", flush=True)
         searched = search(spec, data, Path(folder), trials=trials, seed=seed)

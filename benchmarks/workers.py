@@ -22,7 +22,7 @@ import typer
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
-from search.data import Split
+from search.data import DataSource, Split
 from search.pipeline import load_split, run_study
 from search.progress.events import Event, Note, Progress, SearchFinished
 from search.results.environment import environment_record
@@ -57,7 +57,7 @@ def main(
     """Measures both, one after the other, and keeps the figures."""
     fixed = {**FIXED, "filters_growth": filters_growth}
     spec = small_networks(trials, epochs, fixed)
-    split = load_split(data, seed=seed, image_size=image_size)
+    split = load_split(DataSource(location=data, image_size=image_size), seed=seed)
     counts: tuple[int | Literal["auto"], ...] = (1, "auto")
     runs = {str(workers): run(spec, data, split, workers=workers) for workers in counts}
     record = {
@@ -155,9 +155,8 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         result = run_study(
             spec,
-            data=data,
+            data=DataSource(location=data, image_size=split.spec.image_shape[0]),
             seed=split.seed,
-            image_size=split.spec.image_shape[0],
             storage=f"sqlite:///{folder}/studies.db",
             runs_directory=Path(folder) / "runs",
             retrain_epochs=1,

@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
-from search.data.image_fit import Fit
+from search.data.source import DataSource
 from search.optimize.planning import Lengths, plan_run
 from search.progress.events import Event, Note, Progress
 from search.progress.words import duration
@@ -134,15 +134,12 @@ class DryRun:
 def dry_run(
     study: str | Path | StudySpec | LoadedStudy,
     *,
-    data: str | Path | None = None,
+    data: DataSource | str | Path | None = None,
     trials: int | None = None,
     budget_seconds: float | None = None,
     retrain: bool = True,
     retrain_epochs: int | None = None,
     retrain_budget_seconds: float | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    fit: Fit | None = None,
-    max_bad_files: float = 0.01,
     seed: int = 0,
     precision: Precision = "auto",
     xla: Xla = "auto",
@@ -175,14 +172,8 @@ def dry_run(
     split, plan = plan_run(
         spec,
         lengths,
-        load=lambda size: load_split(
-            source,
-            seed=seed,
-            image_size=image_size or size,
-            fit=fit,
-            max_bad_files=max_bad_files,
-        ),
-        sized=image_size is not None,
+        load=lambda size: load_split(source.sized(size), seed=seed),
+        sized=source.image_size is not None,
         precision=precision,
         xla=xla,
         spent_seconds=lambda: 0.0,

@@ -13,8 +13,8 @@ import optuna
 
 from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
-from search.data import Split, load_data, split_data
-from search.data.image_fit import DEFAULT_FIT, Fit
+from search.data import DataSource, Split, split_data
+from search.data.image_fit import DEFAULT_FIT
 from search.engines import launch
 from search.engines.job import WorkerJob, WorkerLimits, pickle_spec
 from search.engines.ray.cluster import connected
@@ -62,7 +62,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 def run_study(
     study: str | Path | StudySpec | LoadedStudy,
     *,
-    data: str | Path | None = None,
+    data: DataSource | str | Path | None = None,
     trials: int | None = None,
     budget_seconds: float | None = None,
     storage: str | None = None,
@@ -73,9 +73,6 @@ def run_study(
     runs_directory: str | Path = "runs",
     retrain_epochs: int | None = None,
     retrain_budget_seconds: float | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    fit: Fit | None = None,
-    max_bad_files: float = 0.01,
     precision: Precision = "auto",
     xla: Xla = "auto",
     warm_start: Literal["recipes"] | None = None,
@@ -156,7 +153,7 @@ def run_study(
     opened = open_storage(url)
     refuse_foreign(opened, name, DIRECTIONS[metric])
     known = stored_plan(opened, name)
-    fit = fit or stored_fit(opened, name) or DEFAULT_FIT
+    source = replace(source, fit=source.fit or stored_fit(opened, name) or DEFAULT_FIT)
     begun = name in optuna.get_all_study_names(opened)
     if storage is None and not begun and has_study_in_earlier_default(name, used=url):
         progress.note(
@@ -175,24 +172,14 @@ def run_study(
         # A cluster that is not there must not wait for the images; the retraining needs none.
         with _worker_search(share, address, logs=directory / "workers") as search_with_workers:
             with clock.measure("data"):
-
-                def load(size: tuple[int, int] | None) -> Split:
-                    return load_split(
-                        source,
-                        seed=seed,
-                        image_size=image_size or size,
-                        fit=fit,
-                        max_bad_files=max_bad_files,
-                    )
-
                 if known is not None:
                     _note_other_budget(known, budget_seconds, name, progress)
                 make_plan = partial(
                     plan_run,
                     spec,
                     lengths,
-                    load=load,
-                    sized=image_size is not None,
+                    load=lambda size: load_split(source.sized(size), seed=seed),
+                    sized=source.image_size is not None,
                     precision=precision,
                     xla=xla,
                     spent_seconds=lambda: time.monotonic() - began,
@@ -242,11 +229,8 @@ def run_study(
                     storage=url,
                     spec=pickle_spec(loaded),
                     source=loaded.source,
-                    data=str(source),
+                    data=source.sized(plan.image_size),
                     data_fingerprint=split.dataset.fingerprint,
-                    image_size=image_size or plan.image_size,
-                    fit=fit,
-                    max_bad_files=max_bad_files,
                     metric=metric,
                     seed=seed,
                     trials=total,
@@ -348,10 +332,11 @@ def _note_other_budget(
         )
 
 
-def require_data(spec: StudySpec, data: str | Path | None) -> str | Path:
+def require_data(spec: StudySpec, data: DataSource | str | Path | None) -> DataSource:
     """Returns the data to use; a study without its own needs it named."""
-    source = data or spec.data
-    if source is None:
+    source = DataSource.of(data)
+    source = replace(source, location=source.location or spec.data)
+    if source.location is None:
         raise UserError(
             f"A study needs images; {spec.name!r} brings none of its own. Name them with --data "
             f"FOLDER (`python -m search.list data` shows what is possible)."
@@ -359,17 +344,9 @@ def require_data(spec: StudySpec, data: str | Path | None) -> str | Path:
     return source
 
 
-def load_split(
-    data: str | Path,
-    *,
-    seed: int,
-    image_size: int | tuple[int, int] | None = None,
-    fit: Fit | None = None,
-    max_bad_files: float = 0.01,
-) -> Split:
+def load_split(source: DataSource, *, seed: int) -> Split:
     """Loads a data set and splits it by the shares of a study."""
-    dataset = load_data(data, image_size=image_size, fit=fit, max_bad_files=max_bad_files)
-    return split_data(dataset, seed=seed)
+    return split_data(source.load(), seed=seed)
 
 
 def _check(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_blocks.paths import user_path
-from search.data.image_fit import Fit
+from search.data.source import DataSource
 from search.errors import SearchInterrupted
 from search.progress.clock import Clock
 from search.progress.events import Progress
@@ -20,14 +20,11 @@ if TYPE_CHECKING:
 def run_recipe(
     name: str,
     *,
-    data: str | Path,
+    data: DataSource | str | Path,
     seed: int = 0,
     runs_directory: str | Path = "runs",
     retrain_epochs: int | None = None,
     retrain_budget_seconds: float | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    fit: Fit | None = None,
-    max_bad_files: float = 0.01,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
     cache_limit: int | None = None,
@@ -44,7 +41,7 @@ def run_recipe(
 
     Raises UserError for bad input and SearchInterrupted (a KeyboardInterrupt) after Ctrl-C.
     """
-    from search.data import load_data, split_data
+    from search.data import split_data
     from search.results.finished_run import find_finished_run, note_finished_run
     from search.results.plan import Retraining, run_directory
     from search.results.retraining import finish_run
@@ -55,9 +52,7 @@ def run_recipe(
     with Interruption(restore_terminal=progress.restore_terminal):
         try:
             with clock.measure("data"):
-                dataset = load_data(
-                    data, image_size=image_size, fit=fit, max_bad_files=max_bad_files
-                )
+                dataset = DataSource.of(data).load()
                 split = split_data(
                     dataset, seed=seed, validation_fraction=recipe.validation_fraction
                 )

@@ -13,6 +13,7 @@ from search.cli.shared import (
     ClassWeights,
     FitOption,
     ImageSizeOption,
+    LayoutOption,
     MaxBadFilesOption,
     Precision,
     RunsDirectoryOption,
@@ -61,6 +62,7 @@ def retrain(
     image_size: ImageSizeOption = None,
     fit: FitOption = None,
     max_bad_files: MaxBadFilesOption = "1%",
+    layout: LayoutOption = "auto",
     precision: Annotated[
         Precision, typer.Option("--precision", help="Training precision; auto chooses by device.")
     ] = "auto",
@@ -76,21 +78,22 @@ def retrain(
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
     cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
 
+    from search.data import DataSource
     from search.results.retraining import retrain_from_configuration
     from search.results.summary import summarize
 
+    source = DataSource(
+        location=data, image_size=size, fit=fit, max_bad_files=bad_files, layout=layout
+    )
     with shown_progress() as progress:
         output = retrain_from_configuration(
             config,
-            data=data,
+            data=source,
             runs_directory=runs_directory,
             epochs=epochs,
             budget_seconds=budget_seconds,
             seed=seed,
             class_weights=class_weights,
-            image_size=size,
-            fit=fit,
-            max_bad_files=bad_files,
             precision=precision,
             xla=xla,
             cache_limit=cache_bytes,

@@ -16,6 +16,7 @@ from search.cli.shared import (
     DataOption,
     FitOption,
     ImageSizeOption,
+    LayoutOption,
     MaxBadFilesOption,
     Precision,
     RunsDirectoryOption,
@@ -68,6 +69,7 @@ _OPTIONS_OF_A_TRAINING = (
     "image_size",
     "fit",
     "max_bad_files",
+    "layout",
     "precision",
     "xla",
     "cache_limit",
@@ -154,6 +156,7 @@ def run(
     image_size: ImageSizeOption = None,
     fit: FitOption = None,
     max_bad_files: MaxBadFilesOption = "1%",
+    layout: LayoutOption = "auto",
     precision: Annotated[
         Precision,
         typer.Option(
@@ -259,20 +262,21 @@ def run(
         if data is None:
             raise UserError(f"A recipe needs images; name them with --data FOLDER. {DATA_HELP}")
 
+        from search.data import DataSource
         from search.recipes import run_recipe
         from search.results.summary import summarize
 
+        source = DataSource(
+            location=data, image_size=size, fit=fit, max_bad_files=bad_files, layout=layout
+        )
         with shown_progress() as progress:
             output = run_recipe(
                 recipe,
-                data=data,
+                data=source,
                 seed=seed,
                 runs_directory=runs_directory,
                 retrain_epochs=retrain_epochs,
                 retrain_budget_seconds=retrain_budget_seconds,
-                image_size=size,
-                fit=fit,
-                max_bad_files=bad_files,
                 precision=precision,
                 xla=xla,
                 cache_limit=cache_bytes,
@@ -286,25 +290,26 @@ def run(
         worker_count = "auto" if engine == "ray" else searched.spec.workers
 
     from search import pipeline
+    from search.data import DataSource
     from search.engines.job import DEFAULT_STALL_SECONDS, WorkerLimits
     from search.results.summary import summarize_run
     from search.trials.attempts import DEFAULT_RETRIES
 
+    source = DataSource(
+        location=data, image_size=size, fit=fit, max_bad_files=bad_files, layout=layout
+    )
     if dry_run:
         from search.dry_run import dry_run as describe
 
         typer.echo(
             describe(
                 searched,
-                data=data,
+                data=source,
                 trials=trials,
                 budget_seconds=budget_seconds,
                 retrain=retrain,
                 retrain_epochs=retrain_epochs,
                 retrain_budget_seconds=retrain_budget_seconds,
-                image_size=size,
-                fit=fit,
-                max_bad_files=bad_files,
                 seed=seed,
                 precision=precision,
                 xla=xla,
@@ -318,7 +323,7 @@ def run(
     with shown_progress() as progress:
         result = pipeline.run_study(
             searched,
-            data=data,
+            data=source,
             trials=trials,
             budget_seconds=budget_seconds,
             storage=storage,
@@ -329,9 +334,6 @@ def run(
             runs_directory=runs_directory,
             retrain_epochs=retrain_epochs,
             retrain_budget_seconds=retrain_budget_seconds,
-            image_size=size,
-            fit=fit,
-            max_bad_files=bad_files,
             precision=precision,
             xla=xla,
             warm_start=warm_start,

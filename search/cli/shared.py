@@ -19,6 +19,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
 Fit = Literal["crop", "pad", "stretch"]
 DEFAULT_FIT: Fit = "crop"
+Layout = Literal["auto", "classes", "roles"]
 ClassWeights = Literal["auto", "none", "square_root", "balanced"]
 Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
 
@@ -48,6 +49,14 @@ FitOption = Annotated[
         "--fit",
         help="Images of another shape: crop their edges, pad them with black, or stretch them.  "
         f"[default: {DEFAULT_FIT}]",
+    ),
+]
+LayoutOption = Annotated[
+    Layout,
+    typer.Option(
+        "--layout",
+        help="Whether the folders are roles (train, val, test) or classes; auto goes by their "
+        "names.",
     ),
 ]
 MaxBadFilesOption = Annotated[

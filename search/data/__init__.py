@@ -3,6 +3,16 @@
 from search.data.dataset import Dataset, Share
 from search.data.decoding_settings import Decoding
 from search.data.loading import data_sources, load_data
+from search.data.source import DataSource
 from search.data.splits import Split, split_data
 
-__all__ = ["Dataset", "Decoding", "Share", "Split", "data_sources", "load_data", "split_data"]
+__all__ = [
+    "DataSource",
+    "Dataset",
+    "Decoding",
+    "Share",
+    "Split",
+    "data_sources",
+    "load_data",
+    "split_data",
+]

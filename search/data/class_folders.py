@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cnn_blocks.errors import UserError
 from search.data.false_classes import Files, drop_false_classes, without_masks
+from search.data.folder_layout import Layout
 from search.data.formats import READABLE, advice_for, is_image, suffix_of
 from search.data.hints import advise_on_files, suggest_root
 from search.data.listing import Listing
@@ -67,20 +68,22 @@ class _Reading:
         return images, others
 
 
-def list_class_folders(tree: Tree) -> Listing:
+def list_class_folders(tree: Tree, layout: Layout = "auto") -> Listing:
     """Lists the images of a tree whose folders are its classes; opens none of them.
 
+    With the `layout` "classes" every folder is one, whatever it is called and holds.
     Raises UserError where the folders do not follow the pattern.
     """
-    folders = find_role_folders(tree)
+    folders = find_role_folders(tree, layout)
     listing = Listing(notes=list(folders.notes))
     reading = _Reading(tree)
     if folders.roles["train"]:
         reading.loose = [n.name for n in tree.scan() if not n.is_folder and is_image(n.name)]
     train = reading.classes(folders.roles["train"])
-    train, notes = drop_false_classes(tree, folders.roles["train"], train)
+    if layout != "classes":
+        train, notes = drop_false_classes(tree, folders.roles["train"], train)
+        listing.notes.extend(notes)
     _check_classes(tree, folders.roles["train"], list(train), reading)
-    listing.notes.extend(notes)
     listing.class_names = tuple(train)
     for role in ROLES:
         if role not in folders.roles:

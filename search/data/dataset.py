@@ -11,6 +11,7 @@ from search.data.types import Images, Indices
 
 if TYPE_CHECKING:
     from search.data.decoding_settings import Decoding
+    from search.data.folder_layout import Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ class Dataset:
     `source` is what the user typed; `fingerprint` the SHA-256 of pixels, labels and class names;
     `image_shape` (height, width, 3); `decoding` says how image files were brought to it; `notes`
     are sentences that the user should read; `leaked_images` counts test images whose identical
-    pixels stand among the training images.
+    pixels stand among the training images; `layout` is what the user said of the folders.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Dataset:
     notes: tuple[str, ...]
     leaked_images: int
     arrays: Arrays = field(repr=False)
+    layout: Layout = "auto"
 
     @property
     def images(self) -> int:

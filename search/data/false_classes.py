@@ -140,7 +140,8 @@ def _refuse_parts(tree: Tree, folder: str, names: list[str]) -> None:
         raise UserError(
             f"Folders that number the parts of a data set are no classes; {tree.place(folder)} "
             f"holds {_folders(names)}. Put the images of each class into a folder of its own, or "
-            "list them with their labels in a labels.csv. If the folders are classes, rename them."
+            "list them with their labels in a labels.csv. If the folders are classes, add --layout "
+            "classes."
         )
 
 
@@ -169,7 +170,7 @@ def _parallel(tree: Tree, folder: str, inside: dict[str, _Inside], common: froze
     raise UserError(
         f"The folders inside class folders must not all be the same. {text}, or put the images of "
         f"each class into one folder. If {outer} are roles, rename them train/ and test/; if they "
-        "are classes, move them into a folder called train/."
+        "are classes, add --layout classes."
     )
 
 

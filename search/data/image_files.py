@@ -12,6 +12,7 @@ from cnn_blocks.errors import UserError
 from search.data import decoding
 from search.data.cache import Cache, Content, Entry, PixelWriter
 from search.data.decoding_settings import Decoding
+from search.data.folder_layout import Layout
 from search.data.formats import READABLE
 from search.data.image_fit import Fit
 from search.data.inspection import Inspection, inspect
@@ -30,6 +31,7 @@ def load_image_files(
     tree: Tree,
     *,
     table: str | None = None,
+    layout: Layout = "auto",
     image_size: tuple[int, int] | None,
     fit: Fit,
     max_bad_files: float,
@@ -37,12 +39,13 @@ def load_image_files(
 ) -> tuple[Entry, tuple[str, ...]]:
     """Returns the decoded images of a tree and notes for the user.
 
-    `table` is the path of the table that holds the labels, None to find out.
+    `table` is the path of the table that holds the labels, None to find out; `layout` says what
+    the folders are.
     Raises UserError where the files follow no known pattern, a class is alone or without training
     images, or more files than allowed cannot be read.
     """
     try:
-        listing = list_images(tree, table)
+        listing = list_images(tree, table, layout)
     except OSError as error:
         raise UserError(
             f"An image folder and its class folders must be readable; {error.filename} is not "

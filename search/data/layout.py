@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cnn_blocks.errors import UserError
 from search.data.class_folders import list_class_folders
+from search.data.folder_layout import Layout
 from search.data.hints import suggest_root
 from search.data.labelled_files import (
     LabelledFiles,
@@ -17,15 +18,18 @@ from search.data.role_folders import find_role_folders
 from search.data.tree import Tree
 
 
-def list_images(tree: Tree, table: str | None = None) -> Listing:
+def list_images(tree: Tree, table: str | None = None, layout: Layout = "auto") -> Listing:
     """Lists the image files of a tree with their labels; opens no image.
 
-    `table` is the path of the table to use. Without it, folders of the pattern train/<class> win.
+    `table` is the path of the table to use, `layout` says that folders win, and which they are.
+    Without either, folders of the pattern train/<class> win.
     Elsewhere a table wins where it contradicts the folders, as beside images/ and masks/.
     Raises UserError where neither gives labels.
     """
     if table is not None:
         return list_labelled_files(find_labelled_files(tree, [table]))
+    if layout != "auto":
+        return list_class_folders(tree, layout)
     folders = _try_folders(tree)
     tables = label_tables(tree)
     has_roles = isinstance(folders, Listing) and _roles_have_classes(tree, folders)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +17,7 @@ from search.data.balance import imbalance_notes
 from search.data.cache import Cache, Entry, cache_notes
 from search.data.dataset import Dataset
 from search.data.decoding_settings import Decoding
+from search.data.folder_layout import Layout
 from search.data.formats import advice_for
 from search.data.image_files import load_image_files
 from search.data.image_fit import DEFAULT_FIT, Fit
@@ -34,6 +36,7 @@ def load_data(
     image_size: int | tuple[int, int] | None = None,
     fit: Fit | None = None,
     max_bad_files: float = 0.01,
+    layout: Layout = "auto",
     cache_directory: Path | None = None,
 ) -> Dataset:
     """Loads a named data set, an image folder, a .zip or an .npz file, decoded once and cached.
@@ -41,12 +44,14 @@ def load_data(
     `image_size` is the side of a square or (height, width) in pixels; None keeps the commonest
     size, shrunk to 224 pixels, or takes a square where shapes vary. `fit` says what happens to
     images of another shape, None is the default. `max_bad_files` is the fraction of unreadable
-    files that may be skipped. The cache lies in `cache_directory`, $CNN_SEARCH_CACHE or the user's
+    files that may be skipped. `layout` says whether folders are roles or classes where their names
+    leave a doubt. The cache lies in `cache_directory`, $CNN_SEARCH_CACHE or the user's
     cache directory.
     Raises UserError where the source cannot be used as it is.
     """
     size, fit = _size(image_size), fit or DEFAULT_FIT
-    _check_fit(fit)
+    _check_one_of("--fit", fit, get_args(Fit))
+    _check_one_of("--layout", layout, get_args(Layout))
     if not 0 <= max_bad_files <= 1:
         raise UserError(
             f"--max-bad-files is a fraction from 0 to 1; received {max_bad_files}. "
@@ -69,6 +74,7 @@ def load_data(
             entry, notes = load_image_files(
                 tree,
                 table=table,
+                layout=layout,
                 image_size=size,
                 fit=fit,
                 max_bad_files=max_bad_files,
@@ -92,6 +98,7 @@ def load_data(
         ),
         leaked_images=entry.leaked_images,
         arrays=entry.arrays,
+        layout=layout,
     )
 
 
@@ -136,9 +143,9 @@ def _size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return size
 
 
-def _check_fit(fit: str) -> None:
-    if fit not in get_args(Fit):
-        raise UserError(f"--fit must be one of {', '.join(get_args(Fit))}; received {fit!r}.")
+def _check_one_of(option: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise UserError(f"{option} must be one of {', '.join(allowed)}; received {value!r}.")
 
 
 def _unknown(source: str, path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cnn_blocks.errors import UserError
+from search.data.folder_layout import Layout
 from search.data.formats import is_image
 from search.data.hints import suggest_root
 from search.data.names import enumerate_names, shown
@@ -25,14 +26,27 @@ class RoleFolders:
     notes: tuple[str, ...] = ()
 
 
-def find_role_folders(tree: Tree) -> RoleFolders:
+def find_role_folders(tree: Tree, layout: Layout = "auto") -> RoleFolders:
     """Finds the folder of each role; without role folders, the root is the training folder.
 
     Raises UserError where folders look like roles but do not follow the pattern.
     """
+    if layout == "classes":
+        return RoleFolders({"train": ""})
     names = tree.folders()
     found = find_roles(names)
-    if len(found) == 1 and len(names) > 1 and not tree.folders(next(iter(found))):
+    if layout == "roles" and not found:
+        raise UserError(
+            f"With --layout roles the data set's root holds train/, with test/ and val/ if there "
+            f"are any; {tree.place('')} holds {enumerate_names(names) or 'no folder'}. Fix: rename "
+            f"the folders, or leave --layout out."
+        )
+    if (
+        layout == "auto"
+        and len(found) == 1
+        and len(names) > 1
+        and not tree.folders(next(iter(found)))
+    ):
         # Vehicles: bus/, car/ and train/, with images and no classes inside.
         (name,) = found
         note = f"{shown(name)}/ was taken for a class, because the folders beside it are no roles."
@@ -95,6 +109,6 @@ def _refuse_roles_below(tree: Tree, names: list[str]) -> None:
     if all(spelled) and len({found[0] for found in spelled if found}) > 1:
         raise UserError(
             f"Folders of classes must not all be called like roles; {tree.place('')} holds "
-            f"{enumerate_names(names)}. If they are roles, rename them train/ and test/. "
-            f"Expected {LAYOUTS}."
+            f"{enumerate_names(names)}. If they are roles, rename them train/ and test/; if they "
+            f"are classes, add --layout classes. Expected {LAYOUTS}."
         )

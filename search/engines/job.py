@@ -10,7 +10,7 @@ import cloudpickle
 
 from cnn_blocks.errors import UserError
 from cnn_blocks.source_files import load_source
-from search.data.image_fit import Fit
+from search.data.source import DataSource
 from search.sizing.time_plan import TimePlan
 from search.system.runtime import Precision, Xla
 from search.trials.attempts import DEFAULT_RETRIES
@@ -38,11 +38,8 @@ class WorkerJob:
     storage: str
     spec: bytes
     source: str | None
-    data: str
+    data: DataSource
     data_fingerprint: str
-    image_size: int | tuple[int, int] | None
-    fit: Fit
-    max_bad_files: float
     metric: str
     seed: int
     trials: int
@@ -67,19 +64,14 @@ class WorkerJob:
 
     def load_split(self) -> "Split":
         """Loads the images, from the cache where they are prepared already."""
-        from search.data import load_data, split_data
+        from search.data import split_data
 
-        dataset = load_data(
-            self.data,
-            image_size=self.image_size,
-            fit=self.fit,
-            max_bad_files=self.max_bad_files,
-        )
+        dataset = self.data.load()
         if dataset.fingerprint != self.data_fingerprint:
             raise UserError(
-                f"All workers must read the same images; {self.data} on {socket.gethostname()} "
-                f"differs from the study's. Restore it, or name a folder with --data that all "
-                f"machines share."
+                f"All workers must read the same images; {self.data.location} on "
+                f"{socket.gethostname()} differs from the study's. Restore it, or name a folder "
+                f"with --data that all machines share."
             )
         return split_data(dataset, seed=self.seed)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.data.image_fit import Fit
+from search.data.source import DataSource
 from search.keras_tuner.their_space import hypermodel_study
 from studies.study import StudySpec, load_study
 
@@ -17,10 +17,8 @@ __all__ = ["hypermodel", "hypermodel_study"]
 def hypermodel(
     study: str | Path | StudySpec,
     *,
-    data: str | Path | None = None,
+    data: DataSource | str | Path | None = None,
     spec: "InputSpec | None" = None,
-    image_size: int | tuple[int, int] | None = None,
-    fit: Fit | None = None,
     seed: int = 0,
 ) -> "SpaceHyperModel":
     """Returns the space of a study as a `keras_tuner.HyperModel`.
@@ -42,7 +40,7 @@ def hypermodel(
     found = load_study(study).spec
     split = None
     if spec is None:
-        split = load_split(require_data(found, data), seed=seed, image_size=image_size, fit=fit)
+        split = load_split(require_data(found, data), seed=seed)
         spec = split.spec
     start_keras()
     from search.keras_tuner.our_space import SpaceHyperModel

@@ -49,6 +49,7 @@ def _read(directory: Path, metrics: dict[str, Any], retraining: "Retraining") ->
         evaluation=Evaluation.from_metrics(metrics["test"]),
         metrics=metrics,
         data=str(retraining.split.dataset.source),
+        layout=retraining.split.dataset.layout,
         clock=retraining.clock,
     )
 

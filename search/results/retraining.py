@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cnn_blocks.paths import user_path
-from search.data.image_fit import Fit
+from search.data.source import DataSource
 from search.progress.clock import Clock
 from search.progress.events import (
     Progress,
@@ -226,6 +226,7 @@ def finish_run(
         evaluation=evaluation,
         metrics={**metrics, "test": evaluation.metrics()},
         data=str(split.dataset.source),
+        layout=split.dataset.layout,
         clock=clock,
     )
 
@@ -233,16 +234,13 @@ def finish_run(
 def retrain_from_configuration(
     path: str | Path,
     *,
-    data: str | Path,
+    data: DataSource | str | Path,
     directory: str | Path | None = None,
     runs_directory: str | Path = "runs",
     epochs: int | None = None,
     budget_seconds: float | None = None,
     seed: int | None = None,
     class_weights: "ClassWeights | Literal['auto'] | None" = None,
-    image_size: int | tuple[int, int] | None = None,
-    fit: Fit | None = None,
-    max_bad_files: float = 0.01,
     precision: "Precision" = "auto",
     xla: "Xla" = "auto",
     cache_limit: int | None = None,
@@ -256,7 +254,7 @@ def retrain_from_configuration(
     `class_weights` replace the configuration's; "auto" replaces them where classes differ in size
     and the configuration's metric gains by it.
     """
-    from search.data import load_data, split_data
+    from search.data import split_data
     from search.system.runtime import startup_chatter_held
     from search.training.class_weighting import choose_class_weights
     from search.training.features.source import FeatureSource
@@ -267,19 +265,15 @@ def retrain_from_configuration(
     if seed is not None:
         configuration = configuration.model_copy(update={"seed": seed})
     with clock.measure("data"):
-        dataset = load_data(
-            data,
-            image_size=image_size or configuration.image_size,
-            fit=fit or configuration.fit_of_images,
-            max_bad_files=max_bad_files,
-        )
+        source = DataSource.of(data).sized(configuration.image_size)
+        dataset = replace(source, fit=source.fit or configuration.fit_of_images).load()
         split = split_data(dataset, seed=configuration.seed)
     for note in dataset.notes:
         progress.note(note)
     if configuration.class_names and configuration.class_names != dataset.class_names:
         progress.warning(
             f"{path} was found on {len(configuration.class_names)} other classes; the network is "
-            f"rebuilt for the {len(dataset.class_names)} of {data}."
+            f"rebuilt for the {len(dataset.class_names)} of {source.location}."
         )
     weights, reason = choose_class_weights(
         class_weights,

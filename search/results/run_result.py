@@ -27,6 +27,7 @@ class RunOutput:
     metrics: dict[str, Any]
     data: str
     clock: Clock
+    layout: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)

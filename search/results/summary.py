@@ -120,7 +120,8 @@ def _next_commands(output: RunOutput, storage: str | None, artifacts: str | None
     return [
         *commands,
         printed_command(
-            *("python", "-m", "search.retrain", "--config", configuration, "--data", output.data)
+            *("python", "-m", "search.retrain", "--config", configuration, "--data", output.data),
+            *(() if output.layout == "auto" else ("--layout", output.layout)),
         ),
         printed_command("python", "-m", "search", "predict", "--model", model, "FILE_OR_FOLDER"),
     ]

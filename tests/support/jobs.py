@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from search.data import DataSource
 from search.engines.job import WorkerJob
 
 _ONCE = """def space(trial):
@@ -26,11 +27,8 @@ def make_job(**changes: Any) -> WorkerJob:
         "storage": "sqlite://",
         "spec": b"",
         "source": None,
-        "data": "digits",
+        "data": DataSource(location="digits"),
         "data_fingerprint": "",
-        "image_size": None,
-        "fit": "crop",
-        "max_bad_files": 0,
         "metric": "accuracy",
         "seed": 0,
         "trials": 100,

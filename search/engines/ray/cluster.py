@@ -132,8 +132,9 @@ def for_any_folder(job: WorkerJob) -> WorkerJob:
         storage = url.set(database=database).render_as_string(hide_password=False)
     if artifacts is not None and not artifacts.startswith("s3://"):
         artifacts = str(user_path(artifacts).resolve())
-    if user_path(data).exists():
-        data = str(user_path(data).resolve())
+    location = data.location
+    if location is not None and user_path(location).exists():
+        data = replace(data, location=str(user_path(location).resolve()))
     if job.source is not None and job.source.endswith(".py"):
         texts = source_texts(job.source)
     return replace(job, storage=storage, artifacts=artifacts, data=data, source_texts=texts)

@@ -13,6 +13,7 @@ import pytest
 from cnn_blocks.errors import UserError
 from search.cli import app as cli
 from search.cli import shared
+from search.data import DataSource
 from search.engines.job import WorkerLimits
 from search.errors import SearchFailure, SearchInterrupted
 from search.results import summary
@@ -242,7 +243,8 @@ def test_run_hands_every_option_over(
         "run --study quickstart --data digits --trials 7 --budget 1h30m --storage sqlite:///a.db "
         "--study-name second --metric macro_f1 --class-weights balanced --seed 5 "
         "--retrain-epochs 9 --retrain-budget 90s "
-        "--image-size 24x16 --fit pad --max-bad-files 2% --precision float32 --xla off "
+        "--image-size 24x16 --fit pad --max-bad-files 2% --layout classes --precision float32 "
+        "--xla off "
         "--cache-limit 2G --runs-directory out --warm-start recipes --workers 3 --retries 4 "
         "--stall-timeout 2m --engine ray --address 127.0.0.1:6379 --cpus-each 2 --gpus-each 0.5 "
         "--no-retrain --retrain-again --artifacts s3://results/here"
@@ -255,7 +257,9 @@ def test_run_hands_every_option_over(
     del call["progress"]
     assert call == {
         "study": load_study("quickstart"),
-        "data": "digits",
+        "data": DataSource(
+            location="digits", image_size=(24, 16), fit="pad", max_bad_files=0.02, layout="classes"
+        ),
         "trials": 7,
         "budget_seconds": 5400.0,
         "storage": "sqlite:///a.db",
@@ -265,9 +269,6 @@ def test_run_hands_every_option_over(
         "seed": 5,
         "retrain_epochs": 9,
         "retrain_budget_seconds": 90.0,
-        "image_size": (24, 16),
-        "fit": "pad",
-        "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
         "cache_limit": 2 * 2**30,
@@ -307,7 +308,8 @@ def test_a_recipe_gets_the_options_of_a_training(
     monkeypatch.setattr(recipes, "run_recipe", run_recipe)
     line = (
         "run --recipe g3_homebrew --data digits --seed 5 --retrain-epochs 9 --retrain-budget 90s "
-        "--image-size 24x16 --fit pad --max-bad-files 2% --precision float32 --xla off "
+        "--image-size 24x16 --fit pad --max-bad-files 2% --layout classes --precision float32 "
+        "--xla off "
         "--runs-directory out"
     )
 
@@ -318,13 +320,12 @@ def test_a_recipe_gets_the_options_of_a_training(
     del call["progress"]
     assert call == {
         "name": "g3_homebrew",
-        "data": "digits",
+        "data": DataSource(
+            location="digits", image_size=(24, 16), fit="pad", max_bad_files=0.02, layout="classes"
+        ),
         "seed": 5,
         "retrain_epochs": 9,
         "retrain_budget_seconds": 90.0,
-        "image_size": (24, 16),
-        "fit": "pad",
-        "max_bad_files": 0.02,
         "precision": "float32",
         "xla": "off",
         "cache_limit": 20 * 2**30,
@@ -386,11 +387,12 @@ def test_backbones_replace_those_of_the_study(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_command_line_names_what_the_library_takes() -> None:
-    from search.data import image_fit
+    from search.data import folder_layout, image_fit
     from search.system import runtime
 
     assert get_args(shared.Fit) == get_args(image_fit.Fit)
     assert shared.DEFAULT_FIT == image_fit.DEFAULT_FIT
+    assert get_args(shared.Layout) == get_args(folder_layout.Layout)
     assert get_args(shared.Precision) == get_args(runtime.Precision)
     assert get_args(shared.Xla) == get_args(runtime.Xla)
 

@@ -229,3 +229,40 @@ def test_a_class_of_other_files(make_folder: MakeFolder, suffix: str, message: s
     (root / "dog" / f"0{suffix}").write_bytes(b"something")
     with pytest.raises(UserError, match=message):
         load_data(root)
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes"),
+    [
+        (("train", "test"), ("test", "train")),
+        (("fold1", "fold2"), ("fold1", "fold2")),
+        (("north/day", "north/night", "south/day", "south/night"), ("north", "south")),
+        (("yes", "no", "pred"), ("no", "pred", "yes")),
+    ],
+)
+def test_a_person_may_say_that_the_folders_are_classes(
+    make_folder: MakeFolder, folders: tuple[str, ...], classes: tuple[str, ...]
+) -> None:
+    root = make_folder(dict.fromkeys(folders, 3))
+
+    dataset = load_data(root, layout="classes")
+
+    assert dataset.class_names == classes
+    assert roles_of(dataset)[2] == 0
+
+
+def test_a_person_may_say_that_the_folders_are_roles(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/cat": 3, "train/dog": 3, "test/cat": 1, "test/dog": 1})
+    (root / "labels.csv").write_text("file,label\ntrain/cat/0000.png,other\n")
+
+    dataset = load_data(root, layout="roles")
+
+    assert dataset.class_names == ("cat", "dog")
+    assert roles_of(dataset) == (6, 0, 2)
+    with pytest.raises(UserError, match=r"With --layout roles .* holds cat, dog\. Fix: "):
+        load_data(root / "train", layout="roles")
+
+
+def test_another_layout_is_refused(make_folder: MakeFolder) -> None:
+    with pytest.raises(UserError, match="--layout must be one of auto, classes, roles"):
+        load_data(make_folder({"cat": 1, "dog": 1}), layout="flat")  # type: ignore[arg-type]

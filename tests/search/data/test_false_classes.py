@@ -21,7 +21,7 @@ from tests.search.data.conftest import MakeFolder
             r"masks or annotations are no classes.* Did you mean .*photos/images\?",
         ),
         (["HAM_images_part_1", "HAM_images_part_2"], "number the parts of a data set"),
-        (["train/fold1", "train/fold2"], "number the parts of a data set.* rename them"),
+        (["train/fold1", "train/fold2"], "number the parts of a data set.* add --layout classes"),
         (
             ["data/data/train/a", "data/data/test/a", "large/large/a", "large/large/b"],
             r"no parts of a class; .*data/data holds .* Did you mean .*photos/data/data\?",

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-import search.data
 from cnn_blocks.errors import UserError
+from search.data import DataSource
 from search.engines.job import WorkerJob
 
 
@@ -18,19 +18,14 @@ def test_other_images_than_the_studys_are_a_users_error(
         storage="sqlite:///studies.db",
         spec=b"",
         source=None,
-        data="/shared/images",
+        data=DataSource(location="/shared/images"),
         data_fingerprint="one",
-        image_size=None,
-        fit="crop",
-        max_bad_files=0.01,
         metric="accuracy",
         seed=0,
         trials=1,
         checkpoints=tmp_path,
     )
-    monkeypatch.setattr(
-        search.data, "load_data", lambda *_, **__: SimpleNamespace(fingerprint="two")
-    )
+    monkeypatch.setattr(DataSource, "load", lambda _: SimpleNamespace(fingerprint="two"))
 
     with pytest.raises(UserError, match=r"read the same images; /shared/images on .* differs"):
         job.load_split()

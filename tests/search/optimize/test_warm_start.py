@@ -7,6 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.data import DataSource
 from search.optimize.sampling import ReseedingSampler
 from search.optimize.warm_start import enqueue_once, enqueue_recipes
 from search.pipeline import run_study
@@ -141,8 +142,7 @@ def test_a_search_begins_with_the_recipes(tmp_path: Path, monkeypatch: pytest.Mo
 
     result = run_study(
         spec,
-        data="digits",
-        image_size=32,
+        data=DataSource(location="digits", image_size=32),
         trials=1,
         retrain_epochs=1,
         storage=f"sqlite:///{tmp_path}/studies.db",
