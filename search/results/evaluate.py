@@ -1,5 +1,6 @@
 """How good a trained model is on one share of the images."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -96,16 +97,20 @@ class Evaluation:
     @classmethod
     def from_metrics(cls, stored: Mapping[str, Any]) -> "Evaluation":
         """Rebuilds what `metrics` returned, without the predictions of single images."""
-        scores = {
-            **stored,
-            "per_class": tuple(ClassScores(**row) for row in stored["per_class"]),
-            "macro_average": ClassScores(**stored["macro_average"]),
-            "weighted_average": ClassScores(**stored["weighted_average"]),
-            "confusion_matrix": np.array(stored["confusion_matrix"], dtype=np.int64),
-        }
+        names = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision")
+        # JSON knows no NaN.
+        scores = {name: math.nan if stored[name] is None else stored[name] for name in names}
         none = np.empty(0, dtype=np.int64)
         return cls(
-            **scores, labels=none, predictions=none, confidences=np.empty(0, dtype=np.float32)
+            images=stored["images"],
+            **scores,
+            per_class=tuple(ClassScores(**row) for row in stored["per_class"]),
+            macro_average=ClassScores(**stored["macro_average"]),
+            weighted_average=ClassScores(**stored["weighted_average"]),
+            confusion_matrix=np.array(stored["confusion_matrix"], dtype=np.int64),
+            labels=none,
+            predictions=none,
+            confidences=np.empty(0, dtype=np.float32),
         )
 
 

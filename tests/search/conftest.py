@@ -12,13 +12,14 @@ from cnn_blocks import registry
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Split, load_data, split_data
+from search.data import Split
 from search.sizing.machine_speed import MachineSpeed, MeasuredOn
 from search.storage import open_storage, quiet_optuna
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.stages import staged
 from spaces.suggest import Trial
 from studies.study import StudySpec
+from tests.support.digits import digits_split
 
 
 @pytest.fixture
@@ -59,9 +60,7 @@ def study(url: str) -> Iterator[optuna.Study]:
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Split:
     """The digits, split as the studies of these tests split them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CNN_SEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return split_data(load_data("digits"), seed=0)
+    return digits_split(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

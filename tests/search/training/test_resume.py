@@ -48,6 +48,7 @@ def run(digits: Digits, contrary: Share, spec: InputSpec) -> Run:
         candidate: Candidate, *, interrupt_at: int | None = None, **options: Any
     ) -> FitResult:
         collected: list[Report] = options.pop("reports", [])
+        checkpoints: list[int] = options.pop("checkpoints", [])
 
         def on_report(report: Report) -> None:
             collected.append(report)
@@ -57,7 +58,7 @@ def run(digits: Digits, contrary: Share, spec: InputSpec) -> Run:
         return fit(
             candidate,
             digits[0],
-            listener=Listening(on_report=on_report),
+            listener=Listening(on_report=on_report, on_checkpoint=checkpoints.append),
             **{
                 "spec": spec,
                 "validation": contrary,
@@ -142,7 +143,7 @@ def test_a_finished_training_is_not_trained_again(
 ) -> None:
     made = candidate(**settings)
     steps: list[int] = []
-    first = run(made, checkpoint_directory=tmp_path, on_checkpoint=steps.append)
+    first = run(made, checkpoint_directory=tmp_path, checkpoints=steps)
     assert steps == [row["step"] for row in first.history]
     before = (tmp_path / "checkpoint.npz").read_bytes()
     reports: list[Report] = []

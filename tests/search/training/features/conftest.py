@@ -1,0 +1,12 @@
+"""Features are found for a whole split; other trainings' tests take two shares of it."""
+
+import pytest
+
+from search.data import Split
+from tests.support.digits import digits_split
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Split:
+    """The digits, split as the studies of these tests split them."""
+    return digits_split(tmp_path_factory.mktemp("cache"))
