@@ -184,7 +184,7 @@ def dry_run(
     default = default_candidate(spec, plan.task, inputs=split.spec)
     smallest, largest = _extremes(spec, split, plan)
     notes = _Notes()
-    for note in split.dataset.notes:
+    for note in split.notes:
         notes.note(note)
     _, reason = choose_class_weights(
         class_weights or spec.class_weights,

@@ -190,6 +190,8 @@ def run_study(
                     # Another command began the study while this one measured: its plan counts.
                     _note_other_budget(theirs, budget_seconds, name, progress)
                     split, plan = make_plan(known=theirs)
+            for note in split.notes:
+                progress.note(note)
             _check_validation(split, metric)
             spec = with_class_weights(spec, split, opened, name, metric=metric, progress=progress)
             loaded = replace(loaded, spec=spec)
@@ -299,12 +301,7 @@ def _worker_search(
 
 
 def _prepare(context: TrialContext, *, trains: bool) -> None:
-    """Says what is odd about the images, and readies what all trials need of this process.
-
-    Keras starts where this process `trains`.
-    """
-    for note in context.split.dataset.notes:
-        context.progress.note(note)
+    """Readies what all trials need of this process; Keras starts where it `trains`."""
     gpu_memory()
     if trains:
         with context.clock.measure("compiling"):

@@ -58,7 +58,7 @@ def run_recipe(
                 )
                 if recipe.images is not None:
                     split = split.with_fewer_images(recipe.images)
-            for note in dataset.notes:
+            for note in split.notes:
                 progress.note(note)
             retraining = Retraining(
                 configuration=BestConfiguration(recipe=name, seed=seed, candidate=recipe.candidate),

@@ -16,6 +16,7 @@ import numpy as np
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
 from search.data.dataset import Dataset, Share
+from search.data.description import describe_images
 from search.data.names import shown
 from search.data.types import Indices
 from search.system.files import whole_file
@@ -66,6 +67,18 @@ class Split:
     def test_images(self) -> int:
         """The number of test images; that they are there is no secret."""
         return len(self._test)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should read before anything is trained: classes, roles, and oddities."""
+        described = describe_images(
+            self.dataset.class_names,
+            self.development.class_counts(len(self.dataset.class_names)),
+            train=len(self.train),
+            validation=len(self.validation),
+            test=self.test_images,
+        )
+        return (described, *self.dataset.notes)
 
     def open_test(self, purpose: str, record: Callable[[dict[str, Any]], None]) -> Share:
         """Returns the test share, after `record` has stored when, why and how many images."""

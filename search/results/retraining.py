@@ -268,7 +268,7 @@ def retrain_from_configuration(
         source = DataSource.of(data).sized(configuration.image_size)
         dataset = replace(source, fit=source.fit or configuration.fit_of_images).load()
         split = split_data(dataset, seed=configuration.seed)
-    for note in dataset.notes:
+    for note in split.notes:
         progress.note(note)
     if configuration.class_names and configuration.class_names != dataset.class_names:
         progress.warning(

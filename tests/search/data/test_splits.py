@@ -10,6 +10,7 @@ import pytest
 
 from cnn_blocks.errors import UserError
 from search.data import Dataset, Split, load_data, split_data
+from search.data.description import describe_images
 from tests.search.data.conftest import MakeFolder
 
 
@@ -169,3 +170,26 @@ def test_fewer_images_keep_the_roles_and_the_classes_in_proportion(dataset: Data
     again = split_data(dataset, seed=3, validation_fraction=0.2, test_fraction=0.1)
     assert again.with_fewer_images(54).sha256 == fewer.sha256
     assert split.with_fewer_images(108) is split
+
+
+def test_a_split_says_its_classes_and_roles(make_folder: MakeFolder) -> None:
+    few = split_data(load_data(make_folder({"cat": 10, "dog\n": 20})), seed=0)
+
+    assert few.notes[0] == (
+        r"2 classes (cat 8, dog\n 17): 20 images for training, 5 for validation; 5 more for the test"
+    )
+
+
+def test_of_many_classes_the_largest_and_smallest_are_named() -> None:
+    described = describe_images(
+        [f"c{number}" for number in range(12)],
+        np.arange(1000, 1012),
+        train=9_000,
+        validation=3_066,
+        test=0,
+    )
+
+    assert described == (
+        "12 classes (c11 1,011, c10 1,010, c9 1,009, ... c2 1,002, c1 1,001, c0 1,000): 9,000 "
+        "images for training, 3,066 for validation; 0 more for the test"
+    )
