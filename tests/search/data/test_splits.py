@@ -176,7 +176,8 @@ def test_a_split_says_its_classes_and_roles(make_folder: MakeFolder) -> None:
     few = split_data(load_data(make_folder({"cat": 10, "dog\n": 20})), seed=0)
 
     assert few.notes[0] == (
-        r"2 classes (cat 8, dog\n 17): 20 images for training, 5 for validation; 5 more for the test"
+        r"2 classes (cat 8, dog\n 17): 20 images for training, 5 for validation; "
+        "5 more for the test"
     )
 
 
