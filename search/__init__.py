@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 __all__ = ["Predictions", "RunResult", "predict_files", "run_study"]
 
 _MODULES = {
-    "Predictions": "predicting",
-    "RunResult": "results",
-    "predict_files": "predicting",
+    "Predictions": "results.predicting",
+    "RunResult": "results.run_result",
+    "predict_files": "results.predicting",
     "run_study": "pipeline",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,16 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images: {folder} is not a folder (set CNN_SEARCH_DATA to one)")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_earlier_modules_left_is_not_collected_again() -> None:
+    """Spares later tests the search for garbage among the objects of earlier ones.
+
+    Every trial collects garbage when it ends, which takes a second where a test process has grown.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
