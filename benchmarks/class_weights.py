@@ -1,6 +1,6 @@
 """What class weights do to a small network on sets whose classes differ in size.
 
-    python benchmarks/class_weights.py path/to/cifar10
+    python -m benchmarks.class_weights path/to/cifar10
 
 Each set is CIFAR-10 with classes thinned out: two classes at 95 to 5, or ten whose sizes fall
 geometrically, the largest ten or fifty times the smallest. Every training has the same steps.
@@ -8,15 +8,15 @@ Judged on validation images, thinned in the same proportion; test images stay cl
 Rows go to benchmarks/results/class_weights.json, where a new row replaces an equal older one.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import typer
 
+from benchmarks.kept_rows import keep_row
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import Pooled
@@ -30,6 +30,7 @@ from spaces.stages import staged
 from spaces.task import Task
 
 RESULTS = Path(__file__).parent / "results" / "class_weights.json"
+_KEY = ("set", "weights", "seed", "steps")
 
 # Shares of the largest class's images that each class keeps; 0 leaves a class out.
 SETS: dict[str, npt.NDArray[np.float64]] = {
@@ -61,7 +62,8 @@ def main(
                 probabilities, labels = predict(result.model, held_out)
                 metrics = classification_metrics(probabilities, labels)
                 metrics |= ranking_metrics(probabilities, labels)
-                _keep(row | {metric: round(value, 4) for metric, value in metrics.items()})
+                row |= {metric: round(value, 4) for metric, value in metrics.items()}
+                keep_row(RESULTS, row, key=_KEY)
 
 
 def thin(share: Share, kept: npt.NDArray[np.float64], *, largest: int, seed: int) -> Share:
@@ -87,15 +89,6 @@ def small_network(images: int, *, steps: int, class_weights: str) -> Candidate:
     )
     training = reference_training(Task(images=images), steps=steps, class_weights=class_weights)
     return Candidate(model=ModelConfig(backbone=backbone, head=Pooled()), training=training)
-
-
-def _keep(row: dict[str, Any]) -> None:
-    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
-    key = ("set", "weights", "seed", "steps")
-    rows = [old for old in rows if any(old[name] != row[name] for name in key)]
-    lines = ",\n".join(json.dumps(kept) for kept in [*rows, row])
-    RESULTS.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Crop, pad or stretch: what photos of varied shape should become, at the same number of pixels.
 
-    python benchmarks/image_fit.py signs path/to/sign-digits --steps 300
-    python benchmarks/image_fit.py cifar10 path/to/cifar10 --images 4000 --steps 400
+    python -m benchmarks.image_fit signs path/to/sign-digits --steps 300
+    python -m benchmarks.image_fit cifar10 path/to/cifar10 --images 4000 --steps 400
 
 Square images become elongated ones in two ways, with sides from 1:2 to 2:1. "scene": the image
 stands near the middle of a wider or higher scene, as the subject of a photo does. "window": only an
@@ -11,14 +11,14 @@ number of steps. Judged on validation images; test images stay closed. Rows go t
 benchmarks/results/image_fit.json, where a new row replaces an equal older one.
 """
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import numpy as np
 import numpy.typing as npt
 import typer
 
+from benchmarks.kept_rows import keep_row
 from search.data import load_data, split_data
 from search.data.dataset import Share
 from search.data.decoding import resize
@@ -58,7 +58,7 @@ def main(
                 accuracy = _accuracy(*parts, steps=steps, seed=seed)
                 row = {"set": name, "way": way, "fit": fit, "seed": seed, "steps": steps}
                 row |= {"image_size": image_size, "images": len(split.train)}
-                _keep(row | {"validation_accuracy": round(accuracy, 4)})
+                keep_row(RESULTS, row | {"validation_accuracy": round(accuracy, 4)}, key=list(row))
 
 
 def _reshaped(
@@ -132,14 +132,6 @@ def _accuracy(
         for start in range(0, len(validation[0]), 256)
     ]
     return float((np.concatenate(logits).argmax(axis=1) == validation[1]).mean())
-
-
-def _keep(row: dict[str, Any]) -> None:
-    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
-    rows = [old for old in rows if any(old.get(key) != row[key] for key in list(row)[:-1])]
-    lines = ",\n".join(json.dumps(kept) for kept in [*rows, row])
-    RESULTS.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from PIL import Image
 from benchmarks.comparison import machine
 from benchmarks.comparison.commands import our_command, our_options
 from benchmarks.comparison.running import last_lines, run_limited
+from benchmarks.kept_rows import keep_row, read_rows
 from search.results.configuration_file import read_configuration
-from search.system.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "odd_sets.json"
 _TEST_PER_CLASS = 100
@@ -111,17 +111,16 @@ def main(
     work: Annotated[Path, typer.Option(help="Where runs write.")] = _WORK,
 ) -> None:
     """Measures the rows that are missing, and prints all."""
-    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    rows = read_rows(RESULTS)
     for name in sets.split(","):
         for method in methods.split(","):
             for seed in map(int, seeds.split(",")):
                 key = {"set": name, "method": method, "seed": seed, "given_seconds": seconds}
                 if any(key.items() <= row.items() for row in rows):
                     continue
-                rows.append(key | _measure(key, data_cifar10, data_signs, work))
-                lines = ",\n".join(map(json.dumps, rows))
-                write_text(RESULTS, f"[\n{lines}\n]\n")
-                typer.echo(json.dumps(rows[-1]), err=True)
+                row = key | _measure(key, data_cifar10, data_signs, work)
+                keep_row(RESULTS, row, key=list(key))
+                rows.append(row)
     typer.echo("| set | method | seed | test accuracy | commonest class | seconds of those given |")
     typer.echo("| --- | --- | --- | --- | --- | --- |")
     for row in rows:

@@ -1,8 +1,8 @@
 """How the networks and training settings of our studies do on small sets, one change at a time.
 
-    python benchmarks/training_settings.py signs path/to/sign-digits --image-size 64 --seconds 60
-    python benchmarks/training_settings.py cifar5k path/to/cifar10 --images 7000 --steps 390
-    python benchmarks/training_settings.py digits digits --seconds 30 --only default,wider
+    python -m benchmarks.training_settings signs path/to/sign-digits --image-size 64 --seconds 60
+    python -m benchmarks.training_settings cifar5k path/to/cifar10 --images 7000 --steps 390
+    python -m benchmarks.training_settings digits digits --seconds 30 --only default,wider
 
 Every setting is the default of `auto` with some parameters changed, and gets the same processor
 time (a fast network gets more steps) or, with --steps, the same number of steps. Judged on
@@ -10,7 +10,6 @@ validation images alone; test images stay closed.
 Rows go to benchmarks/results/training_settings.json, where a new row replaces an equal older one.
 """
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import typer
 from optuna.trial import FixedTrial
 
+from benchmarks.kept_rows import keep_row
 from search.data import Split, load_data, split_data
 from search.system.runtime import dtype_policy
 from search.training.batches import steps_per_epoch
@@ -84,7 +84,8 @@ def main(
     for setting in only.split(",") if only else SETTINGS:
         given: dict[str, Any] = {"seconds": seconds} if steps is None else {"steps": steps}
         row = {"set": name, "setting": setting, "seed": seed, "given": given}
-        _keep(row | measure(candidate(SETTINGS[setting], split), split, **given, seed=seed))
+        measured = measure(candidate(SETTINGS[setting], split), split, **given, seed=seed)
+        keep_row(RESULTS, row | measured, key=("set", "setting", "seed", "given"))
 
 
 def candidate(changes: dict[str, Any], split: Split) -> Candidate:
@@ -187,15 +188,6 @@ def _seconds_a_step(candidate: Candidate, split: Split, seed: int) -> float:
         listener=ends,
     )
     return ends.seconds_between() / steps_per_epoch(len(few), size)
-
-
-def _keep(row: dict[str, Any]) -> None:
-    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
-    key = ("set", "setting", "seed", "given")
-    rows = [old for old in rows if any(old[name] != row[name] for name in key)]
-    lines = ",\n".join(json.dumps(kept) for kept in [*rows, row])
-    RESULTS.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-    print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

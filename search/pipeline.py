@@ -154,8 +154,8 @@ def run_study(
     refuse_foreign(opened, name, DIRECTIONS[metric])
     known = stored_plan(opened, name)
     source = replace(source, fit=source.fit or stored_fit(opened, name) or DEFAULT_FIT)
-    begun = name in optuna.get_all_study_names(opened)
-    if storage is None and not begun and has_study_in_earlier_default(name, used=url):
+    is_new = storage is None and name not in optuna.get_all_study_names(opened)
+    if is_new and has_study_in_earlier_default(name, used=url):
         progress.note(
             f"{name!r} begins in {url}; runs/studies.db, where earlier versions kept all studies, "
             f"has one of that name: to go on with that one add --storage {default_storage()}"

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from cnn_blocks.paths import user_path
-from search.cli.shared import PROGRAM, StorageOption
-from search.cli.storage import RunsDirectoryOption
+from search.cli.shared import PROGRAM, RunsDirectoryOption, StorageOption
 from search.system.printed_command import printed_command
 
 EPILOG = f"""\b

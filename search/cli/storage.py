@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cnn_blocks.paths import user_path
+from search.cli.shared import RunsDirectoryOption
 from search.system.interruption import Interruption
 from search.system.printed_command import printed_command
 
@@ -20,15 +21,6 @@ StorageOption = Annotated[
         "--storage",
         metavar="<url>",
         help="Where studies are kept.  [default: studies.db in the runs directory]",
-    ),
-]
-
-RunsDirectoryOption = Annotated[
-    Path,
-    typer.Option(
-        "--runs-directory",
-        metavar="<folder>",
-        help="The folder of the results; its studies.db is the storage where none is named.",
     ),
 ]
 

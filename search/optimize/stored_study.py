@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
@@ -18,7 +18,6 @@ from search.optimize.warm_start import enqueue_once, enqueue_recipes
 from search.progress.events import Progress
 from search.sizing.time_plan import TimePlan, make_pruner
 from search.storage import StudyAttribute
-from search.system.files import whole_file
 from search.training.class_weighting import choose_class_weights
 from search.training.metrics import DIRECTIONS
 from search.training.mirroring import find_flip_parameters
@@ -62,7 +61,7 @@ def open_study(
         study.set_user_attr(StudyAttribute.CLASS_WEIGHTS, spec.class_weights)
     remember_or_refuse(study, identity)
     # At once: a command that joins reads the plan before it makes one of its own.
-    study.set_user_attr(StudyAttribute.TIME_PLAN, plan.model_dump_json(exclude_none=True))
+    _describe(study, {StudyAttribute.TIME_PLAN: plan.model_dump_json(exclude_none=True)})
     if warm_start == "recipes":
         enqueue_recipes(study, spec, context.progress)
     for parameters in spec.first_trials(plan.task):
@@ -73,7 +72,7 @@ def open_study(
             # Naming the metric is experimental in Optuna; the dashboard shows the name.
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(named)
-    described = {
+    described: dict[str, Any] = {
         StudyAttribute.STUDY: spec.name,
         StudyAttribute.DESCRIPTION: spec.description,
         StudyAttribute.SOURCE: loaded.source,
@@ -81,19 +80,25 @@ def open_study(
         StudyAttribute.CLASS_NAMES: list(split.dataset.class_names),
         StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
         StudyAttribute.BACKBONES: [item.model_dump(mode="json") for item in spec.backbones],
-        StudyAttribute.FLIP_PARAMETERS: find_flip_parameters(
-            lambda trial: spec.candidate(trial, plan.task), draws=min(_FLIP_DRAWS, spec.probes)
-        ),
     }
+    if StudyAttribute.FLIP_PARAMETERS not in study.user_attrs:
+        # A look around the space, whose answer stays while its fingerprint does.
+        described[StudyAttribute.FLIP_PARAMETERS] = find_flip_parameters(
+            lambda trial: spec.candidate(trial, plan.task), draws=min(_FLIP_DRAWS, spec.probes)
+        )
+    _describe(study, described)
+    indices = context.checkpoints.with_name("split.npz")
+    if not indices.exists():
+        split.save_indices(indices)
+    study.set_user_attr(StudyAttribute.INDICES, str(indices))
+    return study
+
+
+def _describe(study: optuna.Study, described: Mapping[str, Any]) -> None:
+    """Stores attributes of a study, those that it has already left alone."""
     for attribute, value in described.items():
         if study.user_attrs.get(attribute) != value:
             study.set_user_attr(attribute, value)
-    indices = context.checkpoints.with_name("split.npz")
-    if not indices.exists():
-        with whole_file(indices) as temporary:
-            split.save_indices(temporary)
-    study.set_user_attr(StudyAttribute.INDICES, str(indices))
-    return study
 
 
 def stored_plan(storage: optuna.storages.BaseStorage, name: str) -> TimePlan | None:

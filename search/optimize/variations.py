@@ -42,14 +42,15 @@ class VariationSampler(DelegatingSampler):
         self._flip = flips_are_harmless(study)
         if self._flip is not None:
             self._flip_parameters = self._flip_parameters or flip_parameters(study)
-        number = _suggested_before(study, trial)
+        earlier = study.get_trials(deepcopy=False)[: trial.number]
+        number = _suggested(earlier)
         self._fixed = None
         if number < len(self._variations):
             best = best_trial(study)
             known = self._default if best is None else best.params
             # What was found out about flips holds against a variation of them.
             fixed = {**known, **self._variations[number], **self._flipped()}
-            if not _has_been_tried(study, trial, fixed):
+            if not _has_been_tried(fixed, earlier):
                 self._fixed = fixed
         super().before_trial(study, trial)
 
@@ -84,22 +85,20 @@ class VariationSampler(DelegatingSampler):
         return {} if self._flip is None else dict.fromkeys(self._flip_parameters, self._flip)
 
 
-def _suggested_before(study: optuna.Study, trial: FrozenTrial) -> int:
+def _suggested(earlier: Sequence[FrozenTrial]) -> int:
     """Returns how many earlier trials a sampler suggested; the others were enqueued.
 
     It follows from the trials' numbers, so that workers that ask at once take different changes.
     """
-    earlier = study.get_trials(deepcopy=False)[: trial.number]
     return sum("fixed_params" not in other.system_attrs for other in earlier)
 
 
-def _has_been_tried(study: optuna.Study, trial: FrozenTrial, fixed: Mapping[str, Any]) -> bool:
+def _has_been_tried(fixed: Mapping[str, Any], earlier: Sequence[FrozenTrial]) -> bool:
     """Whether an ended trial had the same answers to all that its space asked.
 
     A space that is answered the same asks the same: parameters that it does not ask for change
     nothing.
     """
-    earlier = study.get_trials(deepcopy=False)[: trial.number]
     return any(
         other.state.is_finished()
         and other.params

@@ -30,12 +30,12 @@ def metric_words(metric: str) -> str:
 
 def describe_metrics(metrics: Mapping[str, float]) -> str:
     """Returns the loss and the accuracies of an epoch in one line."""
-    shown = [
+    described = [
         f"{metric_words(name)} {metrics[name]:z.4f}"
         for name in ("loss", "accuracy", "val_loss", "val_accuracy")
         if name in metrics
     ]
-    return ", ".join(shown) or "training"
+    return ", ".join(described) or "training"
 
 
 def one_line(text: str) -> str:

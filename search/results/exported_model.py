@@ -46,6 +46,24 @@ def save_model(
             archive.writestr(_DECODING, decoding.model_dump_json(indent=2))
 
 
+def load_model(path: str | Path) -> "keras.Model":
+    """Returns the model in a .keras file; raises UserError where Keras cannot open it."""
+    from search.system.runtime import start_keras
+
+    start_keras()
+    import keras
+
+    try:
+        model: keras.Model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises nearly anything on files that it cannot read
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"A model must be a .keras file that Keras opens; {path}: {reason} Fix: name the "
+            f"model.keras of a run."
+        ) from error
+    return model
+
+
 def read_record(path: str | Path) -> ModelRecord:
     """Returns what a .keras file says beside its model.
 

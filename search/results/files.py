@@ -70,8 +70,6 @@ def prediction_rows(evaluation: "Evaluation", test: "Share") -> list[dict[str, A
 
     Images that come from an array have an index in that array instead of a file.
     """
-    from search.data.names import shown
-
     names = evaluation.class_names
     rows = []
     for position, row in enumerate(test.indices.tolist()):

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_blocks.errors import UserError
 from search.results.configuration_file import read_configuration
+from search.results.exported_model import load_model
 from search.results.plan import METRICS
 from search.results.run_result import RunOutput
 
 if TYPE_CHECKING:
-    import keras
-
     from search.results.plan import Retraining
 
 
@@ -45,20 +44,10 @@ def _read(directory: Path, metrics: dict[str, Any], retraining: "Retraining") ->
     return RunOutput(
         directory=directory,
         configuration=read_configuration(directory / "best_config.json"),
-        model=_load(directory / "model.keras"),
+        model=load_model(directory / "model.keras"),
         evaluation=Evaluation.from_metrics(metrics["test"]),
         metrics=metrics,
         data=str(retraining.split.dataset.source),
         layout=retraining.split.dataset.layout,
         clock=retraining.clock,
     )
-
-
-def _load(path: Path) -> "keras.Model":
-    from search.system.runtime import start_keras
-
-    start_keras()
-    import keras
-
-    model: keras.Model = keras.saving.load_model(path, compile=False)
-    return model

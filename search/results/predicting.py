@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cnn_blocks.errors import UserError
 from search.data.image_fit import FORMER_FIT, Fit
-from search.results.exported_model import read_record
+from search.results.exported_model import load_model, read_record
 
 if TYPE_CHECKING:
     import keras
@@ -145,19 +145,7 @@ def _decoded(decoding: "Decoding", file: str) -> "npt.NDArray[np.uint8] | str":
 
 
 def _load(model: str | Path) -> "keras.Model":
-    from search.system.runtime import start_keras
-
-    start_keras()
-    import keras
-
-    try:
-        network = keras.saving.load_model(model, compile=False)
-    except Exception as error:  # Keras raises nearly anything on files that it cannot read
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"A model must be a .keras file that Keras opens; {model}: {reason} Fix: name the "
-            f"model.keras of a run."
-        ) from error
+    network = load_model(model)
     shapes = network.input_shape, network.output_shape
     if [len(shape) for shape in shapes] != [4, 2] or shapes[0][3] != 3 or shapes[1][1] is None:
         raise UserError(
