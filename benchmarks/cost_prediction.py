@@ -33,7 +33,7 @@ from search.sizing.measuring_process import BusyTime
 from search.sizing.probes import probe
 from search.sizing.timing import Timed, time_training
 from search.system.files import write_text
-from search.system.runtime import cpu_name, start_keras
+from search.system.runtime import Compute, cpu_name, start_keras
 
 RESULTS = Path(__file__).parent / "results" / "cost_prediction.json"
 PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")
@@ -81,8 +81,7 @@ def measure(precision: Precision, rounds: int) -> None:
                 busy = BusyTime([ThisProcess()])
                 found = time_training(
                     *probe(group),
-                    precision=precision,
-                    xla="auto",
+                    compute=Compute(precision=precision),
                     seconds=PROBE_SECONDS,
                     validate=False,
                 )
@@ -98,7 +97,7 @@ def measure_case(case: Case, precision: Precision) -> Row:
     """Measures one network."""
     busy = BusyTime([ThisProcess()])
     found = time_training(
-        case.candidate, case.spec, precision=precision, xla="auto", seconds=SECONDS
+        case.candidate, case.spec, compute=Compute(precision=precision), seconds=SECONDS
     )
     return {"batch_size": case.candidate.training.batch_size, **row_of(found, busy)}
 
@@ -148,7 +147,7 @@ def first_speed(record: Row, precision: Precision) -> MachineSpeed:
         group: Timed(undisturbed(turns[0], "step"), undisturbed(turns[0], "compiling"))
         for group, turns in record["probes"][precision].items()
     }
-    return speed_from(timed, measured_on(precision, "auto"))
+    return speed_from(timed, measured_on(Compute(precision=precision)))
 
 
 def show(name: str, measured: Row, found: Row) -> None:

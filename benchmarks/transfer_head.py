@@ -135,7 +135,7 @@ def search(spec: StudySpec, data: Path, folder: Path, *, trials: int, seed: int)
             trials=trials,
             seed=seed,
             storage=f"sqlite:///{folder}/studies.db",
-            runs_directory=folder / "runs",
+            places=folder / "runs",
             progress=progress,
         )
 
@@ -158,7 +158,7 @@ def describe(result: RunResult) -> dict[str, Any]:
 
 def environment_of(split: Split, seed: int) -> dict[str, Any]:
     """Returns machine, versions and data."""
-    environment = environment_record(split, seed=seed, precision="auto", xla="auto")
+    environment = environment_record(split, seed=seed, compute=runtime.Compute())
     kept = ("processor", "processor_cores", "device", "dtype_policy", "xla", "versions", "git")
     return {key: environment[key] for key in kept} | {
         "data_fingerprint": split.dataset.fingerprint,

@@ -23,10 +23,12 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
 from search.data import DataSource, Split
+from search.optimize.budget import Budget
 from search.pipeline import load_split, run_study
 from search.progress.events import Event, Note, Progress, SearchFinished
 from search.results.environment import environment_record
 from search.storage import StudyAttribute, TrialAttribute
+from search.system.runtime import Compute
 from spaces.candidate import Candidate
 from spaces.shipped.depth_filters import depth_filters
 from spaces.stages import growing_filters
@@ -158,8 +160,8 @@ def run(
             data=DataSource(location=data, image_size=split.spec.image_shape[0]),
             seed=split.seed,
             storage=f"sqlite:///{folder}/studies.db",
-            runs_directory=Path(folder) / "runs",
-            retrain_epochs=1,
+            budget=Budget(retraining_epochs=1),
+            places=Path(folder) / "runs",
             workers=workers,
             progress=moments,
         )
@@ -188,7 +190,7 @@ def run(
 
 def environment_of(split: Split) -> dict[str, Any]:
     """Returns machine, versions and data."""
-    environment = environment_record(split, seed=split.seed, precision="auto", xla="auto")
+    environment = environment_record(split, seed=split.seed, compute=Compute())
     kept = ("processor", "processor_cores", "device", "versions", "git")
     return {key: environment[key] for key in kept} | {
         "data_fingerprint": split.dataset.fingerprint,

@@ -16,13 +16,15 @@ from optuna.distributions import (
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
 from search.data.source import DataSource
-from search.optimize.planning import Lengths, plan_run
+from search.optimize.budget import Budget
+from search.optimize.planning import plan_run
 from search.progress.events import Event, Note, Progress
 from search.progress.words import duration
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed, measured_speed
 from search.sizing.time_plan import TimePlan, default_candidate
-from search.system.runtime import Precision, Xla, start_keras
+from search.storage.places import Places
+from search.system.runtime import Compute, start_keras
 from search.training import feasibility
 from search.training.class_weighting import ClassWeights, choose_class_weights
 from search.training.metrics import Metric
@@ -135,18 +137,14 @@ def dry_run(
     study: str | Path | StudySpec | LoadedStudy,
     *,
     data: DataSource | str | Path | None = None,
+    budget: Budget | float | None = None,
     trials: int | None = None,
-    budget_seconds: float | None = None,
-    retrain: bool = True,
-    retrain_epochs: int | None = None,
-    retrain_budget_seconds: float | None = None,
-    seed: int = 0,
-    precision: Precision = "auto",
-    xla: Xla = "auto",
-    warm_start: Literal["recipes"] | None = None,
-    cache_limit: int | None = None,
     metric: Metric | None = None,
     class_weights: ClassWeights | Literal["auto"] | None = None,
+    seed: int = 0,
+    warm_start: Literal["recipes"] | None = None,
+    compute: Compute = Compute(),
+    places: Places | str | Path = Places(),
 ) -> DryRun:
     """Describes a study on some data: its space, its extremes, their cost, and the time plan.
 
@@ -158,29 +156,21 @@ def dry_run(
     from search.training.features.source import FeatureSource
 
     loaded = load_study(study)
-    spec = loaded.spec
+    spec, budget, places = loaded.spec, Budget.of(budget, trials=trials), Places.of(places)
     source = require_data(spec, data)
     feasibility.gpu_memory()
     start_keras()
-    lengths = Lengths(
-        budget_seconds=budget_seconds,
-        trials=trials,
-        retrain=retrain,
-        retraining_seconds=retrain_budget_seconds,
-        retraining_epochs=retrain_epochs,
-    )
     split, plan = plan_run(
         spec,
-        lengths,
+        budget,
         load=lambda size: load_split(source.sized(size), seed=seed),
         sized=source.image_size is not None,
-        precision=precision,
-        xla=xla,
+        compute=compute,
         spent_seconds=lambda: 0.0,
         source=loaded.source,
     )
-    speed = measured_speed(precision=precision, xla=xla, known=plan.speed)
-    features = FeatureSource(split, limit=cache_limit)
+    speed = measured_speed(compute, known=plan.speed)
+    features = FeatureSource(split, limit=places.cache_limit)
     default = default_candidate(spec, plan.task, inputs=split.spec)
     smallest, largest = _extremes(spec, split, plan)
     notes = _Notes()
@@ -208,9 +198,11 @@ def dry_run(
         smallest=_size(smallest, split, speed, features),
         largest=_size(largest, split, speed, features),
         plan=plan,
-        trials=trials or plan.trials or (spec.trials if plan.search_seconds is None else None),
+        trials=budget.trials
+        or plan.trials
+        or (spec.trials if plan.search_seconds is None else None),
         epochs=spec.epochs,
-        retrain_epochs=lengths.of(spec).retraining_epochs,
+        retrain_epochs=budget.completed_by(spec).retraining_epochs,
         seconds_per_epoch=cost.step_seconds * len(split.train) / cost.step_images,
         development_share=len(split.development) / len(split.train),
         on_features=features.suits(smallest) and features.suits(largest),

@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnn_blocks.paths import user_path
 from search.data.source import DataSource
 from search.errors import SearchInterrupted
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.results.configuration_file import BestConfiguration
+from search.storage.places import Places
 from search.system.interruption import Interruption
+from search.system.runtime import Compute
 from spaces.recipes import find_recipe
 
 if TYPE_CHECKING:
     from search.results.run_result import RunOutput
-    from search.system.runtime import Precision, Xla
 
 
 def run_recipe(
@@ -22,22 +22,20 @@ def run_recipe(
     *,
     data: DataSource | str | Path,
     seed: int = 0,
-    runs_directory: str | Path = "runs",
-    retrain_epochs: int | None = None,
-    retrain_budget_seconds: float | None = None,
-    precision: "Precision" = "auto",
-    xla: "Xla" = "auto",
-    cache_limit: int | None = None,
+    epochs: int | None = None,
+    budget_seconds: float | None = None,
+    compute: Compute = Compute(),
+    places: Places | str | Path = Places(),
     retrain_again: bool = False,
     progress: Progress | None = None,
 ) -> "RunOutput":
     """Trains a recipe, evaluates it once on the test images and exports it; nothing is searched.
 
-    As its report did, it holds validation images out for early stopping and plateaus, and trains on
-    the others for at most `retrain_epochs` or the recipe's own epochs. Called again with the same
-    arguments, it goes on where it was interrupted; where it has finished, its result is read from
-    its folder, unless with `retrain_again`. Files go below `runs_directory`/NAME. The
-    features of frozen backbones take at most `cache_limit` bytes of the cache.
+    As in its report, validation images are held out for early stopping and plateaus; it trains on
+    the others for at most `epochs`, by default the recipe's own, within `budget_seconds`. Called
+    again with the same arguments, it resumes where it was interrupted; once it has finished, its
+    result is read from its folder, except with `retrain_again`. `places` says where files are
+    kept; a bare path is the runs directory.
 
     Raises UserError for bad input and SearchInterrupted (a KeyboardInterrupt) after Ctrl-C.
     """
@@ -48,7 +46,7 @@ def run_recipe(
     from search.training.features.source import FeatureSource
 
     recipe = find_recipe(name)
-    progress, clock = progress or Progress(), Clock()
+    progress, clock, places = progress or Progress(), Clock(), Places.of(places)
     with Interruption(restore_terminal=progress.restore_terminal):
         try:
             with clock.measure("data"):
@@ -63,16 +61,15 @@ def run_recipe(
             retraining = Retraining(
                 configuration=BestConfiguration(recipe=name, seed=seed, candidate=recipe.candidate),
                 split=split,
-                epochs=retrain_epochs or recipe.candidate.training.epochs,
-                budget_seconds=retrain_budget_seconds,
+                epochs=epochs or recipe.candidate.training.epochs,
+                budget_seconds=budget_seconds,
                 hold_out=True,
-                precision=precision,
-                xla=xla,
-                features=FeatureSource(split, limit=cache_limit, progress=progress),
+                compute=compute,
+                features=FeatureSource(split, limit=places.cache_limit, progress=progress),
                 progress=progress,
                 clock=clock,
             )
-            parent = user_path(runs_directory) / name
+            parent = places.runs / name
             finished = None if retrain_again else find_finished_run(parent, retraining)
             if finished is not None:
                 note_finished_run(finished, retraining)

@@ -81,6 +81,8 @@ def retrain(
     from search.data import DataSource
     from search.results.retraining import retrain_from_configuration
     from search.results.summary import summarize
+    from search.storage.places import Places
+    from search.system.runtime import Compute
 
     source = DataSource(
         location=data, image_size=size, fit=fit, max_bad_files=bad_files, layout=layout
@@ -89,14 +91,12 @@ def retrain(
         output = retrain_from_configuration(
             config,
             data=source,
-            runs_directory=runs_directory,
             epochs=epochs,
             budget_seconds=budget_seconds,
             seed=seed,
             class_weights=class_weights,
-            precision=precision,
-            xla=xla,
-            cache_limit=cache_bytes,
+            compute=Compute(precision=precision, xla=xla),
+            places=Places(runs_directory=runs_directory, cache_limit=cache_bytes),
             progress=progress,
         )
     typer.echo(summarize(output))

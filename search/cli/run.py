@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -56,6 +56,7 @@ EPILOG = f"""\b
     \b
     Exit codes: 0 done, 1 nothing found, 2 wrong input, 130 interrupted."""
 
+_OPTIONS_OF_RAY = {"address": "--address", "cpus": "--cpus-each", "gpus": "--gpus-each"}
 # What is searched where nothing is named.
 DEFAULT_STUDY = "auto"
 
@@ -262,41 +263,47 @@ def run(
         if data is None:
             raise UserError(f"A recipe needs images; name them with --data FOLDER. {DATA_HELP}")
 
-        from search.data import DataSource
+        searched = None
+    else:
+        searched = _searched(study, hypermodel, backbone or [])
+
+    from search.data import DataSource
+    from search.storage.places import Places
+    from search.system.runtime import Compute
+
+    source = DataSource(
+        location=data, image_size=size, fit=fit, max_bad_files=bad_files, layout=layout
+    )
+    compute = Compute(precision=precision, xla=xla)
+    places = Places(runs_directory=runs_directory, artifacts=artifacts, cache_limit=cache_bytes)
+    if searched is None:
+        assert recipe is not None
         from search.recipes import run_recipe
         from search.results.summary import summarize
 
-        source = DataSource(
-            location=data, image_size=size, fit=fit, max_bad_files=bad_files, layout=layout
-        )
         with shown_progress() as progress:
             output = run_recipe(
                 recipe,
                 data=source,
                 seed=seed,
-                runs_directory=runs_directory,
-                retrain_epochs=retrain_epochs,
-                retrain_budget_seconds=retrain_budget_seconds,
-                precision=precision,
-                xla=xla,
-                cache_limit=cache_bytes,
+                epochs=retrain_epochs,
+                budget_seconds=retrain_budget_seconds,
+                compute=compute,
+                places=places,
                 retrain_again=retrain_again,
                 progress=progress,
             )
         typer.echo(summarize(output))
         return
-    searched = _searched(study, hypermodel, backbone or [])
-    if worker_count is None:
-        worker_count = "auto" if engine == "ray" else searched.spec.workers
 
-    from search import pipeline
-    from search.data import DataSource
-    from search.engines.job import DEFAULT_STALL_SECONDS, WorkerLimits
-    from search.results.summary import summarize_run
-    from search.trials.attempts import DEFAULT_RETRIES
+    from search.optimize.budget import Budget
 
-    source = DataSource(
-        location=data, image_size=size, fit=fit, max_bad_files=bad_files, layout=layout
+    whole = Budget(
+        seconds=budget_seconds,
+        trials=trials,
+        retrain=retrain,
+        retraining_seconds=retrain_budget_seconds,
+        retraining_epochs=retrain_epochs,
     )
     if dry_run:
         from search.dry_run import dry_run as describe
@@ -305,54 +312,59 @@ def run(
             describe(
                 searched,
                 data=source,
-                trials=trials,
-                budget_seconds=budget_seconds,
-                retrain=retrain,
-                retrain_epochs=retrain_epochs,
-                retrain_budget_seconds=retrain_budget_seconds,
-                seed=seed,
-                precision=precision,
-                xla=xla,
-                warm_start=warm_start,
-                cache_limit=cache_bytes,
+                budget=whole,
                 metric=metric,
                 class_weights=class_weights,
+                seed=seed,
+                warm_start=warm_start,
+                compute=compute,
+                places=places,
             )
         )
         return
+
+    from search import pipeline
+    from search.engines.workers import LocalWorkers, RayWorkers, WorkerLimits
+    from search.results.summary import summarize_run
+
+    named = _named(retries=retries, stall_seconds=stall_seconds)
+    limits = WorkerLimits(**named)
+    of_ray = _named(address=address, cpus=cpus_each, gpus=gpus_each)
+    using: LocalWorkers | RayWorkers
+    if engine == "ray":
+        using = RayWorkers(**_named(number=worker_count), limits=limits, **of_ray)
+    else:
+        if of_ray:
+            options = ", ".join(_OPTIONS_OF_RAY[name] for name in of_ray)
+            raise UserError(
+                f"{options} needs '--engine ray'; received the engine 'local'. Fix: add --engine "
+                f"ray, or leave {options} out."
+            )
+        number = searched.spec.workers if worker_count is None else worker_count
+        using = LocalWorkers(number=number, limits=limits)
     with shown_progress() as progress:
         result = pipeline.run_study(
             searched,
             data=source,
-            trials=trials,
-            budget_seconds=budget_seconds,
+            budget=whole,
             storage=storage,
             study_name=study_name,
             metric=metric,
             class_weights=class_weights,
             seed=seed,
-            runs_directory=runs_directory,
-            retrain_epochs=retrain_epochs,
-            retrain_budget_seconds=retrain_budget_seconds,
-            precision=precision,
-            xla=xla,
             warm_start=warm_start,
-            cache_limit=cache_bytes,
-            workers=worker_count,
-            limits=WorkerLimits(
-                retries=DEFAULT_RETRIES if retries is None else retries,
-                stall_seconds=stall_seconds or DEFAULT_STALL_SECONDS,
-            ),
-            engine=engine,
-            address=address,
-            cpus_each=cpus_each,
-            gpus_each=gpus_each,
-            retrain=retrain,
+            workers=using,
+            compute=compute,
+            places=places,
             retrain_again=retrain_again,
-            artifacts=artifacts,
             progress=progress,
         )
     typer.echo(summarize_run(result))
+
+
+def _named(**options: Any) -> dict[str, Any]:
+    """Returns the options that were given; the others keep their defaults."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _refuse_beside_recipe(recipe: str, context: typer.Context) -> None:

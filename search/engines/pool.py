@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-import optuna
-
 from search.engines.channel import Command
-from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.job import WorkerJob
 from search.engines.supervision import Supervision
 from search.engines.worker import SECONDS_TO_STOP
+from search.engines.workers import WorkerLimits
 from search.errors import SearchInterrupted
-from search.optimize.budget import Budget
-from search.trials.context import TrialContext
+from search.trials.session import Session
 
 SECONDS_BETWEEN_LOOKS = 1.0
 # After such a gap between two looks, this process and most likely its workers were suspended.
@@ -52,15 +50,13 @@ class WorkerPool(ABC, Generic[_Worker]):
 
     def __init__(
         self,
-        study: optuna.Study,
-        context: TrialContext,
+        session: Session,
         job: WorkerJob,
         *,
-        budget: Budget,
         limits: WorkerLimits,
     ) -> None:
-        self._supervision = Supervision(study, context, job, budget=budget, limits=limits)
-        self._interruption = context.interruption
+        self._supervision = Supervision(session, job, limits=limits)
+        self._interruption = session.interruption
         self._limits = limits
         self._workers: list[_Worker] = []
         self._looked = 0.0

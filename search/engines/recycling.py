@@ -2,7 +2,7 @@
 
 import psutil
 
-from search.engines.job import WorkerLimits
+from search.engines.workers import WorkerLimits
 from search.training.feasibility import MEBIBYTE
 
 # Of its share of the memory, a worker may hold so much after a trial before it is replaced.

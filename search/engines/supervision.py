@@ -4,10 +4,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from fractions import Fraction
 
-import optuna
-
 from cnn_blocks.errors import UserError
-from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.job import WorkerJob
 from search.engines.messages import (
     CannotWork,
     LogPosition,
@@ -17,34 +15,25 @@ from search.engines.messages import (
     SignOfLife,
     TimeSpent,
 )
+from search.engines.workers import WorkerLimits
 from search.errors import SearchFailure
-from search.optimize.budget import Budget
 from search.optimize.loop import WorkLeft, remember_seconds, waiting_for, work_left
 from search.progress.events import Note, TrialFinished, TrialStarted
 from search.storage import TrialAttribute
 from search.system.crash import Death
 from search.trials.attempts import continue_later, end_crashed, recover_abandoned, trials_of_worker
-from search.trials.context import TrialContext
 from search.trials.lease import LeaseWatch
 from search.trials.outcomes import Outcome
+from search.trials.session import Session
 
 
 class Supervision:
     """Tells whether work is left, shows what workers say, and ends the trials of dead ones."""
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        context: TrialContext,
-        job: WorkerJob,
-        *,
-        budget: Budget,
-        limits: WorkerLimits,
-    ) -> None:
-        self._study = study
-        self._context = context
+    def __init__(self, session: Session, job: WorkerJob, *, limits: WorkerLimits) -> None:
+        self._session = session
+        self._study = session.study
         self._job = job
-        self._budget = budget
         self._limits = limits
         self._watch = LeaseWatch(seconds=job.lease_seconds)
         self._false_starts = 0
@@ -53,7 +42,7 @@ class Supervision:
 
     def work_left(self) -> WorkLeft:
         """Returns whether another trial may start, and how many run."""
-        return work_left(self._study, self._job.trials, self._budget)
+        return work_left(self._session)
 
     def is_over(self, left: WorkLeft) -> bool:
         """Whether nothing is left for a supervisor without workers.
@@ -65,17 +54,16 @@ class Supervision:
         return left.is_none
 
     def job_now(self) -> WorkerJob:
-        """Returns the job with what is over of its budget."""
-        return replace(
-            self._job, budget_seconds=self._budget.seconds, budget_spent=self._budget.spent
-        )
+        """Returns the job for a worker that starts now."""
+        time = self._session.time
+        return replace(self._job, search_seconds=time.seconds, spent_seconds=time.spent)
 
     def show(self, message: Message) -> None:
         """Shows what a worker says; raises where it says why it cannot work."""
         match message:
             case TimeSpent(seconds):
                 for activity, spent in seconds.items():
-                    self._context.clock.seconds[activity] += spent
+                    self._session.clock.seconds[activity] += spent
             case CannotWork(text, is_user_error):
                 raise UserError(text) if is_user_error else SearchFailure(text)
             case Note(text, is_warning=False):
@@ -86,14 +74,14 @@ class Supervision:
                 if isinstance(message, TrialStarted):
                     self._false_starts, self._patience = 0, Fraction(1)
                 if isinstance(message, TrialFinished):
-                    remember_seconds(self._study, self._budget)
-                self._context.progress.handle(message)
+                    remember_seconds(self._session)
+                self._session.progress.handle(message)
 
     def note(self, text: str) -> None:
         """Shows a note once, although every worker makes it."""
         if text not in self._noted:
             self._noted.add(text)
-            self._context.progress.note(text)
+            self._session.progress.note(text)
 
     def recover(self, workers: Collection[str]) -> None:
         """Ends the trials that other processes abandoned; `workers` are this one's own."""
@@ -102,7 +90,7 @@ class Supervision:
             self._watch,
             retries=self._limits.retries,
             children=workers,
-            shared=self._context.shared,
+            shared=self._session.shared,
         )
 
     def end_trials(
@@ -124,10 +112,10 @@ class Supervision:
                 retries=self._limits.retries,
                 death=death,
                 cause=cause,
-                shared=self._context.shared,
+                shared=self._session.shared,
             )
             stored = self._study._storage.get_trial(trial._trial_id)
-            self._context.progress.handle(
+            self._session.progress.handle(
                 TrialFinished(
                     number=trial.number,
                     state=outcome.value,
@@ -153,7 +141,7 @@ class Supervision:
         reason = reason.rstrip(" .\n")
         self._false_starts += 1
         self._patience -= Fraction(1, most)
-        if self._patience <= 0 and not self._context.interruption.requested:
+        if self._patience <= 0 and not self._session.interruption.requested:
             raise SearchFailure(
                 f"A worker must start and load the images; {self._false_starts} ended before their "
                 f"first trial: {reason}. Run with --workers 0 to see the error here."

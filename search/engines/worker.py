@@ -119,78 +119,35 @@ def run_worker(
     Raises KeyboardInterrupt when the interruption was requested, and UserError where the study
     cannot be imported here.
     """
-    from search.optimize.budget import Budget
     from search.optimize.loop import run_trials
-    from search.optimize.sampling import make_sampler
-    from search.sizing.machine_speed import measured_speed
-    from search.sizing.time_plan import make_pruner
+    from search.optimize.opening import open_session
     from search.storage import open_storage, quiet_optuna
     from search.storage.retrying import PATIENCE_SECONDS
-    from search.system.runtime import start_keras
-    from search.training.feasibility import gpu_memory
-    from search.training.features.source import FeatureSource
-    from search.trials.context import TrialContext
-    from search.trials.shared_checkpoints import shared_checkpoints
+    from search.trials.search_time import SearchTime
 
-    progress, clock = progress or Progress(), clock or Clock()
     interruption = interruption or Interruption()
 
     def check() -> None:
         sign_of_life()
         interruption.check()
 
-    budget = Budget(job.budget_seconds, job.budget_spent)
-    if job.memory_bytes is None:
-        gpu_memory()
-    with clock.measure("compiling"):
-        start_keras()
-    with clock.measure("data"), _repeated(sign_of_life):
-        split = split or job.load_split()
-    try:
-        spec = job.load_study()
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"Workers must be able to import the modules that a study is made of; here that fails: "
-            f"{error}. Install the module where workers run, put its folder on PYTHONPATH, or use "
-            f"--workers 0."
-        ) from error
-    speed = None
-    if job.plan.speed is not None:
-        # This worker's own threads and device count, and on a cluster its own machine.
-        with clock.measure("compiling"), _repeated(sign_of_life):
-            speed = measured_speed(precision=job.precision, xla=job.xla, known=job.plan.speed)
+    time_left = SearchTime(job.search_seconds, job.spent_seconds)
     with quiet_optuna():
-        study = optuna.load_study(
-            study_name=job.study_name,
-            storage=open_storage(job.storage, patience_seconds=PATIENCE_SECONDS),
-            sampler=make_sampler(spec, job.plan.task, seed=job.seed),
-            pruner=make_pruner(spec, job.plan),
-        )
-        context = TrialContext(
-            spec=spec,
-            split=split,
-            metric=job.metric,
-            seed=job.seed,
-            checkpoints=job.checkpoints,
-            precision=job.precision,
-            xla=job.xla,
-            clock=clock,
-            progress=progress,
-            interruption=interruption,
-            features=FeatureSource(split, limit=job.cache_limit, progress=progress, check=check),
-            memory_bytes=job.memory_bytes,
-            shared=shared_checkpoints(job.artifacts, progress),
-            plan=job.plan,
-            speed=speed,
-        )
-        # Of a large study the first look takes seconds, a later one reads what is new.
-        study.get_trials(deepcopy=False)
+        with _repeated(sign_of_life):
+            session = open_session(
+                job.experiment,
+                open_storage(job.experiment.storage, patience_seconds=PATIENCE_SECONDS),
+                split=split,
+                time=time_left,
+                memory_bytes=job.memory_bytes,
+                progress=progress,
+                clock=clock,
+                interruption=interruption,
+                check=check,
+            )
         before_work()
         run_trials(
-            study,
-            context,
-            trials=job.trials,
-            budget=budget,
+            session,
             worker=worker or uuid.uuid4().hex,
             lease_seconds=job.lease_seconds,
             leaving=leaving,

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import optuna
-
 from cnn_blocks.errors import UserError
+from search.optimize.budget import Budget
 from search.optimize.stored_study import opening_recorder, openings_of
 from search.optimize.winner import search_curve
 from search.results.configuration_file import BestConfiguration
@@ -15,7 +14,7 @@ from search.results.retraining import finish_run
 from search.results.run_result import RunOutput
 from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS
 from search.storage.artifacts import Artifacts, keep_results
-from search.trials.context import TrialContext
+from search.trials.session import Session
 
 # Of the final training's planned time.
 _LEAST_PART = 0.25
@@ -23,13 +22,11 @@ _LEAST_PART = 0.25
 
 def retrain_winner(
     configuration: BestConfiguration,
-    study: optuna.Study,
-    context: TrialContext,
+    session: Session,
     artifacts: Artifacts,
     *,
     parent: Path,
-    epochs: int | None,
-    given_seconds: float | None,
+    budget: Budget,
     spent_seconds: Callable[[], float],
     again: bool,
 ) -> RunOutput | None:
@@ -40,8 +37,8 @@ def retrain_winner(
 
     The retraining takes what the run's budget leaves, unless its own length was given.
     """
-    spec, winner, plan = context.spec, study.best_trial, context.plan
-    seconds = given_seconds
+    study, plan = session.study, session.experiment.plan
+    seconds, epochs = budget.retraining_seconds, budget.retraining_epochs
     if seconds is None and epochs is None:
         seconds = plan.retraining_seconds
         if seconds is None and plan.trial_seconds is not None:
@@ -50,7 +47,7 @@ def retrain_winner(
 
     def left() -> float:
         assert seconds is not None
-        if given_seconds or plan.budget_seconds is None or not plan.retraining_seconds:
+        if budget.retraining_seconds or plan.budget_seconds is None or not plan.retraining_seconds:
             return seconds
         rest = plan.budget_seconds - plan.closing_seconds - spent_seconds()
         # Where a search took far too long, because a machine slept, the winner is trained even so.
@@ -58,19 +55,18 @@ def retrain_winner(
 
     retraining = Retraining(
         configuration=configuration,
-        split=context.split,
+        split=session.split,
         epochs=epochs,
         budget_seconds=seconds,
         seconds_left=None if seconds is None else left,
-        precision=context.precision,
-        xla=context.xla,
-        features=context.features,
-        progress=context.progress,
-        clock=context.clock,
+        compute=session.experiment.compute,
+        features=session.features,
+        progress=session.progress,
+        clock=session.clock,
     )
     with only_retraining(parent, retraining) as first:
         if not first:
-            context.progress.note("another process retrains the winner: this one is done")
+            session.progress.note("another process retrains the winner: this one is done")
             return None
         output = None if again else find_finished_run(parent, retraining)
         if output is not None:
@@ -81,10 +77,10 @@ def retrain_winner(
                 run_directory(parent, retraining),
                 record_opening=opening_recorder(study),
                 earlier_openings=openings_of(study),
-                search_curve=search_curve(winner, spec),
+                search_curve=search_curve(study.best_trial, session.spec),
             )
     try:
         keep_results(study, output.directory, artifacts)
     except UserError as error:  # the run itself is whole
-        context.progress.warning(str(error))
+        session.progress.warning(str(error))
     return output

@@ -13,16 +13,15 @@ from cnn_blocks.config import AnyBackbone
 from cnn_blocks.errors import UserError
 from search.data.image_fit import FORMER_FIT, Fit
 from search.optimize.fingerprint import identify, remember_or_refuse
-from search.optimize.sampling import make_sampler
 from search.optimize.warm_start import enqueue_once, enqueue_recipes
 from search.progress.events import Progress
-from search.sizing.time_plan import TimePlan, make_pruner
+from search.sizing.time_plan import TimePlan
 from search.storage import StudyAttribute
 from search.training.class_weighting import choose_class_weights
 from search.training.metrics import DIRECTIONS
 from search.training.mirroring import find_flip_parameters
-from search.trials.context import TrialContext
-from studies.study import LoadedStudy, StudySpec
+from search.trials.experiment import Experiment
+from studies.study import StudySpec
 
 if TYPE_CHECKING:
     from search.data import Split
@@ -32,27 +31,25 @@ _STEP_UNIT = re.compile(r"1/(\d+) epoch")
 _FLIP_DRAWS = 4
 
 
-def open_study(
-    loaded: LoadedStudy,
-    context: TrialContext,
+def store_study(
+    experiment: Experiment,
+    split: "Split",
     storage: optuna.storages.BaseStorage,
     *,
-    name: str,
-    warm_start: Literal["recipes"] | None,
+    warm_start: Literal["recipes"] | None = None,
+    progress: Progress | None = None,
 ) -> optuna.Study:
-    """Creates or loads the stored study; a stored one with another identity is refused.
+    """Creates the stored study, or finds it; one with another identity is refused.
 
     The plan of the first start is stored with it. Which images have which role is written into a
     file beside the checkpoints.
     """
-    spec, split, metric, seed = context.spec, context.split, context.metric, context.seed
-    plan = context.plan
+    spec, plan = experiment.study.load(), experiment.plan
+    metric, seed = experiment.metric, experiment.seed
     identity = identify(spec, split, plan, metric=metric, seed=seed)
     study = optuna.create_study(
         storage=storage,
-        study_name=name,
-        sampler=make_sampler(spec, plan.task, seed=seed),
-        pruner=make_pruner(spec, plan),
+        study_name=experiment.study_name,
         direction=DIRECTIONS[metric],
         load_if_exists=True,
     )
@@ -63,7 +60,7 @@ def open_study(
     # At once: a command that joins reads the plan before it makes one of its own.
     _describe(study, {StudyAttribute.TIME_PLAN: plan.model_dump_json(exclude_none=True)})
     if warm_start == "recipes":
-        enqueue_recipes(study, spec, context.progress)
+        enqueue_recipes(study, spec, progress or Progress())
     for parameters in spec.first_trials(plan.task):
         enqueue_once(study, parameters)
     named = [f"validation {metric}"]
@@ -75,7 +72,7 @@ def open_study(
     described: dict[str, Any] = {
         StudyAttribute.STUDY: spec.name,
         StudyAttribute.DESCRIPTION: spec.description,
-        StudyAttribute.SOURCE: loaded.source,
+        StudyAttribute.SOURCE: experiment.study.source,
         StudyAttribute.DATA: str(split.dataset.source),
         StudyAttribute.CLASS_NAMES: list(split.dataset.class_names),
         StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
@@ -87,7 +84,7 @@ def open_study(
             lambda trial: spec.candidate(trial, plan.task), draws=min(_FLIP_DRAWS, spec.probes)
         )
     _describe(study, described)
-    indices = context.checkpoints.with_name("split.npz")
+    indices = experiment.checkpoints.with_name("split.npz")
     if not indices.exists():
         split.save_indices(indices)
     study.set_user_attr(StudyAttribute.INDICES, str(indices))

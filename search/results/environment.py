@@ -13,7 +13,7 @@ import psutil
 
 if TYPE_CHECKING:
     from search.data import Split
-    from search.system.runtime import Precision, Xla
+    from search.system.runtime import Compute
 
 _DISTRIBUTIONS = (
     "cnn-search",
@@ -31,9 +31,7 @@ _DISTRIBUTIONS = (
 )
 
 
-def environment_record(
-    split: "Split", *, seed: int, precision: "Precision", xla: "Xla"
-) -> dict[str, Any]:
+def environment_record(split: "Split", *, seed: int, compute: "Compute") -> dict[str, Any]:
     """Returns what is needed to repeat a result or to explain why it differs."""
     import keras
 
@@ -50,8 +48,8 @@ def environment_record(
         "memory_bytes": psutil.virtual_memory().total,
         "device": device_kind(),
         "devices": keras.distribution.list_devices(),
-        "dtype_policy": dtype_policy(precision),
-        "xla": jit_compile(xla),
+        "dtype_policy": dtype_policy(compute.precision),
+        "xla": jit_compile(compute.xla),
         "seed": seed,
         "data": {
             "name": split.dataset.name,

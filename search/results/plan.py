@@ -15,11 +15,11 @@ from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.results.configuration_file import BestConfiguration
 from search.system.locks import only_one
+from search.system.runtime import Compute
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
     from search.data import Share, Split
-    from search.system.runtime import Precision, Xla
     from search.training.features.source import FeatureSource
 
 _PLAN = "retraining.json"
@@ -49,8 +49,7 @@ class Retraining:
     budget_seconds: float | None = None
     seconds_left: Callable[[], float] | None = None
     hold_out: bool = False
-    precision: "Precision" = "auto"
-    xla: "Xla" = "auto"
+    compute: Compute = Compute()
     features: "FeatureSource | None" = None
     progress: Progress = field(default_factory=Progress)
     clock: Clock = field(default_factory=Clock)

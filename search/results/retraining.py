@@ -28,10 +28,11 @@ from search.results.plan import (
 )
 from search.results.run_result import RunOutput
 from search.sizing.time_plan import most_retraining_steps
+from search.storage.places import Places
+from search.system.runtime import Compute
 from search.training.listener import Listener
 
 if TYPE_CHECKING:
-    from search.system.runtime import Precision, Xla
     from search.training import FitResult
     from search.training.class_weighting import ClassWeights
     from spaces.candidate import Candidate
@@ -83,8 +84,7 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
         seconds=seconds,
         most_steps=_most_steps(retraining),
         checkpoint_directory=directory / CHECKPOINTS,
-        precision=retraining.precision,
-        xla=retraining.xla,
+        compute=retraining.compute,
         clock=retraining.clock,
         features=retraining.features,
         listener=_RetrainingListener(retraining, directory),
@@ -213,8 +213,7 @@ def finish_run(
             environment=environment_record(
                 split,
                 seed=configuration.seed,
-                precision=retraining.precision,
-                xla=retraining.xla,
+                compute=retraining.compute,
             ),
             search_curve=search_curve,
         )
@@ -236,21 +235,19 @@ def retrain_from_configuration(
     *,
     data: DataSource | str | Path,
     directory: str | Path | None = None,
-    runs_directory: str | Path = "runs",
+    places: Places | str | Path = Places(),
     epochs: int | None = None,
     budget_seconds: float | None = None,
     seed: int | None = None,
     class_weights: "ClassWeights | Literal['auto'] | None" = None,
-    precision: "Precision" = "auto",
-    xla: "Xla" = "auto",
-    cache_limit: int | None = None,
+    compute: Compute = Compute(),
     progress: Progress | None = None,
     clock: Clock | None = None,
 ) -> RunOutput:
     """Rebuilds a winner from its configuration file alone, trains it on `data` and exports it.
 
     No study database is needed or touched. Without `directory` the files go to a new folder
-    below `runs_directory`, or to the one where the same retraining was interrupted.
+    in the runs directory of `places`, or to the one where the same retraining was interrupted.
     `class_weights` replace the configuration's; "auto" replaces them where classes differ in size
     and the configuration's metric gains by it.
     """
@@ -259,7 +256,7 @@ def retrain_from_configuration(
     from search.training.class_weighting import choose_class_weights
     from search.training.features.source import FeatureSource
 
-    progress, clock = progress or Progress(), clock or Clock()
+    progress, clock, places = progress or Progress(), clock or Clock(), Places.of(places)
     with startup_chatter_held():  # a block's file may import Keras
         configuration = read_configuration(path)
     if seed is not None:
@@ -290,14 +287,13 @@ def retrain_from_configuration(
         split=split,
         epochs=epochs,
         budget_seconds=budget_seconds,
-        precision=precision,
-        xla=xla,
-        features=FeatureSource(split, limit=cache_limit, progress=progress),
+        compute=compute,
+        features=FeatureSource(split, limit=places.cache_limit, progress=progress),
         progress=progress,
         clock=clock,
     )
     if directory is None:
-        parent = user_path(runs_directory) / (configuration.study or Path(path).stem)
+        parent = places.runs / (configuration.study or Path(path).stem)
         directory = run_directory(parent, retraining)
     return finish_run(retraining, user_path(directory))
 

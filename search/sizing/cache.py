@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from cnn_blocks.config import InputSpec
 from search.sizing.measurement import Measured
 from search.system.files import write_text
-from search.system.runtime import Precision, Xla, cpu_name
+from search.system.runtime import Compute, cpu_name
 from spaces.candidate import Candidate
 
 _FORMAT = 1
@@ -35,8 +36,7 @@ def measurement_key(
     *,
     cores: int,
     gpus: Sequence[str],
-    precision: Precision,
-    xla: Xla,
+    compute: Compute,
 ) -> dict[str, Any]:
     """Returns all that a measurement depends on; `gpus` are model names."""
     backend = backend_name()
@@ -47,8 +47,7 @@ def measurement_key(
         "gpus": list(gpus),
         "backend": backend,
         "versions": {name: _version(name) for name in ("cnn-search", "keras", backend)},
-        "precision": precision,
-        "xla": xla,
+        **asdict(compute),
         "candidate": candidate.model_dump(mode="json"),
         "image_shape": list(spec.image_shape),
         "classes": spec.classes,

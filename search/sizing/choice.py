@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
-from search.system.runtime import Precision, Xla
+from search.system.runtime import Compute, Precision, Xla
 
 # What is simpler, or uses less, stays unless another gains this much: less is noise.
 LEAST_GAIN = 1.1
@@ -20,6 +20,11 @@ class Setting(BaseModel):
     threads: PositiveInt
     precision: Precision
     xla: Xla
+
+    @property
+    def compute(self) -> Compute:
+        """How each worker computes."""
+        return Compute(precision=self.precision, xla=self.xla)
 
 
 class Measurement(BaseModel):

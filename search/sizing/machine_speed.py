@@ -86,9 +86,8 @@ class MachineSpeed(BaseModel):
 
 
 def measured_speed(
+    compute: runtime.Compute,
     *,
-    precision: runtime.Precision,
-    xla: runtime.Xla,
     cache_directory: Path | None = None,
     known: MachineSpeed | None = None,
 ) -> MachineSpeed:
@@ -98,7 +97,7 @@ def measured_speed(
     measurement on a busy machine is returned but not cached. `cache_directory` replaces the user's.
     """
     runtime.start_keras()
-    key = measured_on(precision, xla)
+    key = measured_on(compute)
     if known is not None and known.measured_on == key:
         return known
     path = _path((cache_directory or default_cache_directory()) / "speed", key)
@@ -107,9 +106,7 @@ def measured_speed(
         return kept
     busy = BusyTime([ThisProcess()])
     timed = {
-        group: time_training(
-            *probe(group), precision=precision, xla=xla, seconds=_PROBE_SECONDS, validate=False
-        )
+        group: time_training(*probe(group), compute=compute, seconds=_PROBE_SECONDS, validate=False)
         for group in GROUPS
     }
     speed = speed_from(timed, key, others_share=busy.others_share())
@@ -163,7 +160,7 @@ def _explain(ratios: Mapping[Group, float], table: Precision) -> dict[Group, flo
     return scales
 
 
-def measured_on(precision: runtime.Precision, xla: runtime.Xla) -> MeasuredOn:
+def measured_on(compute: runtime.Compute) -> MeasuredOn:
     """Returns the key of a measurement in this process; Keras must have started."""
     backend = backend_name()
     on_gpu = runtime.device_kind() == "gpu"
@@ -171,8 +168,8 @@ def measured_on(precision: runtime.Precision, xla: runtime.Xla) -> MeasuredOn:
     cores = available_cores()
     return MeasuredOn(
         backend=backend,
-        policy=runtime.dtype_policy(precision),
-        compiled=runtime.jit_compile(xla),
+        policy=runtime.dtype_policy(compute.precision),
+        compiled=runtime.jit_compile(compute.xla),
         threads=min(cores, int(given)) if given.isdecimal() and int(given) else cores,
         processor=runtime.cpu_name(),
         device=next(iter(visible_gpus().values()), "gpu") if on_gpu else "cpu",

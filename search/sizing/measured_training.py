@@ -147,8 +147,7 @@ def _train(connection: Connection, measured: Round, training: _Training) -> None
             spec=training.spec,
             seed=_SEED,
             listener=stopwatch,
-            precision=measured.precision,
-            xla=measured.xla,
+            compute=measured.compute,
             features=training.features,
         )
     except _Ended:

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from search.sizing.choice import Measurement, Setting, choose, gains, worker_ste
 from search.sizing.machine import Machine
 from search.sizing.measuring_process import BusyTime, MeasurementError, MeasuringProcess
 from search.sizing.messages import Failed, Loaded, Round, Task
-from search.system.runtime import Precision, Xla, cpu_has_bfloat16
+from search.system.runtime import Compute, Precision, Xla, cpu_has_bfloat16
 from spaces.candidate import Candidate
 
 # The faster of two windows counts: what disturbs one, another program or a neighbour on the same
@@ -54,8 +54,7 @@ def measure_workers(
     spec: InputSpec,
     *,
     machine: Machine,
-    precision: Precision,
-    xla: Xla,
+    compute: Compute,
     backend: str,
     environment: Callable[[Setting, int], Mapping[str, str]],
     check: Callable[[], None] = lambda: None,
@@ -79,7 +78,7 @@ def measure_workers(
         )
         problem = None
         try:
-            measuring.measure(precision, xla, backend)
+            measuring.measure(compute, backend)
         except MeasurementError as error:
             problem = str(error)
     return Measured(
@@ -150,14 +149,14 @@ class _Measuring:
     def _fastest(self) -> Measurement:
         return choose(self.measurements)
 
-    def measure(self, precision: Precision, xla: Xla, backend: str) -> None:
+    def measure(self, compute: Compute, backend: str) -> None:
         """Fills `measurements`; raises MeasurementError."""
         workers, threads = next(worker_steps(self._machine.cores, len(self._machine.gpus)))
-        first = Setting(workers=workers, threads=threads, precision=precision, xla=xla)
+        first = Setting(workers=workers, threads=threads, **asdict(compute))
         with self._processes(first) as processes:
             loaded: Loaded = self._receive(processes)[0]
             self.loaded = loaded
-            precisions, compiling = _alternatives(precision, xla, backend, on_gpu=loaded.on_gpu)
+            precisions, compiling = _alternatives(compute, backend, on_gpu=loaded.on_gpu)
             failure = None
             for one in precisions:
                 setting = first.model_copy(update={"precision": one, "xla": compiling[0]})
@@ -196,7 +195,7 @@ class _Measuring:
 
     def _measure(self, processes: Sequence[MeasuringProcess], setting: Setting) -> str | None:
         """Adds a setting's measurement; returns why there is none where a training failed."""
-        measured = Round(setting.precision, setting.xla, _WINDOW_SECONDS)
+        measured = Round(setting.compute, _WINDOW_SECONDS)
         for process in processes:
             process.send(measured)
         try:
@@ -233,7 +232,7 @@ class _Measuring:
 
 
 def _alternatives(
-    precision: Precision, xla: Xla, backend: str, *, on_gpu: bool
+    compute: Compute, backend: str, *, on_gpu: bool
 ) -> tuple[list[Precision], list[Xla]]:
     """Returns the precisions and the uses of XLA to compare, the plainest first."""
     precisions: list[Precision] = ["float32"]
@@ -246,6 +245,6 @@ def _alternatives(
     if on_gpu and backend != "jax":
         compiling = ["off", "auto"]
     return (
-        precisions if precision == "auto" else [precision],
-        compiling if xla == "auto" else [xla],
+        precisions if compute.precision == "auto" else [compute.precision],
+        compiling if compute.xla == "auto" else [compute.xla],
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.system.runtime import Precision, Xla
+from search.system.runtime import Compute
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Task:
 class Round:
     """One measurement, in windows of so many seconds from when all processes are ready."""
 
-    precision: Precision
-    xla: Xla
+    compute: Compute
     seconds: float
 
 

@@ -43,8 +43,7 @@ def time_training(
     candidate: "Candidate",
     spec: "InputSpec",
     *,
-    precision: runtime.Precision,
-    xla: runtime.Xla,
+    compute: runtime.Compute,
     seconds: float,
     validate: bool = True,
 ) -> Timed:
@@ -57,13 +56,13 @@ def time_training(
     from search.training.callbacks import StopOnNonFiniteLoss
     from search.training.timed_steps import compile_for_training, now, time_steps
 
-    policy = runtime.dtype_policy(precision)
+    policy = runtime.dtype_policy(compute.precision)
     images = _random_images(spec, candidate.training.batch_size)
     # The rate does not change the time, and a low one keeps random labels from diverging.
     settings = candidate.with_training(learning_rate=1e-6, compilation=None).training
     began = now()
     network = build_model(candidate.model, spec, seed=0, dtype_policy=policy, pretrained=False)
-    trainer = compile_for_training(network, settings, policy=policy, xla=xla)
+    trainer = compile_for_training(network, settings, policy=policy, xla=compute.xla)
     ends = time_steps(
         trainer,
         images,

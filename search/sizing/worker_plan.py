@@ -7,7 +7,7 @@ order, so that which candidates a sampler suggests after its random start does n
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from search.sizing.cache import backend_name, measurement_key, read_measured, wr
 from search.sizing.choice import Measurement, Setting, choose
 from search.sizing.machine import Machine, available_cores, visible_gpus
 from search.sizing.measurement import Measured, measure_workers, most_workers, uses_gpu
-from search.system.runtime import Precision, Xla, worker_environment
+from search.system.runtime import Compute, worker_environment
 from search.training import feasibility
 from spaces.candidate import Candidate
 
@@ -40,8 +40,7 @@ class WorkerPlan:
 
     workers: int
     threads: int
-    precision: Precision
-    xla: Xla
+    compute: Compute
     gpus: tuple[str, ...] = ()
     gpu_memory: int | None = None
     measured: bool = False
@@ -52,9 +51,7 @@ class WorkerPlan:
     @property
     def setting(self) -> Setting:
         """The plan as something that can be measured."""
-        return Setting(
-            workers=self.workers, threads=self.threads, precision=self.precision, xla=self.xla
-        )
+        return Setting(workers=self.workers, threads=self.threads, **asdict(self.compute))
 
     def environment(self, index: int) -> dict[str, str]:
         """Returns what worker `index` must have in its environment before it imports anything."""
@@ -76,8 +73,7 @@ class WorkerPlan:
 def plan_workers(
     *,
     workers: int | Literal["auto"],
-    precision: Precision,
-    xla: Xla,
+    compute: Compute,
     candidate: Candidate,
     spec: InputSpec,
     cache_directory: Path | None = None,
@@ -97,7 +93,7 @@ def plan_workers(
     cores = available_cores()
     if workers != "auto":
         given = WorkerPlan(
-            workers, max(1, cores // workers), precision, xla, gpus, gpu_memory=free_gpu_memory
+            workers, max(1, cores // workers), compute, gpus, gpu_memory=free_gpu_memory
         )
         # A build of the backend without CUDA leaves the GPUs alone.
         used = not gpus or uses_gpu(given.environment(0))
@@ -114,8 +110,7 @@ def plan_workers(
         spec,
         cores=machine.cores,
         gpus=tuple(names.values()),
-        precision=precision,
-        xla=xla,
+        compute=compute,
     )
     found = read_measured(directory, key)
     kept = found is not None
@@ -128,20 +123,17 @@ def plan_workers(
             candidate,
             spec,
             machine=machine,
-            precision=precision,
-            xla=xla,
+            compute=compute,
             backend=backend_name(),
             environment=lambda setting, index: _environment(setting, index, gpus, free_gpu_memory),
             check=check,
         )
         if found.problem is None and found.others_share <= _MOST_OTHERS_SHARE:
             write_measured(directory, key, found)
-    return _plan(found, machine, precision, xla, kept=kept)
+    return _plan(found, machine, compute, kept=kept)
 
 
-def _plan(
-    found: Measured, machine: Machine, precision: Precision, xla: Xla, *, kept: bool
-) -> WorkerPlan:
+def _plan(found: Measured, machine: Machine, compute: Compute, *, kept: bool) -> WorkerPlan:
     origin = f"measured in {duration(found.seconds)}"
     if found.problem is not None:
         origin += f", not to its end, because {found.problem}"
@@ -155,11 +147,13 @@ def _plan(
         origin += ", kept for this machine and study"
     if not found.measurements or found.loaded is None:
         origin = f"not measured, because {found.problem}"
-        return WorkerPlan(1, machine.cores, precision, xla, machine.gpus, origin=origin)
+        return WorkerPlan(1, machine.cores, compute, machine.gpus, origin=origin)
     gpus = machine.gpus if found.loaded.on_gpu else ()
     chosen = choose(found.measurements, most_workers=most_workers(found.loaded, machine))
     return WorkerPlan(
-        **dict(chosen.setting),
+        workers=chosen.setting.workers,
+        threads=chosen.setting.threads,
+        compute=chosen.setting.compute,
         gpus=gpus,
         gpu_memory=machine.free_gpu_memory if gpus else None,
         measured=True,

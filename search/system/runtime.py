@@ -8,12 +8,22 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Xla: TypeAlias = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How networks are computed; "auto" chooses by device, or by measurement for workers."""
+
+    precision: Precision = "auto"
+    xla: Xla = "auto"
+
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 # In MiB; set by whoever starts several processes on one GPU.

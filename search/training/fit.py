@@ -41,8 +41,7 @@ def fit(
     most_steps: int | None = None,
     listener: Listener | None = None,
     checkpoint_directory: Path | None = None,
-    precision: runtime.Precision = "auto",
-    xla: runtime.Xla = "auto",
+    compute: runtime.Compute = runtime.Compute(),
     clock: Clock | None = None,
     features: "FeatureSource | None" = None,
     mirrored: bool = False,
@@ -72,7 +71,7 @@ def fit(
 
     began = time.perf_counter()
     clock, listener = clock or Clock(), listener or Listener()
-    policy = runtime.dtype_policy(precision)
+    policy = runtime.dtype_policy(compute.precision)
     in_epochs = candidate.training.steps is None and seconds is None
     setting = Setting(
         train=train,
@@ -80,7 +79,7 @@ def fit(
         spec=spec,
         seed=seed,
         policy=policy,
-        xla=xla,
+        xla=compute.xla,
         clock=clock,
         timed=not in_epochs,
         ranking=ranking,

@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from search.cli.app import app
-from search.engines.ray.resources import Share
+from search.engines.ray.resources import WorkerResources
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SLURM = _DEPLOY / "slurm.sh"
@@ -104,7 +104,7 @@ def test_the_manifests_workers_need_all_of_its_machines(rayjob: dict[str, Any]) 
     (group,) = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     (container,) = group["template"]["spec"]["containers"]
     cpus = float(container["resources"]["limits"]["cpu"])
-    on_each = Share(cpus=options["cpus_each"], gpus=0).fits({"CPU": cpus})
+    on_each = WorkerResources(cpus=options["cpus_each"], gpus=0).fits({"CPU": cpus})
     assert -(-int(options["workers"]) // on_each) == group["maxReplicas"]
 
 

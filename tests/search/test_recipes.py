@@ -16,6 +16,7 @@ from search.results.configuration_file import read_configuration
 from search.results.evaluate import evaluate
 from search.results.run_result import RunOutput
 from search.results.summary import summarize
+from search.system.runtime import Compute
 from spaces.recipes import RECIPES, find_recipe
 from tests.search.results.test_retrain import FILES
 
@@ -51,9 +52,9 @@ def run(folder: Path, cache: None) -> RunOutput:
     return run_recipe(
         "bicocca_cnn",
         data="digits",
-        retrain_epochs=2,
-        runs_directory=folder,
-        precision="float32",
+        epochs=2,
+        places=folder,
+        compute=Compute(precision="float32"),
     )
 
 
@@ -103,7 +104,7 @@ def test_the_model_is_the_recipes_own_for_other_images(run: RunOutput) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_recipe_goes_on_where_it_was(tmp_path: Path) -> None:
-    arguments: dict[str, Any] = {"data": "digits", "retrain_epochs": 2, "runs_directory": tmp_path}
+    arguments: dict[str, Any] = {"data": "digits", "epochs": 2, "places": tmp_path}
 
     with pytest.raises(KeyboardInterrupt, match="'siaj_tensorflow' keeps its finished epochs"):
         run_recipe("siaj_tensorflow", progress=Recorder(interrupts=True), **arguments)
@@ -120,7 +121,7 @@ def test_a_recipes_own_validation_share_and_images_are_used(
     small = find_recipe("siaj_tensorflow").model_copy(update={"images": 500})
     monkeypatch.setitem(RECIPES, "siaj_tensorflow", small)
 
-    output = run_recipe("siaj_tensorflow", data="digits", retrain_epochs=1, runs_directory=tmp_path)
+    output = run_recipe("siaj_tensorflow", data="digits", epochs=1, places=tmp_path)
 
     assert output.metrics["retraining"]["images"] == pytest.approx(500 * 0.9, rel=0.05)
 

@@ -77,7 +77,7 @@ def test_a_users_file_goes_through_the_whole_line(file: Path, tmp_path: Path) ->
     )
     options: dict[str, Any] = {
         "storage": f"sqlite:///{tmp_path / 'studies.db'}",
-        "runs_directory": tmp_path / "runs",
+        "places": tmp_path / "runs",
     }
 
     result = run_study(spec, **options)
@@ -113,7 +113,7 @@ def test_a_backbone_that_cannot_be_had_stops_before_the_first_trial(
     storage = f"sqlite:///{tmp_path / 'studies.db'}"
 
     with pytest.raises(UserError, match="must be the one that the configuration was made with"):
-        run_study(spec, storage=storage, runs_directory=tmp_path / "runs")
+        run_study(spec, storage=storage, places=tmp_path / "runs")
 
     with pytest.raises(UserError, match="none yet"):
         load_stored_study("tiny", storage=storage)

@@ -29,9 +29,12 @@ PATIENCE = 300.0
 # Prints every event that a test waits for, and exits as the command does.
 PROGRAM = """
 import json, sys
-from search.engines.job import WorkerLimits
+from search.engines.workers import LocalWorkers, WorkerLimits
+from search.optimize.budget import Budget
 from search.pipeline import run_study
 from search.progress import events
+from search.storage.places import Places
+from search.system.runtime import Compute
 
 class Lines(events.Progress):
     shown = set()
@@ -56,9 +59,20 @@ class Lines(events.Progress):
         print(*words, flush=True)
 
 options = json.loads(sys.argv[1])
+
+def take(kind, *names):
+    return kind(**{name: options.pop(name) for name in names if name in options})
+
 limits = WorkerLimits(**options.pop("limits"))
 try:
-    result = run_study(**options, limits=limits, progress=Lines())
+    result = run_study(
+        budget=take(Budget, "trials", "retrain"),
+        places=take(Places, "runs_directory", "artifacts"),
+        compute=take(Compute, "precision", "xla"),
+        workers=LocalWorkers(number=options.pop("workers", 0), limits=limits),
+        progress=Lines(),
+        **options,
+    )
 except KeyboardInterrupt:
     sys.exit(130)
 print("winner", result.configuration.value, flush=True)

@@ -15,19 +15,18 @@ from sqlalchemy import make_url
 
 from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
-from cnn_blocks.source_files import source_texts
-from search.engines.job import WorkerJob
-from search.engines.ray.resources import Share
+from search.engines.ray.resources import WorkerResources
 from search.storage import without_password
 from search.storage.opening import parse_url
 from search.system.interruption import SIGNALS
+from search.trials.experiment import Experiment
 
 if TYPE_CHECKING:
     from search.data import Split
 
 _CONNECT_SECONDS = 5.0
 # Ray's own objects, and what other programs of the cluster keep, need room as well.
-_STORE_SHARE = 0.5
+_STORE_FRACTION = 0.5
 _START = (
     "Start one with `ray start --head` (other machines join with `ray start --address HOST:PORT`), "
     "or name it with --address HOST:PORT"
@@ -49,9 +48,9 @@ class RayCluster:
         """The address of the node that this process runs on."""
         return str(self._ray.util.get_node_ip_address())
 
-    def places(self, share: Share) -> int:
+    def places(self, resources: WorkerResources) -> int:
         """Returns how many workers fit on the nodes of now, whatever else runs there."""
-        return sum(share.fits(node["Resources"]) for node in self.nodes())
+        return sum(resources.fits(node["Resources"]) for node in self.nodes())
 
     def require_shared_storage(self, url: str, *, addresses: set[str]) -> None:
         """Raises UserError for a database file where other machines' workers need it."""
@@ -70,7 +69,7 @@ class RayCluster:
         Ray copies them to a node when its first worker asks; the workers there share that copy.
         """
         sizes = [node["Resources"].get("object_store_memory", 0.0) for node in self.nodes()]
-        if image_bytes(split) > _STORE_SHARE * min(sizes):
+        if image_bytes(split) > _STORE_FRACTION * min(sizes):
             return None
         from ray.util import deregister_serializer, register_serializer
 
@@ -123,10 +122,10 @@ def image_bytes(split: "Split") -> int:
     return sum(array.nbytes for array in held if array is not None)
 
 
-def for_any_folder(job: WorkerJob) -> WorkerJob:
-    """Returns a job without paths that count from this process' folder, and with its source."""
-    url = parse_url(job.storage)
-    storage, artifacts, data, texts = job.storage, job.artifacts, job.data, None
+def for_any_folder(experiment: Experiment) -> Experiment:
+    """Returns an experiment with absolute paths, and with the text of its study's file."""
+    url = parse_url(experiment.storage)
+    storage, artifacts, data = experiment.storage, experiment.artifacts, experiment.data
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
         database = str(Path(str(url.database)).resolve())
         storage = url.set(database=database).render_as_string(hide_password=False)
@@ -135,9 +134,15 @@ def for_any_folder(job: WorkerJob) -> WorkerJob:
     location = data.location
     if location is not None and user_path(location).exists():
         data = replace(data, location=str(user_path(location).resolve()))
-    if job.source is not None and job.source.endswith(".py"):
-        texts = source_texts(job.source)
-    return replace(job, storage=storage, artifacts=artifacts, data=data, source_texts=texts)
+    study = experiment.study.with_texts()
+    return replace(
+        experiment,
+        study=study,
+        storage=storage,
+        data=data,
+        checkpoints=experiment.checkpoints.resolve(),
+        artifacts=artifacts,
+    )
 
 
 def _check(address: str) -> None:

@@ -8,12 +8,13 @@ from multiprocessing.connection import Pipe
 from typing import TYPE_CHECKING
 
 from search.engines.channel import Command
-from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.job import WorkerJob
 from search.engines.messages import Message, Placed
 from search.engines.ray.post_mortem import STANDARD_ERROR, own_log
-from search.engines.ray.resources import Share
+from search.engines.ray.resources import WorkerResources
 from search.engines.recycling import is_spent, own_memory
 from search.engines.worker import work
+from search.engines.workers import WorkerLimits
 from search.system.crash import DeathWatch
 from search.system.streams import escape_unencodable
 from search.training.feasibility import whole_gpu_memory
@@ -37,7 +38,7 @@ class RayWorker:
         job: WorkerJob,
         split: "Split | None",
         *,
-        share: Share,
+        resources: WorkerResources,
         limits: WorkerLimits,
         environment: Mapping[str, str],
     ) -> Iterator[tuple[Message, DeathWatch]]:
@@ -46,10 +47,10 @@ class RayWorker:
         `split` comes out of the object store; without it the images are loaded on this node.
         """
         # Ray has told the libraries that are loaded already how many threads to take.
-        os.environ.update({**environment, **share.environment()})
+        os.environ.update({**environment, **resources.environment()})
         escape_unencodable()
         watch = DeathWatch(os.getpid())
-        node, address, memory, host_memory = _node(share)
+        node, address, memory, host_memory = _node(resources)
         yield Placed(node, address, own_log()), watch
         job = replace(job, memory_bytes=memory)
         errors: list[BaseException] = []
@@ -78,7 +79,7 @@ class RayWorker:
         self._ours.send(command)
 
 
-def _node(share: Share) -> tuple[str, str, int, int]:
+def _node(resources: WorkerResources) -> tuple[str, str, int, int]:
     """Returns this node's name and address, and a worker's share in bytes: of its device's memory,
     and of the node's.
     """
@@ -86,10 +87,10 @@ def _node(share: Share) -> tuple[str, str, int, int]:
 
     identity = ray.get_runtime_context().get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == identity)
-    resources = node["Resources"]
-    host_memory = int(resources["memory"]) // max(1, share.fits(resources))
-    gpu_memory = whole_gpu_memory() if share.gpus else None
-    memory = host_memory if gpu_memory is None else int(gpu_memory * min(1.0, share.gpus))
+    found = node["Resources"]
+    host_memory = int(found["memory"]) // max(1, resources.fits(found))
+    gpu_memory = whole_gpu_memory() if resources.gpus else None
+    memory = host_memory if gpu_memory is None else int(gpu_memory * min(1.0, resources.gpus))
     return identity, node["NodeManagerAddress"], memory, host_memory
 
 

@@ -5,26 +5,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import optuna
 import psutil
 import pytest
 
-from search.engines import local
-from search.engines.job import WorkerLimits
-from search.engines.local import LocalWorkers
+from search.engines.job import WorkerJob
+from search.engines.local import pool as local
+from search.engines.local.pool import LocalPool
 from search.engines.messages import LogPosition, Ready
 from search.engines.recycling import is_spent, own_memory
+from search.engines.workers import WorkerLimits
 from search.errors import SearchFailure
-from search.optimize.budget import Budget
 from search.progress.events import TrialFinished, TrialStarted
 from search.sizing.worker_plan import WorkerPlan
 from search.storage import quiet_optuna
 from search.system.crash import Death
-from search.trials.context import TrialContext
-from tests.support.jobs import make_job
+from search.system.runtime import Compute
+from tests.support.sessions import make_session
 
 _MEBIBYTE = 2**20
 _SLEEP = "import time; time.sleep(600)"
@@ -40,13 +40,13 @@ _FINISHED = TrialFinished(
 _KILLED = Death(None, "SIGKILL", False, None)
 _FAILED = Death(7, None, False, None)
 
-MakeWorkers = Callable[..., LocalWorkers]
+MakeWorkers = Callable[..., LocalPool]
 
 
 @pytest.fixture
 def make_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorkers]:
     """Makes a supervisor with so many workers, all of them ready and at work."""
-    made: list[LocalWorkers] = []
+    made: list[LocalPool] = []
     start = subprocess.Popen
 
     def start_sleeping(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
@@ -54,21 +54,13 @@ def make_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ma
 
     monkeypatch.setattr("subprocess.Popen", start_sleeping)
 
-    def make(number: int, *, host_memory: int = 2**40, **limits: Any) -> LocalWorkers:
+    def make(number: int, *, host_memory: int = 2**40, **limits: Any) -> LocalPool:
         study = optuna.create_study()
-        context = TrialContext(
-            spec=cast(Any, None),
-            split=cast(Any, None),
-            metric="accuracy",
-            seed=0,
-            checkpoints=tmp_path / "checkpoints",
-        )
-        workers = LocalWorkers(
-            study,
-            context,
-            make_job(),
-            plan=WorkerPlan(number, 1, "float32", "off"),
-            budget=Budget(None),
+        session = make_session(study, checkpoints=tmp_path / "checkpoints")
+        workers = LocalPool(
+            session,
+            WorkerJob(experiment=session.experiment),
+            plan=WorkerPlan(number, 1, Compute(precision="float32", xla="off")),
             limits=WorkerLimits(**limits),
             host_memory=host_memory,
             logs=tmp_path / "logs",

@@ -18,18 +18,16 @@ WORKERS = 4
 # What a worker does, with another trial: it crashes, or is interrupted, as its options say.
 WORKER = """
 import json, os, random, sys, time
-from pathlib import Path
 import optuna
 from search.optimize import loop as searching
-from search.optimize.budget import Budget
-from search.trials.context import TrialContext
 from search.trials.objective import TrialResult
 from search.trials.outcomes import Outcome
 from search.storage import TrialAttribute, open_storage, quiet_optuna
+from tests.support.sessions import make_session
 
 url, trials, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 
-def run_trial(trial, context):
+def run_trial(trial, session, lease):
     value = trial.suggest_float("x", 0, 1)
     trial.report(value, trial.user_attrs.get("continues_trial", -1) + 1)
     time.sleep(random.uniform(0, 0.05))
@@ -42,16 +40,16 @@ def run_trial(trial, context):
     return TrialResult(Outcome.COMPLETE, value)
 
 searching.run_trial = run_trial
-context = TrialContext(spec=None, split=None, metric="accuracy", seed=0, checkpoints=Path("c"))
 with quiet_optuna():
     sampler = optuna.samplers.RandomSampler()
     study = optuna.load_study(study_name="tiny", storage=open_storage(url), sampler=sampler)
+    session = make_session(study, trials=trials)
     print("ready", flush=True)
     sys.stdin.readline()
     if "search" in options:
-        searching.search(study, context, trials=trials, budget_seconds=None)
+        searching.search(session)
     else:
-        searching.run_trials(study, context, trials=trials, budget=Budget(None))
+        searching.run_trials(session)
 """
 
 

@@ -11,6 +11,7 @@ import pytest
 from cnn_blocks.errors import InfeasibleError, UserError
 from search.data import Split
 from search.errors import SearchInterrupted
+from search.optimize.budget import Budget
 from search.progress.events import Event, Progress, TrialAdvanced
 from spaces.candidate import Candidate
 from spaces.probe import ProbeTrial, explore, parameters, space_fingerprint
@@ -238,10 +239,9 @@ def test_a_search_resumes_and_its_winner_is_rebuilt_without_the_study(
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     arguments: dict[str, Any] = {
         "data": "digits",
-        "trials": 2,
-        "retrain_epochs": 1,
+        "budget": Budget(trials=2, retraining_epochs=1),
         "storage": f"sqlite:///{tmp_path / 'studies.db'}",
-        "runs_directory": tmp_path / "runs",
+        "places": tmp_path / "runs",
     }
     loaded = study_of(f"{own_file}:{name}", batch_size=128)
     loaded = replace(loaded, spec=loaded.spec.model_copy(update={"epochs": 4, "first_rung": 4}))
@@ -258,7 +258,7 @@ def test_a_search_resumes_and_its_winner_is_rebuilt_without_the_study(
     stored = json.loads(path.read_text("utf-8"))
     assert stored["components"] == {"keras_tuner_model": "search.keras_tuner.network"}
     assert stored["candidate"]["model"]["backbone"]["values"]
-    again = retrain_from_configuration(path, data="digits", runs_directory=tmp_path / "other")
+    again = retrain_from_configuration(path, data="digits", places=tmp_path / "other")
     assert again.configuration.candidate == result.candidate
     assert again.metrics["test"]["accuracy"] == pytest.approx(
         result.metrics["test"]["accuracy"], abs=0.02

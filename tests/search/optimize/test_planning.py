@@ -12,9 +12,11 @@ import pytest
 from cnn_blocks.errors import UserError
 from search.data import Split
 from search.optimize import planning
-from search.optimize.planning import Lengths, plan_run
+from search.optimize.budget import Budget
+from search.optimize.planning import plan_run
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
+from search.system.runtime import Compute
 from studies.study import StudySpec, load_study
 
 SOURCE = '''
@@ -38,8 +40,8 @@ def measured(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> list[str]:
     """Answers at once how fast this machine is, and grows by each time it is asked."""
     asked: list[str] = []
 
-    def measured_speed(**options: Any) -> MachineSpeed:
-        asked.append(options["precision"])
+    def measured_speed(compute: Compute) -> MachineSpeed:
+        asked.append(compute.precision)
         return speed
 
     monkeypatch.setattr(planning, "measured_speed", measured_speed)
@@ -51,39 +53,38 @@ def measured(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> list[str]:
 def plan(digits: Split, measured: list[str]) -> Plan:
     """Plans a run on the digits."""
 
-    def make(spec: StudySpec, lengths: Lengths, **options: Any) -> tuple[Split, TimePlan]:
+    def make(spec: StudySpec, budget: Budget, **options: Any) -> tuple[Split, TimePlan]:
         settings: dict[str, Any] = {
             "load": lambda size: digits,
             "sized": False,
-            "precision": "float32",
-            "xla": "off",
+            "compute": Compute(precision="float32", xla="off"),
             "spent_seconds": lambda: 2.5,
         }
-        return plan_run(spec, lengths, **(settings | options))
+        return plan_run(spec, budget, **(settings | options))
 
     return make
 
 
 @pytest.mark.parametrize(
-    ("said", "of_study", "expected"),
+    ("given", "of_study", "expected"),
     [
         ({}, {}, DEFAULT_BUDGET_SECONDS),
         ({}, {"budget_seconds": 240.0}, 240.0),
-        ({"budget_seconds": 60.0}, {"budget_seconds": 240.0}, 60.0),
-        ({"budget_seconds": 60.0, "trials": 3}, {}, 60.0),
+        ({"seconds": 60.0}, {"budget_seconds": 240.0}, 60.0),
+        ({"seconds": 60.0, "trials": 3}, {}, 60.0),
         ({"trials": 3}, {"budget_seconds": 240.0}, None),
         ({}, {"epochs": 2}, None),
         ({}, {"epochs": 2, "budget_seconds": 240.0}, 240.0),
     ],
 )
 def test_the_budget_is_what_was_said_or_the_studys_or_half_an_hour(
-    said: dict[str, Any], of_study: dict[str, Any], expected: float | None, timed_study: StudySpec
+    given: dict[str, Any], of_study: dict[str, Any], expected: float | None, timed_study: StudySpec
 ) -> None:
-    assert Lengths(**said).of(timed_study.model_copy(update=of_study)).budget_seconds == expected
+    assert Budget(**given).completed_by(timed_study.model_copy(update=of_study)).seconds == expected
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("given", "expected"),
     [
         ({}, 7),
         ({"retraining_epochs": 2}, 2),
@@ -92,17 +93,17 @@ def test_the_budget_is_what_was_said_or_the_studys_or_half_an_hour(
     ],
 )
 def test_the_studys_epochs_count_where_nothing_was_said_of_the_retraining(
-    said: dict[str, Any], expected: int | None, timed_study: StudySpec
+    given: dict[str, Any], expected: int | None, timed_study: StudySpec
 ) -> None:
     spec = timed_study.model_copy(update={"retrain_epochs": 7})
 
-    assert Lengths(**said).of(spec).retraining_epochs == expected
+    assert Budget(**given).completed_by(spec).retraining_epochs == expected
 
 
 def test_lengths_in_epochs_need_no_measurement(
     plan: Plan, measured: list[str], tiny_study: StudySpec, digits: Split
 ) -> None:
-    split, made = plan(tiny_study, Lengths(trials=2))
+    split, made = plan(tiny_study, Budget(trials=2))
 
     assert split is digits
     assert measured == []
@@ -114,7 +115,7 @@ def test_lengths_in_epochs_need_no_measurement(
 def test_a_plan_is_made_of_what_is_left_of_the_time(
     plan: Plan, measured: list[str], timed_study: StudySpec
 ) -> None:
-    _, made = plan(timed_study, Lengths(budget_seconds=120.0))
+    _, made = plan(timed_study, Budget(seconds=120.0))
 
     assert measured == ["float32"]
     assert made.budget_seconds == 120.0
@@ -138,7 +139,7 @@ def test_images_are_loaded_again_at_the_size_of_the_plan(
         sizes.append(size)
         return digits
 
-    _, made = plan(timed_study, Lengths(), load=load, sized=sized)
+    _, made = plan(timed_study, Budget(), load=load, sized=sized)
 
     assert sizes == ([None] if sized else [None, (24, 20)])
     assert made.image_size == (None if sized else (24, 20))
@@ -155,7 +156,7 @@ def test_the_plan_that_a_study_was_begun_with_stays(
         sizes.append(size)
         return digits
 
-    _, made = plan(timed_study, Lengths(budget_seconds=900.0), known=known, load=load)
+    _, made = plan(timed_study, Budget(seconds=900.0), known=known, load=load)
 
     assert made is known
     assert (sizes, measured) == ([(20, 16)], [])
@@ -192,10 +193,10 @@ def test_with_a_gpu_another_process_makes_the_same_plan(
     file = tmp_path / "mine.py"
     file.write_text(SOURCE)
     loaded = load_study(file)
-    _, here = plan(loaded.spec, Lengths(budget_seconds=300.0))
+    _, here = plan(loaded.spec, Budget(seconds=300.0))
 
     in_another_process()
-    _, there = plan(loaded.spec, Lengths(budget_seconds=300.0), source=loaded.source)
+    _, there = plan(loaded.spec, Budget(seconds=300.0), source=loaded.source)
 
     assert there == here
 
@@ -206,7 +207,7 @@ def test_what_another_process_refuses_is_said_here(
     in_another_process()
 
     with pytest.raises(UserError, match="leaves none for the search"):
-        plan(timed_study, Lengths(budget_seconds=60.0, retraining_seconds=60.0))
+        plan(timed_study, Budget(seconds=60.0, retraining_seconds=60.0))
 
 
 def test_a_process_that_dies_is_named(
@@ -215,4 +216,4 @@ def test_a_process_that_dies_is_named(
     in_another_process(3)
 
     with pytest.raises(UserError, match="ended with exit code 3"):
-        plan(timed_study, Lengths(budget_seconds=60.0))
+        plan(timed_study, Budget(seconds=60.0))

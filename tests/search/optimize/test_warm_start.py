@@ -8,6 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.data import DataSource
+from search.optimize.budget import Budget
 from search.optimize.sampling import ReseedingSampler
 from search.optimize.warm_start import enqueue_once, enqueue_recipes
 from search.pipeline import run_study
@@ -143,10 +144,9 @@ def test_a_search_begins_with_the_recipes(tmp_path: Path, monkeypatch: pytest.Mo
     result = run_study(
         spec,
         data=DataSource(location="digits", image_size=32),
-        trials=1,
-        retrain_epochs=1,
+        budget=Budget(trials=1, retraining_epochs=1),
         storage=f"sqlite:///{tmp_path}/studies.db",
-        runs_directory=tmp_path,
+        places=tmp_path,
         warm_start="recipes",
     )
 

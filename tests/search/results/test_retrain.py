@@ -33,6 +33,7 @@ from search.results.retraining import finish_run, retrain, retrain_from_configur
 from search.results.run_result import RunOutput
 from search.results.summary import summarize
 from search.sizing import time_plan
+from search.system.runtime import Compute
 from spaces.candidate import Candidate
 
 pytestmark = pytest.mark.usefixtures("saved_at_once")
@@ -98,7 +99,9 @@ def run(
     split: Split, openings: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> RunOutput:
     return finish_run(
-        Retraining(configuration=configuration(), split=split, precision="float32"),
+        Retraining(
+            configuration=configuration(), split=split, compute=Compute(precision="float32")
+        ),
         tmp_path_factory.mktemp("runs") / "tiny",
         record_opening=openings.append,
         search_curve=[(1, 0.5), (2, 0.9)],
@@ -141,7 +144,9 @@ def test_the_test_images_are_opened_once_and_on_record(
 def test_a_finished_retraining_is_found_again_without_opening_the_test_images(
     run: RunOutput, openings: list[dict[str, Any]], split: Split
 ) -> None:
-    same = Retraining(configuration=configuration(), split=split, precision="float32")
+    same = Retraining(
+        configuration=configuration(), split=split, compute=Compute(precision="float32")
+    )
 
     found = find_finished_run(run.directory.parent, same)
 
@@ -163,7 +168,9 @@ def test_a_finished_retraining_is_found_again_without_opening_the_test_images(
 def test_a_finished_folder_without_its_model_or_identity_is_none(
     run: RunOutput, split: Split, tmp_path: Path
 ) -> None:
-    same = Retraining(configuration=configuration(), split=split, precision="float32")
+    same = Retraining(
+        configuration=configuration(), split=split, compute=Compute(precision="float32")
+    )
     metrics = json.loads((run.directory / "metrics.json").read_text("utf-8"))
     earlier_version = {
         key: value for key, value in metrics["retraining"].items() if key != "identity"
@@ -353,7 +360,9 @@ def test_a_share_that_lacks_classes_is_scored_without_a_warning(
 def test_an_interrupted_retraining_goes_on_where_it_was(
     run: RunOutput, split: Split, tmp_path: Path
 ) -> None:
-    whole = Retraining(configuration=configuration(), split=split, precision="float32")
+    whole = Retraining(
+        configuration=configuration(), split=split, compute=Compute(precision="float32")
+    )
     with pytest.raises(KeyboardInterrupt):
         retrain(replace(whole, progress=Recorder(interrupt_after=2)), tmp_path)
     rest = Recorder()
@@ -455,7 +464,7 @@ def test_a_budget_becomes_steps_that_the_continuation_keeps(split: Split, tmp_pa
         split=split,
         budget_seconds=600,
         seconds_left=seconds_left,
-        precision="float32",
+        compute=Compute(precision="float32"),
     )
     with pytest.raises(KeyboardInterrupt):
         retrain(replace(retraining, progress=Stopped()), tmp_path)
@@ -479,7 +488,7 @@ def test_a_budget_is_a_limit_and_the_rest_is_given_back(
             split=split,
             epochs=epochs,
             budget_seconds=1e6,
-            precision="float32",
+            compute=Compute(precision="float32"),
             progress=progress,
         ),
         tmp_path,
@@ -529,5 +538,5 @@ def test_other_classes_are_allowed_and_said(tmp_path: Path) -> None:
     path = write_configuration(tmp_path / "best.json", other)
     progress = Recorder(interrupt_after=1)
     with pytest.raises(KeyboardInterrupt):
-        retrain_from_configuration(path, data="digits", runs_directory=tmp_path, progress=progress)
+        retrain_from_configuration(path, data="digits", places=tmp_path, progress=progress)
     assert any("rebuilt for the 10" in warning for warning in progress.warnings)

@@ -20,6 +20,7 @@ from search.sizing.machine import Machine
 from search.sizing.measured_training import _Ended, _load, _Stopwatch, _train
 from search.sizing.measurement import Measured, measure_workers
 from search.sizing.messages import Failed, Loaded, Round, Task
+from search.system.runtime import Compute
 from spaces.candidate import Candidate, Compilation, TrainingConfig
 from spaces.stages import staged
 
@@ -83,8 +84,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Measured]:
             Candidate(model=MODEL, training=TrainingConfig()),
             SPEC,
             machine=Machine(1 if len(answers) == 1 else 2, (), 10**9, None),
-            precision="auto" if on_gpu else "float32",
-            xla="off",
+            compute=Compute(precision="auto" if on_gpu else "float32", xla="off"),
             backend="tensorflow",
             environment=lambda setting, index: {},
         )
@@ -105,7 +105,7 @@ def test_a_precision_in_which_the_training_fails_is_passed_over(
     late: bool, measure: Callable[..., Measured]
 ) -> None:
     def answer(measured: Round) -> tuple[Any, Any]:
-        if measured.precision != "bfloat16":
+        if measured.compute.precision != "bfloat16":
             return "warm", 100.0
         failed = Failed("the loss became nan")
         return ("warm", failed) if late else (failed, None)
@@ -148,7 +148,7 @@ def test_a_training_that_fails_answers_and_waits_for_the_rounds_end(
 
     _train(
         theirs,
-        Round("float16", "off", 1.0),
+        Round(Compute(precision="float16", xla="off"), 1.0),
         SimpleNamespace(candidate=None, images=[], spec=None, features=None),  # type: ignore[arg-type]
     )
 
@@ -194,8 +194,7 @@ def test_a_real_process_outlives_its_trainings_failures() -> None:
         Candidate(model=MODEL, training=TrainingConfig(batch_size=16, compilation=compilation)),
         SPEC,
         machine=Machine(1, (), 10**9, None),
-        precision="auto",
-        xla="off",
+        compute=Compute(precision="auto", xla="off"),
         backend="tensorflow",
         environment=lambda setting, index: {},
     )

@@ -181,7 +181,7 @@ def test_the_limit_of_the_group_that_a_job_scheduler_made_counts() -> None:
 MEASURE = """
 import sys, threading, time
 import numpy as np, psutil
-from search.system.runtime import start_keras
+from search.system.runtime import Compute, start_keras
 start_keras()
 from cnn_blocks.blocks.residual import Residual
 from cnn_blocks.build import describe_model
@@ -214,7 +214,8 @@ def watch():
         peak = max(peak, process.memory_info().rss)
         time.sleep(0.005)
 threading.Thread(target=watch, daemon=True).start()
-fit(candidate, share(3 * batch), spec=spec, validation=share(512), seed=0, precision="float32")
+compute = Compute(precision="float32")
+fit(candidate, share(3 * batch), spec=spec, validation=share(512), seed=0, compute=compute)
 print((peak - before) / estimate)
 """
 

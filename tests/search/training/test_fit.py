@@ -15,7 +15,7 @@ from search.data import Share
 from search.errors import NonFiniteLossError, OutOfMemoryError
 from search.progress.clock import Clock
 from search.sizing.cache import backend_name
-from search.system.runtime import Precision
+from search.system.runtime import Compute, Precision
 from search.training import Report, fit
 from search.training.metrics import classification_metrics
 from spaces.candidate import Candidate
@@ -135,7 +135,8 @@ def test_a_seed_repeats_a_training_and_another_does_not(
     made = candidate(epochs=1, dropout=0.2, augmentation=Augmentation(crop_padding=2))
 
     first, again, other = (
-        fit(made, digits[0], spec=spec, seed=seed, precision="float32") for seed in (3, 3, 4)
+        fit(made, digits[0], spec=spec, seed=seed, compute=Compute(precision="float32"))
+        for seed in (3, 3, 4)
     )
 
     assert first.history[0]["loss"] == again.history[0]["loss"]
@@ -166,7 +167,14 @@ def test_the_plateau_schedule_halves_the_rate(
 ) -> None:
     made = candidate(epochs=5, schedule="plateau", learning_rate=0.01)
 
-    result = fit(made, digits[0], spec=spec, validation=contrary, seed=0, precision=precision)
+    result = fit(
+        made,
+        digits[0],
+        spec=spec,
+        validation=contrary,
+        seed=0,
+        compute=Compute(precision=precision),
+    )
 
     rates = [row["learning_rate"] for row in result.history]
     assert rates == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.005])
@@ -309,7 +317,7 @@ def test_a_report_in_the_middle_of_an_epoch_changes_nothing(
         "validation": digits[1],
         "seed": 0,
         "reports_per_epoch": 4,
-        "precision": "float32",
+        "compute": Compute(precision="float32"),
     }
     made = candidate(epochs=1, dropout=0.3)
     quick = fit(made, digits[0], **options)
@@ -342,7 +350,9 @@ def test_mixed_precision_trains_a_float32_model_without_augmentation(
     )
     made = candidate(epochs=2, dropout=0.1, augmentation=augmentation)
 
-    result = fit(made, train, spec=spec, validation=validation, seed=0, precision="bfloat16")
+    result = fit(
+        made, train, spec=spec, validation=validation, seed=0, compute=Compute(precision="bfloat16")
+    )
 
     model = result.model
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
@@ -359,7 +369,14 @@ def test_mixed_precision_trains_a_float32_model_without_augmentation(
 def test_float16_learns(digits: Digits, spec: InputSpec, candidate: Make) -> None:
     made = candidate(epochs=5, batch_size=32)
 
-    result = fit(made, digits[0], spec=spec, validation=digits[1], seed=0, precision="float16")
+    result = fit(
+        made,
+        digits[0],
+        spec=spec,
+        validation=digits[1],
+        seed=0,
+        compute=Compute(precision="float16"),
+    )
 
     assert result.history[-1]["val_accuracy"] > 0.8
 
@@ -377,7 +394,7 @@ def test_gradients_too_small_for_float16_move_weights(
     )
     few = Share(digits[0].images, digits[0].labels, digits[0].indices[:64])
 
-    result = fit(made, few, spec=spec, seed=0, precision="float16")
+    result = fit(made, few, spec=spec, seed=0, compute=Compute(precision="float16"))
 
     before = build_model(made.model, spec, seed=0).get_weights()
     assert all((a != b).any() for a, b in zip(result.weights, before, strict=True))

@@ -12,6 +12,7 @@ from cnn_blocks.backbones.keras_file import KerasFile
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from search.data import Share
+from search.system.runtime import Compute
 from search.training import FitResult, Report, fit
 from search.training.checkpoint import Checkpoint
 from spaces.candidate import Candidate, FineTuning, TrainingConfig
@@ -74,7 +75,7 @@ def two_phases(file: Path) -> Make:
 
 
 def _train(candidate: Candidate, train: Share, spec: InputSpec, **options: Any) -> FitResult:
-    return fit(candidate, train, spec=spec, seed=5, precision="float32", **options)
+    return fit(candidate, train, spec=spec, seed=5, compute=Compute(precision="float32"), **options)
 
 
 def _backbone(result: FitResult) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.config import InputSpec
 from search.data import Share
+from search.system.runtime import Compute, Precision
 from search.training import FitResult, Report, fit
 from spaces.candidate import Candidate
 from tests.support.listening import Listening
@@ -63,7 +64,7 @@ def run(digits: Digits, contrary: Share, spec: InputSpec) -> Run:
                 "spec": spec,
                 "validation": contrary,
                 "seed": 5,
-                "precision": "float32",
+                "compute": Compute(precision="float32"),
                 **options,
             },
         )
@@ -104,16 +105,19 @@ def _assert_equal(first: FitResult, second: FitResult) -> None:
 def test_an_interrupted_training_repeats_the_uninterrupted_one(
     settings: dict[str, Any],
     interruptions: list[int],
-    precision: str,
+    precision: Precision,
     run: Run,
     candidate: Make,
     tmp_path: Path,
 ) -> None:
     made = candidate(**settings)
     expected: list[Report] = []
-    whole = run(made, reports=expected, precision=precision)
+    whole = run(made, reports=expected, compute=Compute(precision=precision))
 
-    options: dict[str, Any] = {"checkpoint_directory": tmp_path, "precision": precision}
+    options: dict[str, Any] = {
+        "checkpoint_directory": tmp_path,
+        "compute": Compute(precision=precision),
+    }
     for step in interruptions:
         assert step < whole.epochs_trained
         with pytest.raises(_Interruption):

@@ -12,6 +12,7 @@ from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec
 from search.data import Share
+from search.system.runtime import Compute
 from search.training import FitResult, fit
 from search.training.statistics import recompute_statistics
 from spaces.candidate import Candidate
@@ -129,7 +130,9 @@ def test_a_training_ends_with_them_and_is_judged_by_them(
     train, validation = digits
     made = candidate(dropout=0.4, augmentation=Augmentation(crop_padding=3, mixup=1.0), **length)
 
-    result = fit(made, train, spec=spec, validation=validation, seed=0, precision="float32")
+    result = fit(
+        made, train, spec=spec, validation=validation, seed=0, compute=Compute(precision="float32")
+    )
 
     _assert_describes(result.model, train.gather(np.arange(len(train)))[0])
     assert _accuracy(result.model, validation) == result.history[-1]["val_accuracy"]
@@ -148,7 +151,7 @@ def test_the_best_epochs_weights_come_with_their_own_statistics(
             spec=spec,
             validation=contrary,
             seed=0,
-            precision="float32",
+            compute=Compute(precision="float32"),
             checkpoint_directory=tmp_path,
         )
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.config import InputSpec
 from search.data import Share
+from search.system.runtime import Compute
 from search.training import FitResult, Report, fit
 from search.training.checkpoint import Checkpoint
 from search.training.length import Length, training_length
@@ -40,7 +41,7 @@ def run(digits: Digits, spec: InputSpec) -> Run:
 
     def train(candidate: Candidate, **options: Any) -> FitResult:
         usual: dict[str, Any] = {"validation": digits[1], "seed": 5, "intervals": 4}
-        usual |= {"precision": "float32"}
+        usual |= {"compute": Compute(precision="float32")}
         return fit(candidate, digits[0], spec=spec, **(usual | options))
 
     return train

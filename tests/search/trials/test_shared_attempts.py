@@ -16,12 +16,12 @@ from search.trials.checkpoints import (
     remove_left_checkpoints,
     shared_name,
 )
-from search.trials.context import TrialContext
 from search.trials.lease import Lease
 from search.trials.outcomes import Outcome
 from search.trials.reporter import share_checkpoint
 from search.trials.shared_checkpoints import SharedCheckpoints
 from studies.study import StudySpec
+from tests.support.sessions import make_session
 
 
 @pytest.fixture
@@ -36,18 +36,17 @@ def test_a_trial_goes_on_elsewhere(
 ) -> None:
     artifacts, warnings = open_artifacts(tmp_path / "everywhere"), list[str]()
     here, there = tmp_path / "here", tmp_path / "there"
-    context = TrialContext(
+    session = make_session(
+        study,
         spec=tiny_study,
         split=digits,
-        metric="accuracy",
-        seed=0,
         checkpoints=here,
         shared=SharedCheckpoints(artifacts, warn=warnings.append),
     )
     first = study.ask()
     (here / "trial_0").mkdir(parents=True)
     (here / "trial_0" / "checkpoint.npz").write_bytes(b"three epochs")
-    share_checkpoint(first, context)
+    share_checkpoint(first, session)
     continue_later(study, study.trials[0], Outcome.INTERRUPTED, "interrupted")
 
     second = study.ask()

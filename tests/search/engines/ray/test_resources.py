@@ -9,9 +9,9 @@ import pytest
 
 from cnn_blocks.errors import UserError
 from search.cli.app import invoke
-from search.engines.job import WorkerLimits
-from search.engines.ray.resources import Share, ray_share
+from search.engines.ray.resources import WorkerResources
 from search.engines.ray.worker import _node, _spent
+from search.engines.workers import RayWorkers, WorkerLimits
 
 
 @pytest.mark.parametrize(
@@ -31,23 +31,23 @@ from search.engines.ray.worker import _node, _spent
 def test_workers_that_fit_on_a_node(
     cpus: float, gpus: float, resources: dict[str, float], places: int
 ) -> None:
-    assert Share(cpus=cpus, gpus=gpus).fits(resources) == places
+    assert WorkerResources(cpus=cpus, gpus=gpus).fits(resources) == places
 
 
-def test_a_worker_keeps_to_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = Share(cpus=3, gpus=0).environment()
+def test_a_worker_keeps_to_its_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = WorkerResources(cpus=3, gpus=0).environment()
     assert alone["OMP_NUM_THREADS"] == alone["TF_NUM_INTRAOP_THREADS"] == "3"
     assert alone["CUDA_VISIBLE_DEVICES"] == "-1"
-    assert Share(cpus=0.5, gpus=0).environment()["OMP_NUM_THREADS"] == "1"
+    assert WorkerResources(cpus=0.5, gpus=0).environment()["OMP_NUM_THREADS"] == "1"
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7")  # as Ray sets it
-    sharing = Share(cpus=1, gpus=0.25).environment()
+    sharing = WorkerResources(cpus=1, gpus=0.25).environment()
     assert sharing["CUDA_VISIBLE_DEVICES"] == "GPU-7"
     assert sharing["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert float(sharing["XLA_PYTHON_CLIENT_MEM_FRACTION"]) <= 0.25
 
 
-def test_a_share_is_one_of_the_whole_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fraction_is_one_of_the_whole_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is free is less where the other workers run already.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("search.engines.ray.resources.whole_gpu_memory", lambda: 80 * 2**30)
@@ -58,11 +58,11 @@ def test_a_share_is_one_of_the_whole_gpu(monkeypatch: pytest.MonkeyPatch) -> Non
         nodes=lambda: [{"NodeID": "this", "NodeManagerAddress": "10.0.0.1", "Resources": node}],
     )
     monkeypatch.setitem(sys.modules, "ray", cast(Any, ray))
-    share = Share(cpus=2, gpus=0.25)
+    resources = WorkerResources(cpus=2, gpus=0.25)
 
-    assert share.environment()["CNN_SEARCH_GPU_MEMORY_MIB"] == str(int(20 * 1024 * 0.9))
-    assert _node(share) == ("this", "10.0.0.1", 20 * 2**30, 16 * 2**30)
-    assert _node(Share(cpus=2, gpus=0)) == ("this", "10.0.0.1", 16 * 2**30, 16 * 2**30)
+    assert resources.environment()["CNN_SEARCH_GPU_MEMORY_MIB"] == str(int(20 * 1024 * 0.9))
+    assert _node(resources) == ("this", "10.0.0.1", 20 * 2**30, 16 * 2**30)
+    assert _node(WorkerResources(cpus=2, gpus=0)) == ("this", "10.0.0.1", 16 * 2**30, 16 * 2**30)
 
 
 def test_a_worker_on_ray_is_spent_by_what_it_holds_of_the_node(
@@ -78,21 +78,17 @@ def test_a_worker_on_ray_is_spent_by_what_it_holds_of_the_node(
     assert [spent() for _ in range(3)] == [False, False, True]
 
 
-def test_the_engine_decides_what_goes_with_it() -> None:
-    none = {"address": None, "cpus_each": None, "gpus_each": None}
-    assert ray_share("local", workers=2, **none) is None
-    assert ray_share("ray", workers="auto", **none) == Share(cpus=1.0, gpus=0.0)
-    with pytest.raises(UserError, match="must be 'local' or 'ray'; received 'dask'"):
-        ray_share("dask", workers=1, **none)
+def test_what_ray_could_not_place_is_refused() -> None:
+    assert (RayWorkers().cpus, RayWorkers().gpus) == (1.0, 0.0)
     with pytest.raises(UserError, match=r"a number above 0, such as 0\.5 or 4; received nan"):
-        ray_share("ray", workers=1, address=None, cpus_each=math.nan, gpus_each=None)
+        RayWorkers(cpus=math.nan)
 
 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
         (["--address", "127.0.0.1:6379"], "--address needs '--engine ray'"),
-        (["--address", "127.0.0.1:6379"], "Add --engine ray, or leave --address out."),
+        (["--address", "127.0.0.1:6379"], "Fix: add --engine ray, or leave --address out."),
         (["--cpus-each", "2", "--gpus-each", "1"], "--cpus-each, --gpus-each needs"),
         (["--engine", "ray", "--workers", "0"], "received 0 workers"),
         (["--engine", "ray", "--cpus-each", "0"], "above 0, such as 0.5 or 4; received 0"),

@@ -17,6 +17,7 @@ from search.data import Split
 from search.pipeline import run_study
 from search.progress.clock import Clock
 from search.progress.events import Event, Note, Progress
+from search.system.runtime import Compute
 from search.training import FitResult, fit
 from search.training.features import source as features
 from search.training.features.source import FeatureSource, HeadData
@@ -133,7 +134,7 @@ def _fit(
         spec=split.spec,
         validation=split.validation,
         seed=0,
-        precision="float32",
+        compute=Compute(precision="float32"),
         features=source,
         **more,
     )
@@ -252,7 +253,14 @@ def test_a_heads_statistics_are_those_of_its_features(
     layer = DenseLayer(units=12, batch_normalization=True, dropout=0.5)
     made = candidate(Pooled(pooling="average_max", layers=(layer,)))
 
-    result = fit(made, digits.train, spec=digits.spec, seed=0, features=source, precision="float32")
+    result = fit(
+        made,
+        digits.train,
+        spec=digits.spec,
+        seed=0,
+        features=source,
+        compute=Compute(precision="float32"),
+    )
 
     normalizing = [layer for layer in result.model.layers if "batch_normalization" in layer.name]
     images, _ = digits.train.gather(np.arange(len(digits.train)))
@@ -467,7 +475,7 @@ def test_a_study_of_heads_exports_one_network(
     result = run_study(
         study,
         storage=f"sqlite:///{tmp_path / 'studies.db'}",
-        runs_directory=tmp_path / "runs",
+        places=tmp_path / "runs",
         progress=told,
     )
 

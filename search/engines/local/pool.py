@@ -6,21 +6,19 @@ from collections.abc import Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
 
-import optuna
-
 from search.engines.channel import Command
-from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.job import WorkerJob
 from search.engines.messages import LogPosition, Message, Ready
 from search.engines.pool import SECONDS_BETWEEN_LOOKS, PoolWorker, WorkerPool
 from search.engines.recycling import is_spent, own_memory
 from search.engines.worker import EXPLAINED
+from search.engines.workers import WorkerLimits
 from search.errors import SearchFailure
-from search.optimize.budget import Budget
 from search.progress.events import TrialFinished, TrialStarted
 from search.sizing.worker_plan import WorkerPlan
 from search.system.child_process import ChildProcess
 from search.system.crash import Death
-from search.trials.context import TrialContext
+from search.trials.session import Session
 
 # So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which
 # comes from elsewhere and may pass.
@@ -66,7 +64,7 @@ class _Worker(PoolWorker):
         return own_memory(self.child.id)
 
 
-class LocalWorkers(WorkerPool[_Worker]):
+class LocalPool(WorkerPool[_Worker]):
     """Keeps as many workers running as the plan says, until no trial is wanted any more.
 
     `host_memory` is a worker's share of the machine's memory in bytes, also where it trains on a
@@ -75,17 +73,15 @@ class LocalWorkers(WorkerPool[_Worker]):
 
     def __init__(
         self,
-        study: optuna.Study,
-        context: TrialContext,
+        session: Session,
         job: WorkerJob,
         *,
         plan: WorkerPlan,
-        budget: Budget,
         limits: WorkerLimits,
         host_memory: int,
         logs: Path,
     ) -> None:
-        super().__init__(study, context, job, budget=budget, limits=limits)
+        super().__init__(session, job, limits=limits)
         self._plan = plan
         self._host_memory = host_memory
         self._logs = logs
