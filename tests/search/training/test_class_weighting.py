@@ -43,7 +43,7 @@ def test_what_is_asked_for_counts() -> None:
     asked: Any
     for asked in ("none", "balanced"):
         found, reason = choose_class_weights(asked, metric="accuracy", counts=EQUAL)
-        assert found == asked and "as asked for" in reason
+        assert found == asked and "as requested" in reason
     assert choose_class_weights(None, metric="macro_f1", counts=UNEQUAL) == (None, "")
 
 

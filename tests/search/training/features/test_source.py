@@ -169,7 +169,7 @@ def test_a_backbone_is_evaluated_once_for_all_heads_and_studies(
     (note,) = told.lines
     images = len(digits.development)
     # Announced: what, how large, where.
-    assert f"{images:,} x 20 in {images * 40 / 2**20:,.1f} MiB below {tmp_path}" in note
+    assert f"{images:,} x 20 in {images * 40 / 2**20:,.1f} MiB under {tmp_path}" in note
 
     again = FeatureSource(digits, cache_directory=tmp_path)
     _fit(candidate(), digits, again)
@@ -332,8 +332,8 @@ def test_without_a_cache_trials_train_on_images(
     assert _find(none, candidate(), digits) is None
     assert told.lines == []
     assert [_find(small, candidate(), digits) for _ in range(3)] == [None] * 3
-    assert "--cache-limit is 0.0 MiB; trials on it run the backbone" in told.lines[-1]
-    assert len([line for line in told.lines if "no features are kept" in line]) == 1
+    assert "--cache-limit is 0.0 MiB; its trials run the backbone" in told.lines[-1]
+    assert len([line for line in told.lines if "features are not cached" in line]) == 1
     assert _fit(candidate(), digits, small).backbone_seed is None
 
 
