@@ -122,7 +122,7 @@ def test_what_was_kept_is_not_measured_again(
     assert notes.texts == []
     assert plan.describe() == (
         "2 workers x 1 thread, bfloat16: 7,064 images/s (1 worker x 2 threads, float32: 2,900, "
-        "1 worker x 2 threads: 3,829); measured before on this machine for this study"
+        "1 worker x 2 threads: 3,829); measured earlier on this machine for this study"
     )
 
 
