@@ -102,7 +102,7 @@ def test_changed_settings_are_validated(candidate: Candidate) -> None:
 
 
 def test_adam_has_no_decoupled_decay(candidate: Candidate) -> None:
-    with pytest.raises(ValidationError, match=r"must be 0 with optimizer 'adam'.*Use 'adamw'"):
+    with pytest.raises(ValidationError, match=r"must be 0 with optimizer 'adam'.*Fix: use 'adamw'"):
         candidate.with_training(optimizer="adam")
 
 

@@ -141,7 +141,7 @@ def test_a_transfer_space_holds_the_recipes_of_its_backbones() -> None:
 def test_another_kind_of_backbone_is_not_looked_for() -> None:
     found = Expressing(depth_filters).express(RECIPES["siaj_xception"].candidate)
 
-    assert found.differences == ("backbone 'keras_application', where the space has staged",)
+    assert found.differences == ("backbone 'keras_application', but the space has staged",)
     assert found.parameters == {}
 
 
@@ -199,7 +199,7 @@ def test_two_ways_of_saying_the_same_are_the_same(one: list[Stage], other: list[
             [_stage(block={"order": "before"})],
             "blocks.1.reduction_behind max (nearest none)",
         ),
-        ([_stage(), _stage()], [_stage()], "blocks.2 (too many)"),
+        ([_stage(), _stage()], [_stage()], "blocks.2 (extra)"),
         ([_stage()], [_stage(), _stage()], "blocks.2 (missing)"),
         ([_stage()], [_stage(block={"normalization": "layer"})], "blocks.1.normalization layer"),
         ([_stage()], [_stage(dropout=0.1)], "blocks.1.stage.dropout 0.1 (nearest 0.0)"),
