@@ -89,7 +89,7 @@ def test_an_own_fit_is_said_not_to_be_called(own_file: Path) -> None:
     ("layer", "said"),
     [
         ("keras.layers.Lambda(lambda x: x)", "safe_mode=False"),
-        ("Square()", "only where the file that defines Square is imported"),
+        ("Square()", "only after the file that defines Square is imported"),
     ],
 )
 def test_layers_that_a_saved_network_lacks_are_said_before_the_search(
