@@ -136,7 +136,7 @@ def test_cells_after_the_deadline_say_that_they_are_left_out(trials: list[Frozen
         plan = Plan((1,), (3,), seconds=0.1, limit_seconds=60, deadline=time.monotonic() - 1)
         cells = list(measure_cells(storage, plan, trials))
 
-    assert [cell["cut"] for cell in cells] == ["left out: the benchmark's time was over"] * 2
+    assert [cell["cut"] for cell in cells] == ["skipped: the benchmark's time was over"] * 2
 
 
 def test_a_storage_scales_while_workers_are_half_as_good_as_alone() -> None:
