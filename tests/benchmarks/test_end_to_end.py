@@ -1,4 +1,4 @@
-"""The end-to-end benchmark's command: rows are written at once, kept, tabled and drawn."""
+"""The command of the end-to-end benchmark: it writes, keeps, tabulates and draws rows."""
 
 import json
 from collections.abc import Callable
@@ -162,7 +162,7 @@ def test_wrong_options_are_refused(benchmark: Benchmark, options: list[str], mes
     result = benchmark(*options)
 
     assert result.exit_code == 2
-    # The message stands in a frame, and may be wrapped.
+    # The message is printed in a frame and may be wrapped.
     assert message.split()[0] in result.output and message.split()[-1] in result.output
     assert benchmark.measured == []
 
@@ -241,7 +241,7 @@ def test_the_plot_is_drawn_from_the_rows(tmp_path: Path) -> None:
     plot.draw([], path)
     assert not path.exists()
 
-    # One that has no model until the end, and works with one and several methods.
+    # One row without a model until the end, and works with one and with several methods.
     rows = [ROW, replace(ROW, seed=1, curve=[]), row("cifar10_5000", "auto", 0, 0.7)]
     plot.draw([*rows, row("cifar10_5000", "optuna", 0, 0.5)], path)
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""The parts of the scale benchmark: what it fills, runs, counts and concludes."""
+"""The parts of the scale benchmark: prefilling, running, counting and summarising."""
 
 import time
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_prefilled_trials_read_as_optuna_wrote_them(
         for field in ("state", "values", "params", "distributions", "user_attrs", "system_attrs"):
             assert getattr(trial, field) == getattr(original, field), field
         assert trial.intermediate_values == original.intermediate_values
-    # The database goes on numbering where the rows end.
+    # The database continues numbering after the inserted rows.
     assert study.ask().number == 5
 
 

@@ -1,4 +1,4 @@
-"""Backbones as a person names them, and as a space chooses among them."""
+"""Parsing backbones, and choosing among them in a space."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Expressing a candidate in a space: found where it can be, and with reasons where it cannot."""
+"""Expressing a candidate in a space: parameters if it is possible, differences if it is not."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def expressing_hand_made() -> Expressing:
 
 
 def _layers(config: ModelConfig) -> list[tuple[str, dict[str, Any]]]:
-    """Returns what each layer of the built network is, without its name."""
+    """Returns the configuration of each layer of the built network, without names."""
     model = build_model(config, SPEC)
     found = []
     for layer in model.layers:
@@ -116,7 +116,7 @@ def test_what_a_space_cannot_express_has_its_reasons() -> None:
     assert "backbone.blocks.4.reduction_behind none (nearest max)" in found.differences
     assert "optimizer adam (nearest muon)" in found.settled
     assert "initializer glorot_uniform (nearest he_uniform)" in found.settled
-    depth_filters(FixedTrial(found.parameters))  # the nearest is one of its candidates
+    depth_filters(FixedTrial(found.parameters))  # the closest candidate is in the space
 
 
 def test_a_transfer_space_holds_the_recipes_of_its_backbones() -> None:

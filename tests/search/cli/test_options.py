@@ -1,4 +1,4 @@
-"""Values as a person types them."""
+"""Parsing of option values."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The file that a winner lives in: round trips, and what is said about a bad one."""
+"""The winner's configuration file: round trips, and error messages for bad files."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Predictions of files: decoded as the training images were, whatever lies beside them."""
+"""Predictions of files, decoded as the training images were, whatever else is in the folder."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""How a run divides its time."""
+"""How a run divides its time budget."""
 
 from collections.abc import Callable
 from typing import Any
@@ -165,7 +165,7 @@ def test_more_images_make_longer_trials_up_to_a_point(plan: Plan) -> None:
     assert few.trial_seconds is not None and many.trial_seconds is not None
     assert few.trial_seconds < many.trial_seconds
     assert few.retraining_seconds is not None and many.retraining_seconds is not None
-    assert few.retraining_seconds < many.retraining_seconds  # the rest is left to the search
+    assert few.retraining_seconds < many.retraining_seconds  # the search gets the rest
 
 
 def test_without_a_budget_lengths_are_planned_and_nothing_is_limited(plan: Plan) -> None:

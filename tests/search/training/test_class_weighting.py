@@ -1,4 +1,4 @@
-"""Class weights: which ones a study trains with, and what they are."""
+"""Class weights: the choice for a study, and their values."""
 
 from typing import Any
 

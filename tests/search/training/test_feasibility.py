@@ -1,4 +1,4 @@
-"""Memory estimated from shapes, and what is free."""
+"""Memory estimated from shapes, and free memory."""
 
 import os
 import subprocess
