@@ -2,8 +2,8 @@
 
     python -m benchmarks.comparison.speed
 
-Random images of 32x32 in batches of 256, augmented with flips and padded crops: the unit in which
-machines are compared. Takes about 25 s on 2 CPU cores.
+It uses random 32x32 images in batches of 256, augmented with flips and padded crops. Machines are
+compared by this speed. Takes about 25 s on 2 CPU cores.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ _CLASSES = 10
 
 
 def images_per_second(*, steps: int = _STEPS, batch_size: int = _BATCH_SIZE) -> float:
-    """Trains for so many steps and returns the speed without compiling."""
+    """Trains for two epochs of `steps` steps and returns the speed without compiling."""
     start_keras()
     images = steps * batch_size
     generator = np.random.default_rng(0)
@@ -31,7 +31,7 @@ def images_per_second(*, steps: int = _STEPS, batch_size: int = _BATCH_SIZE) -> 
         np.arange(images),
     )
     candidate = Candidate(
-        # As it was when the times were set.
+        # The reference network of the time when the time limits were chosen.
         model=reference_model(activation="gelu"),
         training=reference_training(epochs=2, batch_size=batch_size, optimizer="adamw"),
     )

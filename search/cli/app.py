@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. What a command needs is imported when it runs."""
+"""The command line: parse, call, print. A command imports what it needs when it runs."""
 
 import sys
 from collections.abc import Sequence
@@ -35,11 +35,11 @@ app.command(epilog=predict.EPILOG)(predict.predict)
 
 
 def main(command: str | None = None, *, program: str = PROGRAM) -> NoReturn:
-    """Runs the console script, or one of its commands as `python -m search.<command>` does.
+    """Runs the console script, or one of its commands for `python -m search.<command>`.
 
-    `program` is the name of the whole in messages.
+    `program` is the program's name in messages.
 
-    Exit codes: 0 done, 1 a search that found nothing, 2 bad input, 130 interrupted.
+    Exit codes: 0 done, 1 a search without a result, 2 bad input, 130 interrupted.
     """
     if command is not None:
         program = f"python -m search.{command}"
@@ -48,7 +48,7 @@ def main(command: str | None = None, *, program: str = PROGRAM) -> NoReturn:
 
 
 def invoke(arguments: Sequence[str], *, command: str | None = None, program: str = PROGRAM) -> int:
-    """Runs the command line and returns its exit code; bad input becomes one line on stderr."""
+    """Runs the command line and returns its exit code; reports bad input in one line on stderr."""
     root = typer.main.get_command(app)
     target = root if command is None else root.commands[command]  # type: ignore[attr-defined]
     arguments = list(arguments) or ([] if command is not None else ["--help"])

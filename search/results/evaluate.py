@@ -1,4 +1,4 @@
-"""How good a trained model is on one share of the images."""
+"""Evaluates a trained model on one share of the images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from search.data import Share
 
-# Images decoded into memory at a time; the model still sees them in batches.
+# Images decoded into memory at a time; the model processes them in smaller batches.
 _CHUNK = 4096
 
 
@@ -32,10 +32,9 @@ class ClassScores:
 class Evaluation:
     """A model's scores on a share, and its prediction for every image of that share.
 
-    `confusion_matrix` counts images, true classes in rows and predicted ones in columns.
-    `labels`, `predictions` (class indices) and `confidences` follow the share's order. `auc` and
-    `average_precision` are means over the classes that occur, each against the rest; NaN where
-    only one occurs.
+    `confusion_matrix` counts images, with true classes in rows and predicted classes in columns.
+    `labels`, `predictions` (class indices) and `confidences` are in the share's order. `auc` and
+    `average_precision` are one-vs-rest means over the classes that occur; NaN if only one occurs.
     """
 
     images: int
@@ -60,7 +59,7 @@ class Evaluation:
 
     @property
     def absent_classes(self) -> tuple[str, ...]:
-        """The classes without images, which no average over classes includes."""
+        """The classes without images."""
         return tuple(scores.name for scores in self.per_class if not scores.support)
 
     @property
@@ -70,7 +69,7 @@ class Evaluation:
 
     @property
     def majority_accuracy(self) -> float:
-        """The accuracy of answering the commonest class for every image."""
+        """The accuracy of predicting the commonest class for every image."""
         return max(scores.support for scores in self.per_class) / self.images
 
     def metrics(self) -> dict[str, Any]:
@@ -96,9 +95,9 @@ class Evaluation:
 
     @classmethod
     def from_metrics(cls, stored: Mapping[str, Any]) -> "Evaluation":
-        """Rebuilds what `metrics` returned, without the predictions of single images."""
+        """Rebuilds an evaluation from `metrics()`, without the predictions for single images."""
         names = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision")
-        # JSON knows no NaN.
+        # JSON has no NaN.
         scores = {name: math.nan if stored[name] is None else stored[name] for name in names}
         none = np.empty(0, dtype=np.int64)
         return cls(
@@ -119,8 +118,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores a model on a share.
 
-    Macro averages run over the classes that occur or are predicted, balanced accuracy over those
-    that occur; a score without a denominator is zero.
+    Macro averages include the classes that occur or are predicted, balanced accuracy those that
+    occur. A score with a denominator of zero is zero.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 

@@ -1,4 +1,4 @@
-"""The sets of the benchmark of class weights."""
+"""The data sets of the class-weight benchmark."""
 
 import numpy as np
 import pytest

@@ -42,7 +42,7 @@ def test_names_the_space_its_extremes_and_the_time(
     bounded = describe_study(tiny_study, budget=30.0, trials=100_000)
     assert bounded.search_seconds == bounded.plan.search_seconds
     assert bounded.search_seconds is not None and bounded.search_seconds < 30
-    assert "time plan: 30 s in all: " in str(bounded)
+    assert "time plan: 30 s in total: " in str(bounded)
 
 
 @pytest.mark.usefixtures("quick_speed")
@@ -69,7 +69,7 @@ def test_a_study_of_planned_lengths_shows_the_plan_and_trains_nothing(
     assert answer.default.multiply_accumulates > 0
     assert answer.retrain_seconds == answer.plan.retraining_seconds
     unlimited = describe_study(timed_study, budget=Budget(trials=3, retrain=False))
-    assert "time plan: no limit of time" in str(unlimited)
+    assert "time plan: no time limit" in str(unlimited)
     assert unlimited.search_seconds == 3 * unlimited.plan.trial_seconds  # type: ignore[operator]
     assert unlimited.retrain_seconds is None
 

@@ -240,7 +240,7 @@ def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict
     assert first
     assert searched.output is None and beside.output is None
     assert "python -m search.export --study tiny" in summarize_run(beside)
-    with pytest.raises(ValueError, match=r"did not retrain the winner\. Run it without"):
+    with pytest.raises(ValueError, match=r"did not\. Fix: run it without"):
         beside.model  # noqa: B018 - reading it is the point
     assert not list(places["places"].glob("tiny/*/model.keras"))
 

@@ -1,4 +1,4 @@
-"""Training a head on features that its frozen backbone puts out once, instead of on images."""
+"""Training a head on features that its frozen backbone computes once, instead of on images."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 View: TypeAlias = Literal["plain", "mirrored"]
 
-# A change of what an entry holds, or of how a backbone is run, needs another number.
+# Increase this when the contents of an entry or the way a backbone is run change.
 _FORMAT = 1
 _BATCHES_AT_ONCE = 16
 _MAPS_AT_ONCE = 256
@@ -42,10 +42,10 @@ _MAPS_AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class FeatureShare:
-    """The features of a share's images, in its order; it is gathered from as a share is.
+    """The features of a share's images, in its order, with the interface of a share.
 
-    `arrays` holds one array of all known images' features for each view of them. Positions from
-    len(share) on mean the same images in their next view.
+    `arrays` has one array per view, each with the features of all known images. Positions from
+    len(share) on refer to the same images in the next view.
     """
 
     arrays: tuple[Features, ...] = field(repr=False)
@@ -54,7 +54,7 @@ class FeatureShare:
 
     @property
     def views(self) -> int:
-        """How many views there are of each image."""
+        """The number of views per image."""
         return len(self.arrays)
 
     def __len__(self) -> int:
@@ -72,7 +72,10 @@ class FeatureShare:
 
 @dataclass(frozen=True, eq=False)
 class HeadData:
-    """What a head is trained on; `shape` is one image's features', `parameters` the backbone's."""
+    """The features for training a head.
+
+    `shape` is the shape of one image's features, `parameters` the backbone's parameter count.
+    """
 
     train: FeatureShare
     validation: FeatureShare | None
@@ -81,10 +84,11 @@ class HeadData:
 
 
 def views(augmentation: Augmentation) -> tuple[View, ...] | None:
-    """Returns the views of an image that an augmentation comes to; None for more than a few.
+    """Returns all views of an image that an augmentation produces; None if there are too many.
 
-    Without augmentation that is one, with mirroring alone two, of which training draws one each
-    time. All else changes an image anew every time and needs the backbone every time.
+    There is one without augmentation, and two with horizontal flips only, of which training draws
+    one each time. Any other augmentation changes an image differently each time and so needs the
+    backbone each time.
     """
     if augmentation == Augmentation():
         return ("plain",)
@@ -92,11 +96,11 @@ def views(augmentation: Augmentation) -> tuple[View, ...] | None:
 
 
 class FeatureSource:
-    """Gives out the features of a split's training and validation images.
+    """Provides the features of a split's training and validation images.
 
-    They are computed when a candidate first needs them, and kept in a cache of at most `limit`
-    bytes (0 keeps none, so that all train on images). `check` is called now and then meanwhile; it
-    may raise. The test images are never looked at.
+    They are computed when a candidate first needs them, and cached in at most `limit` bytes (with
+    0 nothing is cached and all candidates train on images). `check` is called regularly during the
+    computation; it may raise. Test images are never used.
     """
 
     def __init__(
@@ -120,9 +124,9 @@ class FeatureSource:
         self._unavailable: set[str] = set()
 
     def suits(self, candidate: Candidate) -> bool:
-        """Returns whether features can stand for all that the candidate's head sees in training.
+        """Returns whether the candidate's head can be trained on features.
 
-        Its backbone must be frozen, and its augmentation come to a few views.
+        Its backbone must be frozen, and its augmentation must produce only a few views.
         """
         return bool(
             self._cache.limit
@@ -140,9 +144,10 @@ class FeatureSource:
         seed: int,
         clock: Clock,
     ) -> HeadData | None:
-        """Returns what the candidate's head can be trained on; None where images are needed.
+        """Returns the features for the candidate's head, or None if it must train on images.
 
-        That is where features do not suit, and where they cannot be kept, which is said once.
+        Images are needed if features do not suit the candidate, or if they cannot be cached; a
+        note says so once.
         """
         wanted = views(candidate.training.augmentation)
         if not self.suits(candidate) or wanted is None:
@@ -168,7 +173,7 @@ class FeatureSource:
         )
 
     def _find_rows(self, share: Share) -> Indices | None:
-        """Returns where a share's images stand among the known ones; None where some do not."""
+        """Returns the rows of a share's images among the known ones; None if any is unknown."""
         if share.images is not self._images:
             return None
         rows = np.searchsorted(self._rows, share.indices)
@@ -191,8 +196,8 @@ class FeatureSource:
         except FeaturesUnavailableError as reason:
             self._unavailable.add(key)
             self._progress.note(
-                f"{_describe(model)}: no features are kept, because {reason}; trials on it run the "
-                f"backbone in every epoch."
+                f"{_describe(model)}: features are not cached, because {reason}; its trials run "
+                f"the backbone in every epoch."
             )
             return None
         self._opened[key] = entry
@@ -212,7 +217,7 @@ class FeatureSource:
             keras.__version__,
             backbone.model_dump(mode="json"),
             hashlib.sha256(code.read_bytes()).hexdigest() if code and code.is_file() else source,
-            # Random weights are made from the seed.
+            # Random weights depend on the seed.
             seed if getattr(backbone, "weights", "none") == "none" else None,
             model.preprocessing,
             [spec.channel_mean, spec.channel_deviation] if standardized else None,
@@ -241,9 +246,9 @@ class FeatureSource:
         )
         words = "features" if view == "plain" else "features of the mirrored images"
         self._progress.note(
-            f"{_describe(model)}: {words} are computed once for all trials and kept, "
+            f"{_describe(model)}: {words} are computed once for all trials and cached, "
             f"{len(self._rows):,} x {' x '.join(map(str, computation.shape[1:]))} in "
-            f"{megabytes(computation.bytes)} below {self._cache.directory}"
+            f"{megabytes(computation.bytes)} under {self._cache.directory}"
         )
         return computation
 

@@ -1,4 +1,4 @@
-"""The command line as a person and as a program use it."""
+"""The command line, as used by people and by programs."""
 
 import io
 import json
@@ -217,7 +217,7 @@ def test_a_reader_that_stops_early_is_no_error(repository: Path) -> None:
 
 
 def _calls(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[dict[str, Any]]:
-    """Puts a recorder in the place of the pipeline; it returns or raises `answer`."""
+    """Replaces the pipeline with a recorder that returns or raises `answer`."""
     from search import pipeline
 
     calls: list[dict[str, Any]] = []

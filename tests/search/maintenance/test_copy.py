@@ -66,7 +66,7 @@ def test_everything_of_every_study_arrives(
     captured = capsys.readouterr()
     assert captured.out == "first: 10 trials\nsecond: 2 trials\n"
     assert "trial 7: process" in captured.err
-    assert "gone; copied as it stands" in captured.err
+    assert "gone; copied as it is" in captured.err
     assert study_names(target) == ["first", "other", "second"]
     for name in ("first", "second"):
         assert content(target, name) == content(source, name)

@@ -1,4 +1,4 @@
-"""Pictures for few and many classes, files that are whole or absent, and the stored winner."""
+"""Figures for few and many classes, atomic files, and the stored winner."""
 
 import csv
 import json
@@ -233,7 +233,7 @@ def test_the_best_trial_of_a_stored_study_becomes_a_file(
         "accuracy",
     )
     assert (stored.seed, stored.epochs, stored.image_size) == (5, 30, (16, 24))
-    assert stored.fit == "stretch"  # that of the versions that stored none
+    assert stored.fit == "stretch"  # the fit of versions that stored none
     assert stored.class_names == ("cat", "dog")
     assert stored.candidate.model.any_head.kind == "pooled"
 

@@ -109,7 +109,7 @@ def run(
 
 
 class Recorder(Progress):
-    """Keeps what it is told, and interrupts after an epoch if asked to."""
+    """Records events, and interrupts after an epoch if requested."""
 
     def __init__(self, *, interrupt_after: int | None = None) -> None:
         self.interrupt_after = interrupt_after
@@ -292,7 +292,7 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     model = run.directory / "model.keras"
-    # -I leaves out the working folder; the project's own entry on the path is taken out as well.
+    # -I leaves out the current folder; the project's own path entry is removed as well.
     program = "import sys; sys.path = [p for p in sys.path if 'site-packages' in p or " + (
         "p.startswith(sys.base_prefix)]\nsys.meta_path = [f for f in sys.meta_path if "
         "not getattr(f, '__name__', '').startswith('_Editable')]\n" + program
@@ -369,7 +369,7 @@ def test_an_interrupted_retraining_goes_on_where_it_was(
     result = retrain(replace(whole, progress=rest), tmp_path)
     assert min(rest.epochs) > 2
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
-    # Equal to the run that nothing interrupted, but for the order in which threads add up.
+    # Equal to the uninterrupted run, except for the summation order of threads.
     assert result.history[-1]["loss"] == pytest.approx(run.metrics["retraining"]["loss"], rel=1e-3)
     again = retrain(whole, tmp_path)
     assert again.history == result.history
@@ -439,7 +439,7 @@ def test_held_out_images_leave_validation_driven_settings(split: Split, tmp_path
 
 
 class Stopped(Recorder):
-    """Interrupts as soon as anything was trained."""
+    """Interrupts after the first progress event."""
 
     def handle(self, event: Event) -> None:
         if isinstance(event, RetrainingAdvanced):
@@ -493,11 +493,11 @@ def test_a_budget_is_a_limit_and_the_rest_is_given_back(
         ),
         tmp_path,
     )
-    # An epoch is the five whole batches of the images; three passes are what they say.
+    # An epoch is five whole batches; three passes cover every image, which takes 18 steps.
     assert len(split.development) // 256 == 5
     expected = 18 if epochs is None else 10
     assert result.candidate.training.steps == result.history[-1]["step"] == expected
-    assert len(result.history) == planned_steps(tmp_path)  # at most a hundred parts
+    assert len(result.history) == planned_steps(tmp_path)  # at most a hundred intervals
     if epochs is not None:
         assert result.epochs_trained == epochs
     assert any("given back" in note for note in progress.notes)

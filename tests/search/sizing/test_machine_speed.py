@@ -1,4 +1,4 @@
-"""A machine's speed: from probes to factors, measured once and kept."""
+"""A machine's speed: from probes to factors, measured once and cached."""
 
 import json
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def timed(**factors: float) -> dict[Group, Timed]:
 
 @pytest.fixture
 def measurements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Probes that answer at once, and a list that grows by each."""
+    """Replaces the probes with instant ones; returns the precisions of those that ran."""
     made: list[str] = []
 
     def time_training(candidate: object, spec: object, **options: Any) -> Timed:

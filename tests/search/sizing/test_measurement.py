@@ -1,4 +1,4 @@
-"""Rounds in which a training fails: they are passed over, and the processes live on."""
+"""Rounds in which a training fails: they are skipped, and the processes stay alive."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ Answer = Callable[[Round], tuple[Any, Any]]
 
 
 class Process:
-    """Answers a round, and "go", as told; says so where the parent does not end a round."""
+    """Answers a round and "go" with given values; fails if the parent does not end a round."""
 
     def __init__(self, answer: Answer, on_gpu: bool) -> None:
         self.connection = SimpleNamespace(poll=lambda seconds: True)
@@ -75,7 +75,7 @@ class Process:
 @pytest.fixture
 def measure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Measured]:
     def run(*answers: Answer, on_gpu: bool = False) -> Measured:
-        """Measures with one process for each answer; two steps of workers."""
+        """Measures with one process per answer, for two numbers of workers."""
         processes = iter(answers)
         monkeypatch.setattr(
             measurement, "MeasuringProcess", lambda *arguments: Process(next(processes), on_gpu)

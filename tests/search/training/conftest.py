@@ -29,20 +29,20 @@ def digits() -> tuple[Share, Share]:
 
 @pytest.fixture(scope="session")
 def contrary(digits: tuple[Share, Share]) -> Share:
-    """Validation digits with wrong labels: the better a network gets, the higher is their loss."""
+    """Validation digits with wrong labels: the better the network, the higher the loss."""
     images, labels = digits[1].images, digits[1].labels
     return Share(images, (labels + 1) % 10, digits[1].indices)
 
 
 @pytest.fixture(scope="session")
 def spec() -> InputSpec:
-    """What the digits decide about a network."""
+    """The input specification of the digits."""
     return InputSpec(image_shape=(16, 16, 3), class_names=tuple("0123456789"))
 
 
 @pytest.fixture(scope="session")
 def candidate() -> Callable[..., Candidate]:
-    """Makes a candidate of two stages; network and training settings as asked for."""
+    """Makes a candidate of two stages with the given network and training settings."""
 
     def make(
         *,

@@ -1,4 +1,4 @@
-"""Class weights: which ones a study trains with, and what they are."""
+"""Class weights: the choice for a study, and their values."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def test_what_is_asked_for_counts() -> None:
     asked: Any
     for asked in ("none", "balanced"):
         found, reason = choose_class_weights(asked, metric="accuracy", counts=EQUAL)
-        assert found == asked and "as asked for" in reason
+        assert found == asked and "as requested" in reason
     assert choose_class_weights(None, metric="macro_f1", counts=UNEQUAL) == (None, "")
 
 

@@ -1,4 +1,4 @@
-"""Memory estimated from shapes, and what is free."""
+"""Memory estimated from shapes, and free memory."""
 
 import os
 import subprocess
@@ -95,7 +95,7 @@ def test_validation_has_no_more_images_than_there_are() -> None:
 def test_more_than_what_is_free_is_infeasible() -> None:
     require_memory(100 * MEBIBYTE, available=1000 * MEBIBYTE)
 
-    with pytest.raises(InfeasibleError, match="950 MiB of 900 MiB") as raised:
+    with pytest.raises(InfeasibleError, match="950 MiB, and 900 MiB") as raised:
         require_memory(950 * MEBIBYTE, available=1000 * MEBIBYTE)
 
     assert raised.value.constraint == "memory"
@@ -107,11 +107,11 @@ def test_on_a_gpu_a_workers_share_counts_and_not_what_others_left(
     monkeypatch.setattr("search.training.feasibility.free_memory", lambda: 100 * MEBIBYTE)
     monkeypatch.setattr("search.training.feasibility.device_kind", lambda: "gpu")
     require_memory(800 * MEBIBYTE, share=1000 * MEBIBYTE)
-    with pytest.raises(InfeasibleError, match="950 MiB of 900 MiB"):
+    with pytest.raises(InfeasibleError, match="950 MiB, and 900 MiB"):
         require_memory(950 * MEBIBYTE, share=1000 * MEBIBYTE)
 
     monkeypatch.setattr("search.training.feasibility.device_kind", lambda: "cpu")
-    with pytest.raises(InfeasibleError, match="800 MiB of 90 MiB"):
+    with pytest.raises(InfeasibleError, match="800 MiB, and 90 MiB"):
         require_memory(800 * MEBIBYTE, share=1000 * MEBIBYTE)
 
 

@@ -97,7 +97,7 @@ def test_training_learns_and_returns_the_whole_story(
         "val_auc",
         "val_average_precision",
     }
-    # An epoch of less than a minute reports at its end only, in steps of half an epoch.
+    # An epoch of less than a minute reports only at its end; a step is half an epoch.
     assert [(report.step, report.epoch) for report in reports] == [
         (2, 1.0),
         (4, 2.0),
@@ -361,7 +361,7 @@ def test_mixed_precision_trains_a_float32_model_without_augmentation(
     assert not [kind for kind in kinds if kind.startswith(("Random", "Mix", "Cut"))]
     assert len(model.layers) == len(build_model(made.model, spec).layers)
     images, _ = validation.gather(slice(None))
-    # Augmenting layers would change a plain call, and differently every time.
+    # With augmentation layers, two plain calls would differ.
     np.testing.assert_array_equal(np.asarray(model(images)), np.asarray(model(images)))
     assert keras.config.dtype_policy().name == "float32"
 
@@ -384,9 +384,9 @@ def test_float16_learns(digits: Digits, spec: InputSpec, candidate: Make) -> Non
 def test_gradients_too_small_for_float16_move_weights(
     digits: Digits, spec: InputSpec, candidate: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Divided by the batch, a logit's gradient is below 1e-8, and float16 ends at 6e-8.
+    # Divided by the batch size, a logit's gradient is below 1e-8; the smallest float16 is 6e-8.
     small = np.full(10, 1e-6, np.float32)
-    # By its name, for the package's attribute is the function.
+    # Imported by name, because the package's attribute may be a function of the same name.
     module = importlib.import_module("search.training.phase")
     monkeypatch.setattr(module, "class_weights", lambda *arguments: small)
     made = candidate(
@@ -452,7 +452,7 @@ def test_our_batch_normalisation_serves_a_short_training(
     monkeypatch.setattr(network, "set_batch_normalization_momentum", lambda *arguments: None)
     *_, keras_default, at_the_end = fit(made, digits[0], **options).history
 
-    # Both train alike: what differs is the statistics that validation uses.
+    # Both train alike; only the statistics used in validation differ.
     assert keras_default["accuracy"] == pytest.approx(ours["accuracy"], abs=0.05)
     assert keras_default["val_accuracy"] < 0.45
     assert ours["val_accuracy"] > 0.8

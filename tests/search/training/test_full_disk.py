@@ -22,7 +22,7 @@ _LIMIT = 4096
 
 @contextmanager
 def no_room() -> Iterator[None]:
-    """Lets no file of this process grow beyond a few kilobytes, as a full disk does."""
+    """Limits the size of this process's files to a few kilobytes, like a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LIMIT, before[1]))
     try:

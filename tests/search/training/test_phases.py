@@ -1,4 +1,4 @@
-"""Two phases of one training: the head alone, then the backbone as well."""
+"""A training in two phases: first only the head, then the backbone as well."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -182,7 +182,7 @@ def _phase(folder: Path) -> int:
 def test_early_stopping_waits_for_the_second_phase_and_restores_from_it(
     digits: Digits, contrary: Share, spec: InputSpec, two_phases: Make
 ) -> None:
-    # On wrong labels the loss rises from the first epoch on.
+    # With wrong labels the validation loss rises from the first epoch on.
     made = two_phases(epochs=8, early_stopping=1, learning_rate=0.1)
 
     result = _train(made, digits[0], spec, validation=contrary)

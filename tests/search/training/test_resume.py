@@ -1,4 +1,4 @@
-"""A training that was interrupted repeats the uninterrupted one, bit for bit."""
+"""A resumed training equals the uninterrupted one, bit for bit."""
 
 from collections.abc import Callable
 from functools import partial
@@ -40,9 +40,9 @@ class _Interruption(Exception):
 
 @pytest.fixture
 def run(digits: Digits, contrary: Share, spec: InputSpec) -> Run:
-    """Trains in float32, and stops at a report where `interrupt_at` names its step.
+    """Trains in float32, and interrupts at the report of step `interrupt_at`.
 
-    What follows the validation loss sees it rise from the first epoch on.
+    The validation loss rises from the first epoch on.
     """
 
     def train(

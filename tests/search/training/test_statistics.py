@@ -28,7 +28,7 @@ def _normalizing(model: Any) -> list[Any]:
 
 
 def _inputs(model: Any, layer: Any, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns what a layer is given for some images, (values, channels)."""
+    """Returns a layer's inputs for some images, (values, channels)."""
     import keras
 
     values = np.asarray(keras.Model(model.input, layer.input)(images))
@@ -36,7 +36,7 @@ def _inputs(model: Any, layer: Any, images: npt.NDArray[Any]) -> npt.NDArray[Any
 
 
 def _assert_describes(model: Any, images: npt.NDArray[Any]) -> None:
-    """Asserts that the statistics are those of what the layers are given for these images."""
+    """Asserts that the statistics are those of the layers' inputs for these images."""
     for layer in _normalizing(model):
         values = _inputs(model, layer, images)
         deviation = values.std(axis=0)
@@ -57,7 +57,7 @@ def test_the_statistics_are_those_of_clean_images(
 
     _assert_describes(model, clean)
     first = _normalizing(model)[0]
-    # Batches of equal size: the plain average of their means is the mean.
+    # Batches have equal sizes, so the average of their means is the mean.
     np.testing.assert_allclose(
         first.moving_mean, _inputs(model, first, clean).mean(axis=0), rtol=0.02, atol=0.02
     )

@@ -1,4 +1,4 @@
-"""A training measured in steps, or in the seconds that it may take."""
+"""Trainings measured in steps or limited in seconds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +37,7 @@ class _Interruption(Exception):
 
 @pytest.fixture
 def run(digits: Digits, spec: InputSpec) -> Run:
-    """Trains in float32 on 512 images, of which 8 batches of 64 are an epoch."""
+    """Trains in float32 on 512 images; an epoch is 8 batches of 64."""
 
     def train(candidate: Candidate, **options: Any) -> FitResult:
         usual: dict[str, Any] = {"validation": digits[1], "seed": 5, "intervals": 4}
@@ -81,7 +81,7 @@ def test_where_nothing_is_compared_the_steps_stay_about_as_many(steps: int, inte
     length = training_length(training, 512, intervals, compared=False)
 
     assert 1 <= length.intervals <= intervals
-    # A retraining of 150 steps in a hundred parts is neither of 100 nor of 200.
+    # A retraining of 150 steps in a hundred intervals has neither 100 nor 200 steps.
     assert abs(length.steps * length.intervals - steps) <= length.steps / 2 <= steps
 
 
@@ -91,7 +91,7 @@ def test_there_is_a_row_and_a_report_for_each_interval(run: Run, candidate: Make
 
     result = run(
         candidate(steps=20),
-        reports_per_epoch=2,  # counts where epochs do
+        reports_per_epoch=2,  # has no effect on a training in steps
         listener=Listening(
             on_report=reports.append,
             on_progress=lambda epoch, epochs, metrics: progress.append((epoch, epochs)),
