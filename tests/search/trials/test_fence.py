@@ -54,6 +54,7 @@ def test_the_end_of_a_trial_refuses_every_later_write(
     old, study = holders
     study.tell(old.number, state=TrialState.FAIL)
 
-    for write in (lambda: old.report(0.1, step=1), lambda: old.set_user_attr("late", 1)):
-        with pytest.raises(UpdateFinishedTrialError):
-            write()
+    with pytest.raises(UpdateFinishedTrialError):
+        old.report(0.1, step=1)
+    with pytest.raises(UpdateFinishedTrialError):
+        old.set_user_attr("late", 1)
