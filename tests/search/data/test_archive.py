@@ -87,7 +87,7 @@ def test_paths_that_lead_out_and_links_are_left_out(make_folder: MakeFolder) -> 
     dataset = load_data(path)
     assert dataset.fingerprint == clean
     assert dataset.notes == (
-        "2 hidden files and leftovers of systems were ignored (.DS_Store, __MACOSX).",
+        "2 hidden files and system files were ignored (.DS_Store, __MACOSX).",
         "5 links or paths that lead out of the archive were left out, such as ../train/cat/up.png.",
     )
     assert sorted(root.parent.rglob("*.png")) == before
@@ -113,7 +113,7 @@ def test_an_encrypted_archive(make_folder: MakeFolder) -> None:
     content = path.read_bytes()
     position = content.rfind(b"PK\x01\x02") + 8  # the flags of the last file
     path.write_bytes(content[:position] + b"\x01" + content[position + 1 :])
-    with pytest.raises(UserError, match=r"must not be encrypted; .*photos\.zip is\. Unpack"):
+    with pytest.raises(UserError, match=r"must not be encrypted; .*photos\.zip is\. Fix: unpack"):
         load_data(path)
 
 
@@ -122,7 +122,7 @@ def test_another_compression(make_folder: MakeFolder) -> None:
     content = path.read_bytes()
     position = content.rfind(b"PK\x01\x02") + 10
     path.write_bytes(content[:position] + b"\x09" + content[position + 1 :])  # deflate64
-    with pytest.raises(UserError, match="must be packed with deflate"):
+    with pytest.raises(UserError, match="must use deflate"):
         load_data(path)
 
 
@@ -130,7 +130,7 @@ def test_another_compression(make_folder: MakeFolder) -> None:
 def test_a_damaged_archive(make_folder: MakeFolder, content: bytes | None) -> None:
     path = pack(make_folder(TWO))
     path.write_bytes(path.read_bytes()[:-200] if content is None else content)
-    with pytest.raises(UserError, match=r"must be a whole \.zip archive; .*photos\.zip cannot"):
+    with pytest.raises(UserError, match=r"must be a complete \.zip archive; .*photos\.zip cannot"):
         load_data(path)
 
 

@@ -56,7 +56,9 @@ def test_images_that_the_table_does_not_list(make_folder: MakeFolder) -> None:
     write_table(root, "val.csv", "file/label\n0000/cat\n0001/dog\n")
     dataset = load_data(root)
     assert roles_of(dataset) == (6, 2, 0)
-    assert dataset.notes[-1] == "1 images of val/ that the table does not list were left out."
+    assert dataset.notes[-1] == (
+        "1 images of val/ were left out because the table does not list them."
+    )
     write_table(root, "val.csv", "file/label\n0000/cat\n0000/dog\n")
     with pytest.raises(UserError, match="Every image needs one label"):
         load_data(root)

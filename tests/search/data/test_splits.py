@@ -71,7 +71,7 @@ def test_every_class_needs_an_image_in_every_role(
         split = split_data(dataset, seed=0)
         assert split.train.class_counts(2)[0] == split.validation.class_counts(2)[0] == 1
     else:
-        with pytest.raises(UserError, match=r"at least 3 different images.*'cat' has 2"):
+        with pytest.raises(UserError, match=r"at least 3 distinct images.*'cat' has 2"):
             split_data(dataset, seed=0)
 
 
