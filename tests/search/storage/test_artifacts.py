@@ -140,7 +140,7 @@ def test_a_store_that_fails_leaves_no_note_without_its_file(
     artifacts = open_artifacts(tmp_path / "shared")
     (tmp_path / "shared").rmdir()
     (tmp_path / "shared").write_text("a file where the folder was")
-    with pytest.raises(UserError, match="could not be kept"):
+    with pytest.raises(UserError, match="could not be copied"):
         keep_results(study, run, artifacts)
     assert get_all_artifact_meta(study) == []
 
@@ -191,7 +191,7 @@ def test_a_place_below_a_prefix_keeps_to_itself(study: optuna.Study, run: Path, 
 
 @pytest.mark.parametrize("location", ["", "gs://bucket", "s3:/bucket", "s3://", "https://x/y"])
 def test_a_location_of_another_kind_is_refused(location: str) -> None:
-    with pytest.raises(UserError, match="kept in a folder or below s3://BUCKET/PREFIX"):
+    with pytest.raises(UserError, match="stored in a folder or below s3://BUCKET/PREFIX"):
         open_artifacts(location)
 
 

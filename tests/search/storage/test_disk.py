@@ -110,7 +110,7 @@ def test_a_search_stopped_by_a_full_disk_goes_on_with_the_same_command(
 def test_a_full_disk_is_no_place_for_a_new_database(small_disk: Path) -> None:
     fill(small_disk)
 
-    with pytest.raises(UserError, match=r"disk is full.*Make room on its disk"):
+    with pytest.raises(UserError, match=r"disk is full.*Fix: free space on its disk"):
         open_storage(f"sqlite:///{small_disk / 'studies.db'}")
 
 

@@ -28,7 +28,7 @@ from tests.support.storage_servers import storage_server
 
 
 def test_a_wrong_password_is_reported_and_not_shown(postgresql_cluster: Cluster) -> None:
-    with pytest.raises(UserError, match="Correct user and password") as raised:
+    with pytest.raises(UserError, match="Fix: correct user and password") as raised:
         open_storage(postgresql_cluster.url_of("postgres", password="not-this-one"))
 
     assert "not-this-one" not in str(raised.value)
@@ -41,7 +41,7 @@ def test_an_unknown_database_is_reported(postgresql_cluster: Cluster) -> None:
 
 
 def test_an_unknown_host_is_reported() -> None:
-    with pytest.raises(UserError, match="Correct the host's name"):
+    with pytest.raises(UserError, match="Fix: correct the host name"):
         open_storage("postgresql+psycopg://user:secret@host.invalid/studies")
 
 
@@ -65,7 +65,7 @@ def test_the_command_says_that_a_server_is_down(tmp_path: Path) -> None:
     )
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "Start the server, or correct host and port" in done.stderr
+    assert "Fix: start the server, or correct host and port" in done.stderr
     assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
 

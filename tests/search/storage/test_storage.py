@@ -94,7 +94,7 @@ def test_a_corrupted_database_is_reported(tmp_path: Path) -> None:
     # The beginning is whole; what it describes is not.
     path.write_bytes(path.read_bytes()[:100] + b"\xff" * 8192)
 
-    with pytest.raises(UserError, match=r"malformed\. Restore it from a backup"):
+    with pytest.raises(UserError, match=r"malformed\. Fix: restore it from a backup"):
         open_storage(f"sqlite:///{path}")
 
 
@@ -110,7 +110,10 @@ def test_a_database_that_another_program_keeps_is_no_damage(
 ) -> None:
     monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.2)
     path = tmp_path / "studies.db"
-    with _held(path), pytest.raises(UserError, match=r"locked.*Another program holds it") as raised:
+    with (
+        _held(path),
+        pytest.raises(UserError, match=r"locked.*wait for or end the program") as raised,
+    ):
         open_storage(f"sqlite:///{path}")
     assert "backup" not in str(raised.value)
 
@@ -164,7 +167,7 @@ def test_a_database_of_a_newer_optuna_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (b"SQLite format 3\x00" + b"\xff" * 8192, "is something else, or its beginning is damaged"),
+        (b"SQLite format 3\x00" + b"\xff" * 8192, "is something else, or its header is damaged"),
         (b"no database at all", "is something else"),
     ],
 )
