@@ -240,5 +240,5 @@ def test_describing_allocates_no_weights(file: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"No such file or directory\. Correct its path"):
+    with pytest.raises(UserError, match=r"No such file or directory\. Fix: correct its path"):
         file_digest(tmp_path / "absent.keras")

@@ -149,7 +149,7 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.get_layer("backbone_conv").get_weights()[0], kernel)
     assert ModelConfig.model_validate_json(config.model_dump_json()) == config
     path.write_bytes(b"another file")
-    with pytest.raises(UserError, match="must be the one that the configuration was made with"):
+    with pytest.raises(UserError, match="must be the one that the configuration was created with"):
         build_model(config, SPEC)
     with pytest.raises(UserError, match="must fit MobileNetV3Small"):
         build_model(network("MobileNetV3Small", weights=str(path)), SPEC)
@@ -174,5 +174,5 @@ def test_without_a_network_the_error_says_what_to_do(
 def test_an_unknown_family_or_file_names_the_closest() -> None:
     with pytest.raises(ValueError, match="Did you mean 'MobileNetV2'"):
         KerasApplication(family="mobilenetv2")
-    with pytest.raises(ValueError, match="'imagenet', 'none' or a file that exists"):
+    with pytest.raises(ValueError, match="'imagenet', 'none' or an existing file"):
         KerasApplication(family="MobileNetV2", weights="imagnet")
