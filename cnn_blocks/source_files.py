@@ -106,7 +106,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _forget_namesakes(folder: Path) -> None:
-    """Unloads modules of other users' folders whose names also exist in this folder."""
+    """Unloads modules found next to other files whose names also exist in this folder."""
     for name, module in list(sys.modules.items()):
         first = name.partition(".")[0]
         if _folder_of(name, module) in _folders - {folder} and (

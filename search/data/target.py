@@ -99,5 +99,5 @@ def _choose_levels(inspection: Inspection, in_development: int) -> tuple[Levels,
         return levels, []
     return levels, [
         f"{len(deep)} grey images are stored with more than 8 bits; their values {levels.low:g} to "
-        f"{levels.high:g} became 0 to 255, in all roles alike."
+        f"{levels.high:g} were scaled to 0 to 255, the same in all roles."
     ]

@@ -1,4 +1,4 @@
-"""Which files can be a backbone, and how a changed or missing one is noticed."""
+"""Which files can be backbones, and how changed or missing files are detected."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_the_configuration_knows_the_files_content(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="must be the one that the configuration was created with"):
         describe_model(stored, SPEC)
     path.unlink()
-    # A stored configuration can be read where the file is not; only building needs it.
+    # A stored configuration can be read without the file; only building needs the file.
     assert ModelConfig.model_validate_json(config.model_dump_json()) == config
     with pytest.raises(UserError, match=r"must exist and be readable.*No such file"):
         build_model(stored, SPEC)

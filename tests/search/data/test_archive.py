@@ -1,4 +1,4 @@
-"""Data sets in .zip archives: the same as their folders, and no harm from hostile ones."""
+"""Data sets in .zip archives give the same result as folders; hostile archives do no harm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TWO = {"train/cat": 6, "train/dog": 7, "test/cat": 3, "test/dog": 2}
 
 
 def pack(root: Path, *, top: str = "", name: str = "photos.zip") -> Path:
-    """Packs a folder's files under `top`, as archivers do."""
+    """Packs a folder's files below `top`, as archivers do."""
     path = root.parent / name
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(root.rglob("*")):
@@ -101,7 +101,7 @@ def test_backslashes_and_names_from_a_mac(make_folder: MakeFolder, tmp_path: Pat
         for file in sorted(root.rglob("*.png")):
             old.writestr("\\".join(file.relative_to(root).parts), file.read_bytes())
         old.writestr("thXY\\", b"")
-    # UTF-8 that is not marked as such.
+    # UTF-8 without the flag that says so.
     path.write_bytes(path.read_bytes().replace(b"XY\\", "é\\".encode()))
     with zipfile.ZipFile(path) as stored:
         assert stored.namelist()[0].startswith("caf├⌐")

@@ -67,7 +67,7 @@ def test_links_are_followed_and_cycles_cut(make_folder: MakeFolder, tmp_path: Pa
     (root / "dog" / "itself").symlink_to("itself")
     dataset = load_data(root)
     counts = [list(dataset.arrays.development_labels).count(label) for label in (0, 1)]
-    # dog/above/ holds cat/ and dog/: the way back to dog/ is cut, that to cat/ is not.
+    # dog/above/ holds cat/ and dog/: the cycle to dog/ is cut, the link to cat/ is followed.
     assert counts == [7, 3 + 7]
 
 
@@ -160,7 +160,7 @@ def test_a_class_name_on_an_ascii_file_system_is_utf8() -> None:
 def test_file_names_are_escaped(make_folder: MakeFolder) -> None:
     root = make_folder({"cat": 3, "dog": 3})
     path = os.fsencode(root) + b"/cat/\xe9\x1b[31m\n.png"
-    with open(path, "wb") as file:  # noqa: PTH123 - a name that is no text
+    with open(path, "wb") as file:  # noqa: PTH123 - a name that is not text
         file.write(b"no image")
     with pytest.raises(UserError, match=r"cat/\\xe9\\x1b\[31m\\n\.png \(not an image\)"):
         load_data(root)

@@ -1,4 +1,4 @@
-"""Folders that look like classes and are none: masks, parts, roles inside, copies."""
+"""Folders that look like classes but are not: masks, parts, roles inside, copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files: mixed content, bad files, changes between starts."""
+"""Image files: mixed content, bad files, changes between loads."""
 
 from __future__ import annotations
 
@@ -195,8 +195,8 @@ def test_one_range_of_deep_grey_for_all_roles(make_folder: MakeFolder) -> None:
             Image.fromarray(values).save(root / folder / f"{index}.png")
     dataset = load_data(root)
     assert dataset.notes[0] == (
-        "12 grey images are stored with more than 8 bits; their values 100 to 1502 became 0 to "
-        "255, in all roles alike."
+        "12 grey images are stored with more than 8 bits; their values 100 to 1502 were scaled "
+        "to 0 to 255, the same in all roles."
     )
     assert dataset.arrays.development[0, 1, 1, 0] == round(400 / 1402 * 255)
     assert dataset.arrays.test is not None
@@ -299,7 +299,7 @@ def test_a_class_whose_files_are_all_bad(make_folder: MakeFolder) -> None:
         load_data(root, max_bad_files=0.5)
 
 
-@pytest.mark.parametrize("kept", [0, 100])  # 100 bytes: the header is whole, the pixels are not
+@pytest.mark.parametrize("kept", [0, 100])  # 100 bytes: complete header, incomplete pixels
 def test_no_readable_image_at_all(make_folder: MakeFolder, kept: int) -> None:
     root = make_folder({"cat": 1, "dog": 1})
     for path in root.glob("*/*.png"):

@@ -1,4 +1,4 @@
-"""Images whose labels stand in a table: how tables name files, and what goes wrong."""
+"""Images with labels in a table: how tables name files, and which tables are rejected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.data import Dataset, load_data, split_data
 
 
 def draw(root: Path, paths: Iterable[str]) -> None:
-    """Writes one image a path, each with a grey level of its own."""
+    """Writes one image per path, each with a different grey level."""
     for number, path in enumerate(paths):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (4, 4), 10 + 5 * number).save(root / path)
@@ -249,7 +249,7 @@ def test_a_table_that_is_none_does_not_hide_the_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        "TRAIN,FILE,LABEL\n",  # MedMNIST's, without a header
+        "TRAIN,FILE,LABEL\n",  # MedMNIST's table, without a header
         "FILE LABEL\n",
         "LABEL,FILE\n",
         "FILE,LABEL\n",

@@ -1,4 +1,4 @@
-"""What a user types after --data; data sets with a name."""
+"""Values of --data, and named data sets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_digits_need_nothing_but_scikit_learn() -> None:
 
 
 def test_keras_data_from_its_cache_and_without_a_network(tmp_path: Path, repository: Path) -> None:
-    """Keras' own files are used where they are; otherwise the error names the offline ways."""
+    """Uses Keras' downloaded files if they exist; otherwise the error names the offline options."""
     folder = tmp_path / "keras" / "datasets" / "fashion-mnist"
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)

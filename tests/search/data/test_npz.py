@@ -1,4 +1,4 @@
-"""Arrays of every honest kind load; the others get an error that says why."""
+"""Arrays of every valid kind load; other arrays get an error that says why."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_integers_of_more_than_8_bits_are_scaled_by_the_training_range(
     assert dataset.notes[0] == (
         f"The values {low} to {high} of x_train were scaled to 0 to 255, the same in all roles."
     )
-    # Also from the cache: files of such values are decoded by them.
+    # Also on a load from the cache: image files with such values are decoded with these levels.
     assert load_data(tmp_path / "images.npz").decoding.levels == Levels(low, high)
 
 

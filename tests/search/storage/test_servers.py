@@ -1,4 +1,4 @@
-"""What is said when a storage's server cannot be used, and how a good one is opened."""
+"""Errors for unusable storage servers, and options for usable ones."""
 
 import json
 import socket
@@ -94,7 +94,7 @@ def test_workers_that_start_together_make_one_database(postgresql_cluster: Clust
 
 
 def test_a_server_that_starts_late_is_waited_for() -> None:
-    # Its own server: the tests' shared one must not stop.
+    # A private server: the server shared by the tests must not stop.
     with private_cluster() as cluster:
         cluster.stop()
         late = threading.Timer(1.5, cluster.start)
@@ -140,7 +140,7 @@ def test_a_connection_that_the_server_ended_is_not_noticed(
         )
 
     assert isinstance(storage, RetryingStorage)
-    # Without a repetition: the pool's ping finds out before the operation begins.
+    # No retry needed: the pool's ping notices the restart before the operation begins.
     assert storage.wrapped.get_all_studies() == []
     assert caplog.records == []
 
@@ -180,7 +180,7 @@ def test_a_call_that_nobody_answers_ends_as_a_lost_connection(
 ) -> None:
     monkeypatch.setattr(servers, "_CALL_SECONDS", 0.2)
     monkeypatch.setattr(servers, "_READING_SECONDS", 0.2)
-    # It takes connections, and never says a word.
+    # It accepts connections but never replies.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with pytest.warns(match="experimental"):
             proxy = servers.Proxy(host="127.0.0.1", port=listener.getsockname()[1])

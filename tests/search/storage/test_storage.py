@@ -1,4 +1,4 @@
-"""Where studies are kept: SQLite settings, and an error for each database that cannot be used."""
+"""The storage of studies: SQLite settings, and an error for each unusable database."""
 
 import sqlite3
 import subprocess
@@ -91,7 +91,7 @@ def test_a_folder_is_no_database(tmp_path: Path) -> None:
 def test_a_corrupted_database_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "studies.db"
     _make(path)
-    # The beginning is whole; what it describes is not.
+    # The header is intact; the pages that it describes are not.
     path.write_bytes(path.read_bytes()[:100] + b"\xff" * 8192)
 
     with pytest.raises(UserError, match=r"malformed\. Fix: restore it from a backup"):
@@ -199,7 +199,8 @@ def test_a_database_that_is_opened_twice_keeps_its_write_ahead_log(tmp_path: Pat
     with quiet_optuna():
         study = optuna.create_study(storage=open_storage(f"sqlite:///{path}"), study_name="mine")
         open_storage(f"sqlite:///{path}")
-        # Who closes a database last deletes the log: another process must see that it is not last.
+        # The last process to close a database deletes the log, so another process must see that
+        # it is not the last.
         read = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute(sys.argv[2])"
         count = [sys.executable, "-c", f"{read}.fetchone()[0]); c.close()", str(path)]
         for expected in ("0\n", "1\n"):
@@ -229,7 +230,7 @@ def test_optunas_verbosity_is_restored() -> None:
 
 @contextmanager
 def _held(path: Path) -> Iterator[Callable[[], None]]:
-    """Holds a file without a write-ahead log for the block, or until it is released."""
+    """Locks a file without a write-ahead log during the block, or until it is released."""
     holder = sqlite3.connect(path, check_same_thread=False)
     holder.execute("CREATE TABLE notes (text)")
     holder.execute("BEGIN IMMEDIATE")
