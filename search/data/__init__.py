@@ -1,4 +1,4 @@
-"""Data sets: loaded and decoded once, cached, split into sealed roles."""
+"""Loads data sets: decodes images once, caches them, and splits them into sealed roles."""
 
 from search.data.dataset import Dataset, Share
 from search.data.decoding_settings import Decoding

@@ -1,4 +1,4 @@
-"""Who sees which image: train fits, validation ranks, test is opened once, on the record."""
+"""Splits into roles: train fits, validation ranks, test is opened once and recorded."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _SMALLEST_DEVIATION = 1 / 255
 
 @dataclass(eq=False)
 class Split:
-    """A data set in its roles. Test images are reached through `open_test` only.
+    """A data set divided into roles. Only `open_test` gives access to the test images.
 
-    `development` is train and validation together; `fractions` says what was drawn (a role that
-    the data set brings itself is missing); `sha256` identifies the indices; `openings` lists every
-    opening of the test share.
+    `development` is train and validation together; `fractions` are those of the drawn roles (a role
+    that the data set provides itself is missing); `sha256` identifies the indices; `openings` lists
+    every opening of the test share.
     """
 
     dataset: Dataset
@@ -55,22 +55,22 @@ class Split:
 
     @cached_property
     def spec(self) -> InputSpec:
-        """What the training images decide about a network."""
+        """The network input as the training images define it."""
         return _spec(self.dataset, self.train)
 
     @cached_property
     def development_spec(self) -> InputSpec:
-        """What train and validation together decide about a network."""
+        """The network input as train and validation together define it."""
         return _spec(self.dataset, self.development)
 
     @property
     def test_images(self) -> int:
-        """The number of test images; that they are there is no secret."""
+        """The number of test images; reading it does not count as opening the test share."""
         return len(self._test)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should read before anything is trained: classes, roles, and oddities."""
+        """Messages for the user before training starts: classes, roles, and anomalies."""
         described = describe_images(
             self.dataset.class_names,
             self.development.class_counts(len(self.dataset.class_names)),
@@ -81,7 +81,7 @@ class Split:
         return (described, *self.dataset.notes)
 
     def open_test(self, purpose: str, record: Callable[[dict[str, Any]], None]) -> Share:
-        """Returns the test share, after `record` has stored when, why and how many images."""
+        """Returns the test share, after `record` has stored the time, purpose and image count."""
         opening = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "purpose": purpose,
@@ -92,9 +92,9 @@ class Split:
         return self._test
 
     def with_fewer_images(self, images: int) -> Split:
-        """Returns this split with at most so many train and validation images, test unchanged.
+        """Returns this split with about `images` train and validation images, test unchanged.
 
-        Every class keeps the same share of its images, at least one in each role.
+        Every class keeps the same fraction of its images, at least one in each role.
         """
         kept = images / len(self.development)
         if kept >= 1:
@@ -107,7 +107,7 @@ class Split:
         return replace(self, train=train, validation=validation, development=development)
 
     def save_indices(self, path: Path) -> None:
-        """Writes train, validation and test indices to an .npz file, all at once."""
+        """Writes train, validation and test indices to an .npz file, atomically."""
         indices = {name: share.indices for name, share in self._shares().items()}
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **indices)  # type: ignore[arg-type]
@@ -127,10 +127,10 @@ def split_data(
 ) -> Split:
     """Splits a data set, stratified by class; equal arguments give equal splits on every machine.
 
-    Both are fractions of the images that are to be divided; validation or test images that the
-    data set brings itself stay what they are, and the fraction is unused. Identical images of a
-    class stay in one role.
-    Raises UserError where a class has too few different images to stand in every role.
+    Both fractions refer to the images that have no fixed role. A data set's own validation or test
+    images keep their role, and the fraction is then unused. Identical images of a class stay in
+    one role.
+    Raises UserError if a class has too few distinct images for all roles.
     """
     arrays = dataset.arrays
     pool = len(arrays.development) - arrays.own_validation
@@ -174,16 +174,16 @@ def _check(seed: int, fractions: dict[str, float]) -> None:
             raise UserError(f"The {name} fraction must lie between 0 and 1; received {value}.")
     if sum(fractions.values()) >= 1:
         raise UserError(
-            f"The fractions must leave images for training; received {fractions}. Lower one."
+            f"The fractions must leave images for training; received {fractions}. Fix: lower one."
         )
 
 
 def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None]) -> list[Indices]:
-    """Draws rows for each fraction, class by class, and returns the rest as the last.
+    """Draws rows for each fraction, class by class, and returns the remaining rows last.
 
-    By hand, because importing scikit-learn takes most of the two seconds that a later start has,
-    and because it may neither keep identical images together nor promise the same rows in its next
-    version; the raw output of PCG64 is promised.
+    Own code instead of scikit-learn: its import would take most of the two seconds allowed for a
+    start, it need not keep identical images together, and it does not guarantee the same rows in
+    its next version. NumPy guarantees the raw output of PCG64.
     """
     labels = dataset.arrays.development_labels[:pool]
     groups = dataset.arrays.groups[:pool]
@@ -193,12 +193,12 @@ def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None])
     for number, name in enumerate(dataset.class_names):
         rows = np.flatnonzero(labels == number)
         rows = rows[np.lexsort((rows, groups[rows], keys[rows]))]
-        # A role may end where a group of identical images ends, and nowhere else.
+        # A role may end only where a group of identical images ends.
         ends = np.flatnonzero(np.append(np.diff(groups[rows]) != 0, True)) + 1
         if len(ends) < roles:
             raise UserError(
-                f"Every class needs at least {roles} different images, one for each role; "
-                f"'{shown(name)}' has {len(ends)}. Add images or remove the class."
+                f"Every class needs at least {roles} distinct images, one for each role; "
+                f"'{shown(name)}' has {len(ends)}. Fix: add images or remove the class."
             )
         start, last = 0, -1
         left = roles

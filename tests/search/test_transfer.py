@@ -112,7 +112,7 @@ def test_a_backbone_that_cannot_be_had_stops_before_the_first_trial(
 
     storage = f"sqlite:///{tmp_path / 'studies.db'}"
 
-    with pytest.raises(UserError, match="must be the one that the configuration was made with"):
+    with pytest.raises(UserError, match="must be the one that the configuration was created with"):
         run_study(spec, storage=storage, places=tmp_path / "runs")
 
     with pytest.raises(UserError, match="none yet"):

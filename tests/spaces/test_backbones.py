@@ -34,7 +34,7 @@ def test_a_backbone_is_a_network_or_a_file(tmp_path: Path) -> None:
     [
         ("resnet50v2", "Did you mean 'ResNet50V2'"),
         ("nowhere.keras", "nowhere.keras: No such file"),
-        ("ResNet50V2=nowhere.h5", "'none' or a file that exists"),
+        ("ResNet50V2=nowhere.h5", "'none' or an existing file"),
         ("", "received ''"),
     ],
 )

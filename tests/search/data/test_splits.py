@@ -1,4 +1,4 @@
-"""Splits: stratified, repeatable, with a test share that opens on the record only."""
+"""Splits are stratified and reproducible, and every opening of the test share is recorded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_seed_gives_the_same_split_everywhere(dataset: Dataset) -> None:
     split = split_data(dataset, seed=0)
     assert split_data(dataset, seed=0).sha256 == split.sha256
     assert split_data(dataset, seed=1).sha256 != split.sha256
-    # Stored studies compare this value: it must not change with NumPy or the platform.
+    # Stored studies contain this value: it must not change with NumPy or the platform.
     assert split.sha256 == "35b6f5eeabbb341a03a275d0184032ff667c53987cc1797396156db4ea54b81c"
 
 
@@ -71,7 +71,7 @@ def test_every_class_needs_an_image_in_every_role(
         split = split_data(dataset, seed=0)
         assert split.train.class_counts(2)[0] == split.validation.class_counts(2)[0] == 1
     else:
-        with pytest.raises(UserError, match=r"at least 3 different images.*'cat' has 2"):
+        with pytest.raises(UserError, match=r"at least 3 distinct images.*'cat' has 2"):
             split_data(dataset, seed=0)
 
 

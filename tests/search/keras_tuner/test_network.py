@@ -238,11 +238,11 @@ def test_it_takes_no_head_and_others_need_one() -> None:
     backbone = network("package.Model", {}).model_dump()["backbone"]
     staged = {"kind": "staged", "stages": [{"block": {"kind": "plain"}}]}
 
-    with pytest.raises(ValueError, match="brings its own head"):
+    with pytest.raises(ValueError, match="has its own head"):
         ModelConfig.model_validate({"backbone": backbone, "head": {"kind": "pooled"}})
     with pytest.raises(ValueError, match="'staged' needs a head"):
         ModelConfig.model_validate({"backbone": staged})
-    with pytest.raises(UserError, match="Choose a backbone that takes a head"):
+    with pytest.raises(UserError, match="Fix: choose a backbone that takes a head"):
         network("package.Model", {}).any_head  # noqa: B018 - reading it is the point
 
 

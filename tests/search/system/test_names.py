@@ -1,4 +1,4 @@
-"""Names from outside are shown, decoded and stored whatever they hold."""
+"""External names can be shown, decoded and stored whatever they contain."""
 
 import pytest
 
