@@ -12,10 +12,10 @@ from markupsafe import Markup, escape
 from search.report.words import safe
 
 # A chart that fills a phone's width keeps its text readable.
-WIDTH = 420.0
-HEIGHT = 270.0
+WIDTH = 360.0
+HEIGHT = 240.0
 # Of the charts' font, on average.
-CHARACTER = 6.7
+CHARACTER = 6.4
 Point = tuple[float, float]
 
 
@@ -160,10 +160,13 @@ def draw_axes(drawing: Drawing, x: Axis, y: Axis) -> None:
     for value in x.scale.ticks(x.most):
         at = x.scale(value)
         drawing.line((at, bottom), (at, bottom + 4), "axis")
-        drawing.text(at, bottom + 17, x.write(value), text_anchor="middle")
+        written = x.write(value)
+        anchor = "end" if at + CHARACTER * len(written) / 2 > drawing.width - 2 else "middle"
+        at = min(at, drawing.width - 2) if anchor == "middle" else drawing.width - 2
+        drawing.text(at, bottom + 17, written, text_anchor=anchor)
     drawing.line((left, bottom), (right, bottom), "axis")
     drawing.text((left + right) / 2, bottom + 34, x.label, text_anchor="middle", class_="name")
-    drawing.text(2, top - 10, y.label, class_="name")
+    drawing.text(2, top - 13, y.label, class_="name")
 
 
 def draw_legend(drawing: Drawing, entries: Sequence[tuple[str, str]], *, y: float = 12) -> float:

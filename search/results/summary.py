@@ -11,7 +11,7 @@ from search.storage import without_password
 from search.system.printed_command import printed_command
 from spaces.recipes import RECIPES
 
-_ACTIVITY_WORDS = {
+ACTIVITY_WORDS = {
     "training": "training steps",
     "compiling": "tracing and compiling",
     "sampling": "suggestion",
@@ -103,7 +103,7 @@ def summarize_search(configuration: BestConfiguration, *, storage: str) -> str:
 def time_table(clock: Clock) -> list[str]:
     """Returns one line an activity with its seconds and its share of the whole, longest first."""
     return [
-        f"  {_ACTIVITY_WORDS.get(name, name):22}{duration(seconds):>12}{share:8.1%}"
+        f"  {ACTIVITY_WORDS.get(name, name):22}{duration(seconds):>12}{share:8.1%}"
         for name, seconds, share in clock.shares()
     ]
 

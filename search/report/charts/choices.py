@@ -34,11 +34,12 @@ from search.report.svg import (
 )
 from search.report.words import compact, shortened
 
-MOST_AXES = 8
+_MOST_AXES = 8
 _MOST_SLICES = 8
 # Trials are coloured by rank in so many groups.
-RANKS = 7
+_RANKS = 7
 _MISSING = "not used"
+_SLICE_HEIGHT = 200.0
 
 
 def sizes(study: StudyFacts) -> Markup | None:
@@ -55,7 +56,7 @@ def sizes(study: StudyFacts) -> Markup | None:
         f"{compact(max(trial.parameters or 0 for trial in found))} parameters; the winner has "
         f"{compact((best.parameters if best else None) or 0)}.",
     )
-    top = draw_legend(drawing, [("s-winner", "winner"), ("s-trial", "complete")]) + 18
+    top = draw_legend(drawing, [("s-winner", "winner"), ("s-trial", "complete")]) + 24
     x = scale_of([trial.parameters or 1 for trial in found], LEFT, WIDTH - 14, log=True)
     y = value_scale(study, [trial.value for trial in found], HEIGHT - BOTTOM, top)
     draw_axes(
@@ -83,10 +84,10 @@ def _slice(
         f"slice-{number}",
         title=f"{column.name} against {value_name(study)}",
         description=f"{len(used)} complete trials. {column.describe(used, study)}",
-        height=210,
+        height=_SLICE_HEIGHT,
     )
     x = column.scale(LEFT, WIDTH - 14)
-    y = value_scale(study, [trial.value for trial in used], 210 - BOTTOM, 28)
+    y = value_scale(study, [trial.value for trial in used], _SLICE_HEIGHT - BOTTOM, 28)
     axis = Axis(y, value_name(study), writer(study), most=4)
     if column.choices:
         draw_axes(drawing, Axis(Scale(0, 0, x.start, x.end), "", lambda value: "", most=1), axis)
@@ -94,13 +95,13 @@ def _slice(
         for position, choice in enumerate(column.choices):
             drawing.text(
                 x(position),
-                210 - BOTTOM + 17,
+                _SLICE_HEIGHT - BOTTOM + 17,
                 shortened(choice, max(3, room)),
                 text_anchor="middle",
             )
         drawing.text(
             (x.start + x.end) / 2,
-            200,
+            _SLICE_HEIGHT - 10,
             shortened(column.name, 50),
             text_anchor="middle",
             class_="name",
@@ -116,7 +117,7 @@ def _slice(
 def parallel(study: StudyFacts) -> Markup | None:
     """Returns every complete trial as a line through its choices, coloured by its rank."""
     found = [trial for trial in study.counted if is_complete(trial)]
-    columns = [column for column in _columns(study, found) if column.varies][:MOST_AXES]
+    columns = [column for column in _columns(study, found) if column.varies][:_MOST_AXES]
     if len(found) < 2 or not columns:
         return None
     spacing, height = 128.0, 340.0
@@ -149,7 +150,7 @@ def parallel(study: StudyFacts) -> Markup | None:
             for at, scale, column in zip(places, scales, columns, strict=False)
         ]
         points.append((places[-1], last(trial.value or 0.0)))
-        rank = min(RANKS - 1, position * RANKS // len(kept))
+        rank = min(_RANKS - 1, position * _RANKS // len(kept))
         class_ = "s-winner" if trial.number == study.best else f"r{rank}"
         drawing.path(points, class_, tip=tip_of(trial, study))
     for at, scale, column in zip(places, scales, columns, strict=False):
@@ -213,7 +214,7 @@ class _Column:
                 choice: sum(str(trial.choices[self.name]) == choice for trial in better)
                 for choice in self.choices
             }
-            found = ", ".join(f"{safe} {count}" for safe, count in counted.items() if count)
+            found = ", ".join(f"{choice} {count}" for choice, count in counted.items() if count)
             return f"Among the better half: {found}."
         values = [float(trial.choices[self.name]) for trial in better]
         return f"The better half lies from {compact(min(values))} to {compact(max(values))}."

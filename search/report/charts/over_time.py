@@ -54,7 +54,7 @@ def history(study: StudyFacts) -> Markup | None:
     entries = [("s-winner", "best so far"), ("s-trial", "complete"), ("s-pruned", "ended early")]
     if lost:
         entries.append(("s-failed", "without a value"))
-    top = draw_legend(drawing, entries) + 18
+    top = draw_legend(drawing, entries) + 24
     x = scale_of([0.0, end / unit], LEFT, WIDTH - 10, low=0.0, padding=0.02)
     y = value_scale(study, [value_of(trial) for trial in valued], HEIGHT - BOTTOM, top)
     draw_axes(
@@ -98,7 +98,7 @@ def all_curves(study: StudyFacts) -> Markup | None:
     )
     entries = [("s-winner", "winner")] if winner is not None and winner.curve else []
     entries += [("s-thin", "complete"), ("s-early", "ended early or running")]
-    top = draw_legend(drawing, entries) + 18
+    top = draw_legend(drawing, entries) + 24
     x = scale_of(
         [0.0, *(trial.curve[-1][0] for trial in found)], LEFT, WIDTH - 10, low=0.0, padding=0.0
     )
@@ -144,7 +144,7 @@ def compared_histories(rows: Sequence[Comparison], metric: str) -> Markup | None
     entries = [
         (class_, shortened(row.name, 40)) for class_, row in zip(classes, found, strict=True)
     ]
-    top = draw_legend(drawing, entries) + 18
+    top = draw_legend(drawing, entries) + 24
     height = HEIGHT
     x = scale_of([0.0, end / unit], LEFT, WIDTH - 10, low=0.0, padding=0.02)
     values = [value for row in found for _, value in row.best_so_far]

@@ -42,14 +42,14 @@ def calibration(found: Calibration) -> Markup:
         height=height,
     )
     entries = [("s-guide", "perfectly calibrated"), ("s-winner", "the winner, 95% interval")]
-    top = draw_legend(drawing, entries) + 18
+    top = draw_legend(drawing, entries) + 24
     bottom = height - _BOTTOM - _COUNTS - 14
     x = Scale(0.0, 1.0, _LEFT, WIDTH - 10)
     y = Scale(0.0, 1.0, bottom, top)
     for value in y.ticks():
         drawing.line((_LEFT, y(value)), (WIDTH - 10, y(value)), "grid")
         drawing.text(_LEFT - 6, y(value) + 4, percent(value, 0), text_anchor="end")
-    drawing.text(2, top - 10, "accuracy", class_="name")
+    drawing.text(2, top - 13, "accuracy", class_="name")
     drawing.line((x(0), y(0)), (x(1), y(1)), "s-guide")
     drawing.path([(x(one.confidence), y(one.accuracy)) for one in filled], "s-winner")
     for one in filled:

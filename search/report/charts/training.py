@@ -47,7 +47,7 @@ def _curve(name: str, run: RunFacts, study: StudyFacts | None) -> Markup:
         f"{metric_value(test, name)}.",
     )
     legend = [(class_, label) for class_, label, _ in lines]
-    top = draw_legend(drawing, [*legend, ("s-test", f"test {metric_value(test, name)}")]) + 18
+    top = draw_legend(drawing, [*legend, ("s-test", f"test {metric_value(test, name)}")]) + 24
     values = [value for _, _, line in lines for _, value in line] + [test]
     passes = [epoch for _, _, line in lines for epoch, _ in line]
     x = scale_of([0.0, *passes], _LEFT, WIDTH - 10, padding=0.0)
@@ -149,7 +149,7 @@ def trial_gaps(study: StudyFacts) -> Markup | None:
         description=f"{over} of {len(found)} trials lie more than 5 points below the diagonal: "
         f"they recognise their training images better than new ones.",
     )
-    top = draw_legend(drawing, [("s-guide", "equal"), ("s-best", "winner")]) + 18
+    top = draw_legend(drawing, [("s-guide", "equal"), ("s-best", "winner")]) + 24
     values = [value for _, trained, value in found for value in (trained, value)]
     x = scale_of(values, _LEFT, WIDTH - 12)
     y = scale_of(values, HEIGHT - _BOTTOM, top)
