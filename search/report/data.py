@@ -50,11 +50,13 @@ class TrialFacts:
 class ParameterFacts:
     """A parameter of the space; `choices` are the texts of a categorical one, in order.
 
-    `importance` is its share of what tells good trials from others, None where too few completed.
+    `whole` says that its values are integers. `importance` is its share of what tells good trials
+    from others, None where too few completed.
     """
 
     name: str
     log: bool = False
+    whole: bool = False
     choices: tuple[str, ...] = ()
     importance: float | None = None
 

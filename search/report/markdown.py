@@ -29,8 +29,11 @@ from search.report.tables import (
     top_trials,
 )
 
-# Whatever could begin markup, HTML, a link, a mention or a cell.
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~^=&$@:\"'-])")
+# Whatever could begin markup, HTML, a formula, a mention or another cell; at the beginning of a
+# line also lists; and what GitHub makes a link of.
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~^=&$@!])")
+_LEADING = re.compile(r"^(\s*)([-+]|\d+(?=[.)]))")
+_LINK = re.compile(r"(?i)(?<=\w)(:(?=//)|(?<=www)\.)")
 _MOST_ROWS = 60
 _PICTURES = {
     "learning_curve.png": "Accuracy and loss by passes over the training images",
@@ -161,7 +164,14 @@ def render_markdown(data: ReportData, *, beside: Path) -> str:
 
 def escaped(text: str) -> str:
     """Returns a text that Markdown shows as it is, on one line."""
-    return _SPECIAL.sub(r"\\\1", words.safe(text))
+    text = _SPECIAL.sub(r"\\\1", words.safe(text))
+    text = _LINK.sub(r"\\\1", text)
+    leading = _LEADING.match(text)
+    if leading is None:
+        return text
+    # A number is no mark itself; the point behind it is.
+    at = leading.end() if leading[2].isdigit() else leading.start(2)
+    return f"{text[:at]}\\{text[at:]}"
 
 
 def _comparisons(data: ReportData) -> str:

@@ -169,7 +169,7 @@ def _words(layer: Any, *, precise: bool) -> str:
         return f"{name} {size}{filters}"
     if "Dropout" in kind and hasattr(layer, "rate"):
         name = "spatial dropout" if kind.startswith("Spatial") else "dropout"
-        return f"{name} {layer.rate:g}" if precise else name
+        return f"{name} {layer.rate:.3g}" if precise else name
     if kind == "Activation":
         return str(getattr(layer.activation, "__name__", "activation"))
     return _WORDS.get(kind, kind)

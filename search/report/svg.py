@@ -85,13 +85,14 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps values from `low` to `high` to pixels from `start` to `end`."""
+    """Maps values from `low` to `high` to pixels from `start` to `end`; `whole` are integers."""
 
     low: float
     high: float
     start: float
     end: float
     log: bool = False
+    whole: bool = False
 
     def __call__(self, value: float) -> float:
         """Returns the pixel of a value, kept within a little more than the scale."""
@@ -104,13 +105,14 @@ class Scale:
 
     def ticks(self, most: int = 5) -> list[float]:
         """Returns round values inside the scale."""
-        return _log_ticks(self.low, self.high, most) if self.log else self._linear_ticks(most)
+        found = _log_ticks(self.low, self.high, most) if self.log else self._linear_ticks(most)
+        return [tick for tick in found if tick == round(tick)] if self.whole else found
 
     def _linear_ticks(self, most: int) -> list[float]:
         width = self.high - self.low
         if width <= 0:
             return [self.low]
-        step = _round_step(width / most)
+        step = max(_round_step(width / most), 1.0 if self.whole else 0.0)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [round(number * step, 12) for number in range(first, last + 1)]
@@ -122,6 +124,7 @@ def scale_of(
     end: float,
     *,
     log: bool = False,
+    whole: bool = False,
     low: float | None = None,
     high: float | None = None,
     padding: float = 0.05,
@@ -134,7 +137,7 @@ def scale_of(
         factor = (most / least) ** padding if most > least else 2.0
         least, most = least / factor, most * factor
     else:
-        margin = (most - least) * padding or abs(most) * padding or 0.5
+        margin = (most - least) * padding if most > least else abs(most) * 0.05 or 0.5
         least, most = least - margin, most + margin
     return Scale(least if low is None else low, most if high is None else high, start, end, log=log)
 
@@ -160,13 +163,18 @@ def draw_axes(drawing: Drawing, x: Axis, y: Axis) -> None:
     for value in x.scale.ticks(x.most):
         at = x.scale(value)
         drawing.line((at, bottom), (at, bottom + 4), "axis")
-        written = x.write(value)
-        anchor = "end" if at + CHARACTER * len(written) / 2 > drawing.width - 2 else "middle"
-        at = min(at, drawing.width - 2) if anchor == "middle" else drawing.width - 2
-        drawing.text(at, bottom + 17, written, text_anchor=anchor)
+        draw_tick(drawing, at, bottom + 17, x.write(value))
     drawing.line((left, bottom), (right, bottom), "axis")
     drawing.text((left + right) / 2, bottom + 34, x.label, text_anchor="middle", class_="name")
     drawing.text(2, top - 13, y.label, class_="name")
+
+
+def draw_tick(drawing: Drawing, at: float, y: float, text: str) -> None:
+    """Draws the text of a tick below an axis, inside the picture."""
+    if at + CHARACTER * 1.3 * len(text) / 2 > drawing.width:
+        drawing.text(drawing.width - 1, y, text, text_anchor="end")
+    else:
+        drawing.text(at, y, text, text_anchor="middle")
 
 
 def draw_legend(drawing: Drawing, entries: Sequence[tuple[str, str]], *, y: float = 12) -> float:

@@ -187,7 +187,7 @@ def time_groups(study: StudyFacts | None, run: RunFacts | None) -> list[dict[str
         activities = {
             ACTIVITY_WORDS.get(name, name): spent for name, spent in run.seconds_by_activity.items()
         }
-        title = "The process of the final training, by activity"
+        title = "The process that ran the final training, by activity"
         groups.append(_group(title, "Activity", activities))
     outcomes = {row["name"]: row["seconds"] for row in outcome_rows(study) if row["seconds"]}
     if len(outcomes) > 1:

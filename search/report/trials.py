@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
@@ -143,6 +143,7 @@ def _parameters(study: optuna.Study, trials: Sequence[FrozenTrial]) -> tuple[Par
         ParameterFacts(
             name=name,
             log=bool(getattr(distribution, "log", False)),
+            whole=isinstance(distribution, IntDistribution),
             choices=tuple(map(str, distribution.choices))
             if isinstance(distribution, CategoricalDistribution)
             else (),
@@ -166,14 +167,14 @@ def _importance(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str,
 
 
 def _plan(stored: str | None) -> tuple[str | None, int | None]:
-    """Returns a time plan in one line and its training images; None where there is none."""
+    """Returns a time plan in one line, if it has a budget, and its training images."""
     if stored is None:
         return None, None
     try:
         plan = TimePlan.model_validate_json(stored)
     except ValidationError:  # of a newer version
         return None, None
-    return plan.describe(), plan.task.images
+    return None if plan.budget_seconds is None else plan.describe(), plan.task.images
 
 
 def _split_sizes(path: str | None) -> dict[str, int]:

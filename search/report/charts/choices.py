@@ -39,7 +39,7 @@ _MOST_SLICES = 8
 # Trials are coloured by rank in so many groups.
 _RANKS = 7
 _MISSING = "not used"
-_SLICE_HEIGHT = 200.0
+_SLICE_WIDTH, _SLICE_HEIGHT = 280.0, 190.0
 
 
 def sizes(study: StudyFacts) -> Markup | None:
@@ -84,9 +84,10 @@ def _slice(
         f"slice-{number}",
         title=f"{column.name} against {value_name(study)}",
         description=f"{len(used)} complete trials. {column.describe(used, study)}",
+        width=_SLICE_WIDTH,
         height=_SLICE_HEIGHT,
     )
-    x = column.scale(LEFT, WIDTH - 14)
+    x = column.scale(LEFT, _SLICE_WIDTH - 14)
     y = value_scale(study, [trial.value for trial in used], _SLICE_HEIGHT - BOTTOM, 28)
     axis = Axis(y, value_name(study), writer(study), most=4)
     if column.choices:
@@ -183,6 +184,7 @@ class _Column:
 
     name: str
     log: bool
+    whole: bool
     choices: tuple[str, ...]
     values: tuple[float, ...]
 
@@ -203,7 +205,7 @@ class _Column:
         """Returns the axis."""
         if self.choices:
             return Scale(-0.5, len(self.choices) - 0.5, start, end)
-        return scale_of(self.values, start, end, log=self.log)
+        return scale_of(self.values, start, end, log=self.log, whole=self.whole)
 
     def describe(self, trials: Sequence[TrialFacts], study: StudyFacts) -> str:
         """Says where the better half of the trials lies."""
@@ -235,8 +237,9 @@ def _column(parameter: ParameterFacts, found: Sequence[Any]) -> _Column:
         texts = [str(value) for value in found]
         seen = tuple(choice for choice in parameter.choices if choice in texts)
         positions = tuple(float(seen.index(text)) for text in texts if text in seen)
-        return _Column(parameter.name, False, seen, positions)
-    return _Column(parameter.name, parameter.log, (), tuple(float(value) for value in found))
+        return _Column(parameter.name, False, False, seen, positions)
+    values = tuple(float(value) for value in found)
+    return _Column(parameter.name, parameter.log, parameter.whole, (), values)
 
 
 def _choice(trial: TrialFacts, name: str) -> str:

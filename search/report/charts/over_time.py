@@ -155,4 +155,5 @@ def compared_histories(rows: Sequence[Comparison], metric: str) -> Markup | None
         last = (row.hours or 0.0) * 3600
         points = staircase(row.best_so_far, last, lambda seconds: x(seconds / unit), y)
         drawing.path(points, class_)
+        drawing.dot(points[-1], 4, f"{class_} dot", tip=row.name)
     return drawing.render()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from search.report.svg import CHARACTER, WIDTH, Drawing, scale_of
+from search.report.svg import CHARACTER, WIDTH, Drawing, draw_tick, scale_of
 from search.report.words import compact, percent, shortened
 
 _ROW = 38.0
@@ -45,10 +45,7 @@ def draw_rows(
     x = scale_of(ends, 10, WIDTH - 10, high=high, padding=0.08)
     for value in x.ticks():
         drawing.line((x(value), 6), (x(value), height - 26), "grid")
-        written = write_tick(value, percent_scale)
-        half = CHARACTER * len(written) / 2
-        at = min(x(value), WIDTH - 2 - half)
-        drawing.text(at, height - 8, written, text_anchor="middle")
+        draw_tick(drawing, x(value), height - 8, write_tick(value, percent_scale))
     if join and len(rows) > 1:
         values = [row.value for row in rows]
         least, most = x(min(values)), x(max(values))
