@@ -31,7 +31,7 @@ ROOMS = (
     ("sizing",),
     ("results", "trials"),
     ("maintenance", "optimize"),
-    ("engines",),
+    ("engines", "report"),
     # The three stories; a dry run begins like a run.
     ("pipeline",),
     ("recipes", "dry_run"),

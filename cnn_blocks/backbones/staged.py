@@ -69,6 +69,12 @@ class Staged(Backbone):
 
     def __call__(self, x: Any) -> Any:
         """Maps (N, H, W, 3) to a feature map (N, H', W', C)."""
-        for stage in self.stages[:-1]:
-            x = stage(x)
-        return self.stages[-1](x, last=True)
+        return self.stage_outputs(x)[-1]
+
+    def stage_outputs(self, x: Any) -> list[Any]:
+        """Maps (N, H, W, 3) to the feature map behind each stage; the last is the backbone's."""
+        outputs = []
+        for number, stage in enumerate(self.stages, start=1):
+            x = stage(x, last=number == len(self.stages))
+            outputs.append(x)
+        return outputs

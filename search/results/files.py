@@ -39,6 +39,7 @@ def export_run(
     """
     from search.results.exported_model import save_model
     from search.results.figures import draw_confusion_matrix, draw_examples, draw_learning_curve
+    from search.results.report_material import write_report_material
 
     directory = Path(directory)
     save_model(directory / "model.keras", model, evaluation.class_names, decoding)
@@ -62,6 +63,7 @@ def export_run(
     )
     draw_confusion_matrix(directory / "confusion_matrix.png", evaluation)
     draw_examples(directory / "example_predictions.png", evaluation, test)
+    write_report_material(directory, model, evaluation, test)
     write_json(directory / "metrics.json", {**metrics, "test": evaluation.metrics()})
 
 

@@ -11,7 +11,7 @@ from search.storage import without_password
 from search.system.printed_command import printed_command
 from spaces.recipes import RECIPES
 
-_ACTIVITY_WORDS = {
+ACTIVITY_WORDS = {
     "training": "training steps",
     "compiling": "tracing and compiling",
     "sampling": "suggestion",
@@ -105,7 +105,7 @@ def summarize_search(configuration: BestConfiguration, *, storage: str | None) -
 def time_table(clock: Clock) -> list[str]:
     """Returns one line per activity with its time and its share of the total, longest first."""
     return [
-        f"  {_ACTIVITY_WORDS.get(name, name):22}{duration(seconds):>12}{share:8.1%}"
+        f"  {ACTIVITY_WORDS.get(name, name):22}{duration(seconds):>12}{share:8.1%}"
         for name, seconds, share in clock.shares()
     ]
 
