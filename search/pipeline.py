@@ -43,6 +43,7 @@ from search.progress.choice import chosen_progress
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.progress.words import duration
+from search.report.writing import report_finished_run
 from search.results.run_result import RunResult
 from search.sizing.time_plan import TimePlan
 from search.storage import default_storage, open_storage, quiet_optuna
@@ -240,6 +241,8 @@ def run_study(
                 again=retrain_again,
             )
             remember_phase(session.study, "retraining", time.monotonic() - searched)
+            if output is not None:
+                report_finished_run(session.study, output.directory, shown)
     return RunResult(session.study, configuration, split, url, artifacts.location, output)
 
 

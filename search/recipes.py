@@ -41,6 +41,7 @@ def run_recipe(
     Raises UserError for bad input and SearchInterrupted (a KeyboardInterrupt) after Ctrl-C.
     """
     from search.data import split_data
+    from search.report.writing import report_finished_run
     from search.results.finished_run import find_finished_run, note_finished_run
     from search.results.plan import Retraining, run_directory
     from search.results.retraining import finish_run
@@ -78,7 +79,9 @@ def run_recipe(
             if finished is not None:
                 note_finished_run(finished, retraining)
                 return finished
-            return finish_run(retraining, run_directory(parent, retraining))
+            output = finish_run(retraining, run_directory(parent, retraining))
+            report_finished_run(None, output.directory, shown)
+            return output
         except KeyboardInterrupt:
             raise SearchInterrupted(
                 f"interrupted; {name!r} keeps its finished epochs: the same command goes on from "

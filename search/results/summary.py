@@ -71,7 +71,7 @@ def summarize(
             f"'{shown(test.commonest_class)}'",
         ),
         ("files", f"{output.directory}/"),
-        ("", "model.keras, best_config.yaml, metrics.json, classification_report.txt,"),
+        ("", "report.html, model.keras, best_config.yaml, metrics.json,"),
         ("", "test_predictions.csv, learning_curve.png, confusion_matrix.png, ..."),
     ]
     lines = [f"{label:12}{text}" for label, text in rows]
