@@ -1,4 +1,4 @@
-"""The whole run, from a study's name to an exported model."""
+"""A complete run, from a study's name to an exported model."""
 
 import re
 import time
@@ -75,31 +75,33 @@ def run_study(
 ) -> RunResult:
     """Searches, retrains the winner, evaluates it once on the test images and exports it.
 
-    Called again with the same arguments, it resumes where it was interrupted. Several runs of one
-    study at a time share its trials; of those that share a runs directory one retrains the winner.
+    Called again with the same arguments, it resumes where it was interrupted. Several concurrent
+    runs of one study share its trials; of the runs that share a runs directory, one retrains the
+    winner.
 
     Args:
         study: A shipped study's name, a .py file that defines `study`, or a study.
-        data: Where the images are; None for the study's own.
-        budget: The time of everything in seconds, or a Budget; a time plan divides it and is stored
-            with the study. It bounds the study as a whole, over all starts.
-        trials: Finished trials in total, in short for Budget(trials=...); alone they leave the time
-            without a limit.
+        data: Where the images are; None uses the study's own data.
+        budget: Seconds for the whole run, or a Budget. A time plan divides it and is stored with
+            the study. It covers the study as a whole, over all starts.
+        trials: Number of finished trials, short for Budget(trials=...); without a budget the time
+            is not limited.
         storage: URL of the storage; None for studies.db in the runs directory.
-        study_name: The study's name in the storage and of its folder; None for its own.
-        metric: What ranks trials on the validation images; None for the study's own.
-        class_weights: "auto" weights unequal classes where the metric gains by it.
+        study_name: Name in the storage and of the study's folder; None uses the study's own name.
+        metric: Ranks trials on the validation images; None uses the study's own metric.
+        class_weights: Weighting of unequal classes in training; "auto" weights them if the metric
+            benefits. None uses the study's own.
         seed: Seeds the split, the sampler and every training.
-        warm_start: "recipes" begins with the published baselines that the space can express.
+        warm_start: "recipes" starts with the published baselines that the space can express.
         workers: 0 runs trials in this process; a number or "auto" runs them in that many processes
-            of this machine. LocalWorkers and RayWorkers say more.
+            on this machine. LocalWorkers and RayWorkers have more options.
         compute: Precision and XLA.
         places: Where files are kept; a bare path is the runs directory.
         retrain_again: Trains the winner even if an equal training has finished, and opens the test
             images once more. Otherwise that training's result is read from its folder.
-        progress: Shows what happens; None shows nothing.
+        progress: Displays progress; None displays nothing.
 
-    Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
+    Raises UserError for bad input, SearchFailure if no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
     """
     began = time.monotonic()
@@ -130,18 +132,19 @@ def run_study(
     is_new = storage is None and name not in optuna.get_all_study_names(opened)
     if is_new and has_study_in_earlier_default(name, used=url):
         progress.note(
-            f"{name!r} begins in {url}; runs/studies.db, where earlier versions kept all studies, "
-            f"has one of that name: to continue that one add --storage {default_storage()}"
+            f"{name!r} starts as a new study in {url}; runs/studies.db, where earlier versions "
+            f"kept all studies, has a study of that name: to resume that one, add --storage "
+            f"{default_storage()}"
         )
     spec = as_begun(spec, opened, name)
     if known is None and spec.takes_backbones and not spec.backbones:
         backbones, reason = backbones_at_hand()
         spec = spec.model_copy(update={"backbones": backbones})
         progress.note(reason)
-    # One place for all studies of a database, as optuna-dashboard's --artifact-dir is.
+    # One folder for all studies of a database, as optuna-dashboard's --artifact-dir expects.
     artifacts = open_artifacts(places.artifacts or places.runs / "artifacts")
     with _resumable(name, progress) as interruption:
-        # A missing cluster is reported before the images are loaded; the retraining needs none.
+        # Connected first: a missing cluster is reported before images load. Retraining needs none.
         with engine.connected():
             with clock.measure("data"):
                 if known is not None:
@@ -158,7 +161,7 @@ def run_study(
                 )
                 split, plan = make_plan(known=known)
                 if known is None and (theirs := stored_plan(opened, name)) is not None:
-                    # Another command began the study while this one measured: its plan counts.
+                    # Another command started the study while this one measured: use its plan.
                     _note_other_budget(theirs, budget, name, progress)
                     split, plan = make_plan(known=theirs)
             for note in split.notes:
@@ -168,7 +171,7 @@ def run_study(
             if plan.budget_seconds is not None:
                 progress.note(plan.describe())
             engine = without_needless_workers(engine, plan)
-            gpu_memory()  # before Keras takes it
+            gpu_memory()  # before Keras allocates it
             _require_backbones(spec, clock)
             experiment = Experiment(
                 study=PortableStudy(replace(loaded, spec=spec)),
@@ -200,13 +203,14 @@ def run_study(
                 interruption=interruption,
             )
             engine.search(session)
-        # A signal that came while the last workers ended is not for the retraining.
+        # A signal that arrived while the last workers were ending must still stop the run here.
         interruption.check()
         configuration = best_configuration(session.study)
         if mirrors(session.study, session.study.best_trial):
             progress.note(
-                "the final training mirrors images at random, and the model averages an image and "
-                "its mirror image: the search found that mirrored images are recognised as well"
+                "the final training mirrors images at random, and the model averages each image "
+                "with its mirror image: the search found that the network recognises mirrored "
+                "images just as well"
             )
         output = None
         searched = time.monotonic()
@@ -226,13 +230,13 @@ def run_study(
 
 
 def _total(spec: StudySpec, budget: Budget, plan: TimePlan) -> int:
-    """Returns how many finished trials end the search."""
+    """Returns the number of finished trials that ends the search."""
     ends_by_time = plan.search_seconds is not None and spec.epochs is None
     return budget.trials or plan.trials or (UNLIMITED_TRIALS if ends_by_time else spec.trials)
 
 
 def _require_backbones(spec: StudySpec, clock: Clock) -> None:
-    """Fetches pretrained networks now: what cannot be had would fail every trial."""
+    """Fetches pretrained networks now, because a missing one would fail every trial."""
     if spec.backbones:
         start_keras()
     with clock.measure("data"):
@@ -244,25 +248,25 @@ def _note_other_budget(plan: TimePlan, budget: Budget, name: str, progress: Prog
     if budget.seconds not in (None, plan.budget_seconds):
         kept = "no limit" if plan.budget_seconds is None else duration(plan.budget_seconds)
         progress.note(
-            f"the study {name!r} was begun with a budget of {kept}, which counts; for another one "
-            f"start another study with --study-name NEW"
+            f"the study {name!r} keeps its first budget ({kept}); to use another one, start a new "
+            f"study with --study-name NEW"
         )
 
 
 def require_data(spec: StudySpec, data: DataSource | str | Path | None) -> DataSource:
-    """Returns the data to use; a study without its own needs it named."""
+    """Returns the data to use; raises UserError if neither the study nor `data` names any."""
     source = DataSource.of(data)
     source = replace(source, location=source.location or spec.data)
     if source.location is None:
         raise UserError(
-            f"A study needs images; {spec.name!r} brings none of its own. Name them with --data "
-            f"FOLDER (`python -m search.list data` shows what is possible)."
+            f"A study needs images; {spec.name!r} has none of its own. Fix: name them with --data "
+            f"FOLDER (`python -m search.list data` lists the options)."
         )
     return source
 
 
 def load_split(source: DataSource, *, seed: int) -> Split:
-    """Loads a data set and splits it by the shares of a study."""
+    """Loads a data set and splits it into the roles of a study."""
     return split_data(source.load(), seed=seed)
 
 
@@ -275,20 +279,23 @@ def _check(
 ) -> None:
     if again_without_retraining:
         raise UserError(
-            "A winner is retrained again or not at all; received --retrain-again beside "
+            "A winner is either retrained again or not at all; received --retrain-again with "
             "--no-retrain. Fix: leave out one of them."
         )
     if metric not in DIRECTIONS:
-        raise UserError(f"A metric must be one of {', '.join(DIRECTIONS)}; received {metric!r}.")
+        raise UserError(
+            f"A metric must be one of {', '.join(DIRECTIONS)}; received {metric!r}. Fix: use one "
+            f"of them."
+        )
     if class_weights is not None and class_weights not in CHOICES:
         raise UserError(
             f"Class weights must be one of {', '.join(CHOICES)}; received {class_weights!r}. Fix: "
-            f"name one of them, or leave it out for the study's own."
+            f"use one of them, or leave it out for the study's own."
         )
     if study_name is not None and not _NAME.fullmatch(study_name):
         raise UserError(
-            f"A study's name may hold letters, digits, '_', '.' and '-', because a folder is named "
-            f"after it; received {study_name!r}."
+            f"A study's name may contain letters, digits, '_', '.' and '-', because its folder has "
+            f"that name; received {study_name!r}. Fix: use only those characters."
         )
 
 
@@ -296,8 +303,8 @@ def _check_validation(split: Split, metric: str) -> None:
     counts = split.validation.class_counts(split.spec.classes)
     if metric in RANKING_METRICS and (counts > 0).sum() < 2:
         raise UserError(
-            f"The metric {metric} needs validation images of two classes or more; received "
-            f"{len(split.validation)} of one. Fix: add images of the others, or use --metric "
+            f"The metric {metric} needs validation images of two or more classes; received "
+            f"{len(split.validation)} of one class. Fix: add images of the others, or use --metric "
             f"accuracy."
         )
 
@@ -310,12 +317,12 @@ def _resumable(name: str, progress: Progress) -> Iterator[Interruption]:
             yield interruption
         except KeyboardInterrupt:
             raise SearchInterrupted(
-                f"interrupted; everything finished so far is kept in {name!r}: the same command "
-                f"resumes there"
+                f"interrupted; everything finished so far is kept in {name!r}: run the same "
+                f"command to resume"
             ) from None
         except optuna.exceptions.StorageInternalError as error:
             raise SearchFailure(
                 f"The storage stopped working: {one_line(error.__cause__ or error)}. Everything "
-                f"finished so far is kept in {name!r}: mend the storage, and the same command goes "
-                f"on from there."
+                f"finished so far is kept in {name!r}. Fix: repair the storage, then run the same "
+                f"command to resume."
             ) from error
