@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
-from search.data.source import DataSource
+from search.data.source import Data
 from search.optimize.budget import Budget
 from search.optimize.planning import plan_run
 from search.progress.events import Event, Note, Progress
@@ -29,7 +29,7 @@ from search.training import feasibility
 from search.training.class_weighting import ClassWeights, choose_class_weights
 from search.training.metrics import Metric
 from spaces.candidate import Candidate
-from spaces.probe import explore, parameters
+from spaces.probe import Space, explore, parameters
 from studies.study import LoadedStudy, StudySpec, load_study
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ class DryRun:
         )
 
 
-def dry_run(
-    study: str | Path | StudySpec | LoadedStudy,
+def describe_study(
+    study: str | Path | Space | StudySpec | LoadedStudy,
     *,
-    data: DataSource | str | Path | None = None,
+    data: Data = None,
     budget: Budget | float | None = None,
     trials: int | None = None,
     metric: Metric | None = None,

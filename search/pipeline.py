@@ -7,13 +7,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
 
 from cnn_blocks.errors import UserError
 from search.data import DataSource, Split, split_data
 from search.data.image_fit import DEFAULT_FIT
+from search.data.source import Data
 from search.engines.launch import engine_for, without_needless_workers
 from search.engines.workers import Workers, workers_of
 from search.errors import SearchFailure, SearchInterrupted
@@ -35,6 +39,7 @@ from search.optimize.stored_study import (
     with_class_weights,
 )
 from search.optimize.winner import best_configuration, mirrors
+from search.progress.choice import chosen_progress
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.progress.words import duration
@@ -50,18 +55,22 @@ from search.training.class_weighting import CHOICES, ClassWeights
 from search.training.feasibility import gpu_memory
 from search.training.metrics import DIRECTIONS, RANKING_METRICS, Metric
 from search.trials.experiment import Experiment, PortableStudy
+from spaces.probe import Space
 from studies.study import LoadedStudy, StudySpec, load_study
 
 _NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 
 def run_study(
-    study: str | Path | StudySpec | LoadedStudy,
+    study: str | Path | Space | StudySpec | LoadedStudy,
     *,
-    data: DataSource | str | Path | None = None,
+    data: Data = None,
     budget: Budget | float | None = None,
     trials: int | None = None,
-    storage: str | None = None,
+    epochs: int | None = None,
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    storage: str | BaseStorage | None = None,
     study_name: str | None = None,
     metric: Metric | None = None,
     class_weights: ClassWeights | Literal["auto"] | None = None,
@@ -71,7 +80,7 @@ def run_study(
     compute: Compute = Compute(),
     places: Places | str | Path = Places(),
     retrain_again: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | Literal["auto"] | None = "auto",
 ) -> RunResult:
     """Searches, retrains the winner, evaluates it once on the test images and exports it.
 
@@ -80,13 +89,21 @@ def run_study(
     winner.
 
     Args:
-        study: A shipped study's name, a .py file that defines `study`, or a study.
-        data: Where the images are; None uses the study's own data.
+        study: A shipped study's name, a .py file that defines `study`, a study, or a bare function
+            `trial -> Candidate`.
+        data: Where the images are; or images in memory: `(images, labels)`, `(train, test)` or
+            `(train, validation, test)` of such pairs, or indexable data sets with a length whose
+            items are (image, label). None uses the study's own data.
         budget: Seconds for the whole run, or a Budget. A time plan divides it and is stored with
             the study. It covers the study as a whole, over all starts.
         trials: Number of finished trials, short for Budget(trials=...); without a budget the time
             is not limited.
-        storage: URL of the storage; None for studies.db in the runs directory.
+        epochs: Epochs of an unpruned trial; None uses the study's own, or the time plan's.
+        sampler: Optuna sampler that replaces the study's; it is reseeded before every trial from
+            `seed` and the trial's number, so that a search can be resumed.
+        pruner: Optuna pruner that replaces the study's; its steps are validations.
+        storage: URL of the storage, or an Optuna storage; None for studies.db in the runs
+            directory. Workers need a storage with a URL.
         study_name: Name in the storage and of the study's folder; None uses the study's own name.
         metric: Ranks trials on the validation images; None uses the study's own metric.
         class_weights: Weighting of unequal classes in training; "auto" weights them if the metric
@@ -99,7 +116,7 @@ def run_study(
         places: Where files are kept; a bare path is the runs directory.
         retrain_again: Trains the winner even if an equal training has finished, and opens the test
             images once more. Otherwise that training's result is read from its folder.
-        progress: Displays progress; None displays nothing.
+        progress: Displays progress; "auto" does so in a terminal and in a notebook, None never.
 
     Raises UserError for bad input, SearchFailure if no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
@@ -110,8 +127,9 @@ def run_study(
     spec, name = loaded.spec, study_name or loaded.spec.name
     metric = metric or spec.metric
     budget, places = Budget.of(budget, trials=trials), Places.of(places)
-    if class_weights is not None:
-        spec = spec.model_copy(update={"class_weights": class_weights})
+    spec = _with_settings(
+        spec, epochs=epochs, sampler=sampler, pruner=pruner, class_weights=class_weights
+    )
     _check(
         metric=metric,
         class_weights=class_weights,
@@ -121,34 +139,33 @@ def run_study(
     directory = places.runs / name
     engine = engine_for(workers_of(workers), logs=directory / "workers")
     source = require_data(spec, data)
-    progress, clock = progress or Progress(), Clock()
-    for text in loaded.warnings:
-        progress.warning(text)
-    url = storage or default_storage(places.runs)
-    opened = open_storage(url)
-    refuse_foreign(opened, name, DIRECTIONS[metric])
-    known = stored_plan(opened, name)
-    source = replace(source, fit=source.fit or stored_fit(opened, name) or DEFAULT_FIT)
-    is_new = storage is None and name not in optuna.get_all_study_names(opened)
-    if is_new and has_study_in_earlier_default(name, used=url):
-        progress.note(
-            f"{name!r} starts as a new study in {url}; runs/studies.db, where earlier versions "
-            f"kept all studies, has a study of that name: to resume that one, add --storage "
-            f"{default_storage()}"
+    url, opened = _open(storage, places)
+    if url is None and not engine.trains_here:
+        raise UserError(
+            f"Workers open the storage by its URL; received a {type(opened).__name__}, which has "
+            f"none. Fix: pass the storage as a URL, such as {default_storage()}, or use workers=0."
         )
-    spec = as_begun(spec, opened, name)
-    if known is None and spec.takes_backbones and not spec.backbones:
-        backbones, reason = backbones_at_hand()
-        spec = spec.model_copy(update={"backbones": backbones})
-        progress.note(reason)
-    # One folder for all studies of a database, as optuna-dashboard's --artifact-dir expects.
-    artifacts = open_artifacts(places.artifacts or places.runs / "artifacts")
-    with _resumable(name, progress) as interruption:
+    clock = Clock()
+    with chosen_progress(progress) as shown, _resumable(name, shown) as interruption:
+        for text in loaded.warnings:
+            shown.warning(text)
+        refuse_foreign(opened, name, DIRECTIONS[metric])
+        known = stored_plan(opened, name)
+        source = replace(source, fit=source.fit or stored_fit(opened, name) or DEFAULT_FIT)
+        if storage is None:
+            _note_earlier_default(opened, name, str(url), shown)
+        spec = as_begun(spec, opened, name)
+        if known is None and spec.takes_backbones and not spec.backbones:
+            backbones, reason = backbones_at_hand()
+            spec = spec.model_copy(update={"backbones": backbones})
+            shown.note(reason)
+        # One folder for all studies of a database, as optuna-dashboard's --artifact-dir expects.
+        artifacts = open_artifacts(places.artifacts or places.runs / "artifacts")
         # Connected first: a missing cluster is reported before images load. Retraining needs none.
         with engine.connected():
             with clock.measure("data"):
                 if known is not None:
-                    _note_other_budget(known, budget, name, progress)
+                    _note_other_budget(known, budget, name, shown)
                 make_plan = partial(
                     plan_run,
                     spec,
@@ -162,14 +179,14 @@ def run_study(
                 split, plan = make_plan(known=known)
                 if known is None and (theirs := stored_plan(opened, name)) is not None:
                     # Another command started the study while this one measured: use its plan.
-                    _note_other_budget(theirs, budget, name, progress)
+                    _note_other_budget(theirs, budget, name, shown)
                     split, plan = make_plan(known=theirs)
             for note in split.notes:
-                progress.note(note)
+                shown.note(note)
             _check_validation(split, metric)
-            spec = with_class_weights(spec, split, opened, name, metric=metric, progress=progress)
+            spec = with_class_weights(spec, split, opened, name, metric=metric, progress=shown)
             if plan.budget_seconds is not None:
-                progress.note(plan.describe())
+                shown.note(plan.describe())
             engine = without_needless_workers(engine, plan)
             gpu_memory()  # before Keras allocates it
             _require_backbones(spec, clock)
@@ -190,7 +207,7 @@ def run_study(
             )
             with clock.measure("storage"):
                 stored = store_study(
-                    experiment, split, opened, warm_start=warm_start, progress=progress
+                    experiment, split, opened, warm_start=warm_start, progress=shown
                 )
                 earlier = searched_seconds(stored)
             session = open_session(
@@ -198,7 +215,7 @@ def run_study(
                 opened,
                 split=split,
                 trains=engine.trains_here,
-                progress=progress,
+                progress=shown,
                 clock=clock,
                 interruption=interruption,
             )
@@ -207,7 +224,7 @@ def run_study(
         interruption.check()
         configuration = best_configuration(session.study)
         if mirrors(session.study, session.study.best_trial):
-            progress.note(
+            shown.note(
                 "the final training mirrors images at random, and the model averages each image "
                 "with its mirror image: the search found that the network recognises mirrored "
                 "images just as well"
@@ -227,6 +244,43 @@ def run_study(
             )
             remember_phase(session.study, "retraining", time.monotonic() - searched)
     return RunResult(session.study, configuration, split, url, artifacts.location, output)
+
+
+def _open(storage: str | BaseStorage | None, places: Places) -> tuple[str | None, BaseStorage]:
+    """Returns the URL of a storage, None if it has none, and the storage."""
+    if isinstance(storage, BaseStorage):
+        return getattr(storage, "url", None), storage
+    url = storage or default_storage(places.runs)
+    return url, open_storage(url)
+
+
+def _note_earlier_default(storage: BaseStorage, name: str, url: str, progress: Progress) -> None:
+    is_new = name not in optuna.get_all_study_names(storage)
+    if is_new and has_study_in_earlier_default(name, used=url):
+        progress.note(
+            f"{name!r} starts as a new study in {url}; runs/studies.db, where earlier versions "
+            f"kept all studies, has a study of that name: to resume that one, add --storage "
+            f"{default_storage()}"
+        )
+
+
+def _with_settings(
+    spec: StudySpec,
+    *,
+    epochs: int | None,
+    sampler: BaseSampler | None,
+    pruner: BasePruner | None,
+    class_weights: str | None,
+) -> StudySpec:
+    """Returns a study with the settings that a run gives instead of the study's own."""
+    settings: dict[str, Any] = {"epochs": epochs, "class_weights": class_weights}
+    if sampler is not None:
+        settings["sampler"] = lambda seed: sampler
+    if pruner is not None:
+        settings["pruner"] = lambda first_step: pruner
+    return spec.model_copy(
+        update={name: value for name, value in settings.items() if value is not None}
+    )
 
 
 def _total(spec: StudySpec, budget: Budget, plan: TimePlan) -> int:
@@ -253,7 +307,7 @@ def _note_other_budget(plan: TimePlan, budget: Budget, name: str, progress: Prog
         )
 
 
-def require_data(spec: StudySpec, data: DataSource | str | Path | None) -> DataSource:
+def require_data(spec: StudySpec, data: Data) -> DataSource:
     """Returns the data to use; raises UserError if neither the study nor `data` names any."""
     source = DataSource.of(data)
     source = replace(source, location=source.location or spec.data)

@@ -1,10 +1,11 @@
 """Trains a published baseline as its authors did, with the code that retrains a search's winner."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from search.data.source import DataSource
+from search.data.source import Data, DataSource
 from search.errors import SearchInterrupted
+from search.progress.choice import chosen_progress
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.results.configuration_file import BestConfiguration
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 def run_recipe(
     name: str,
     *,
-    data: DataSource | str | Path,
+    data: Data,
     seed: int = 0,
     epochs: int | None = None,
     budget_seconds: float | None = None,
     compute: Compute = Compute(),
     places: Places | str | Path = Places(),
     retrain_again: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | Literal["auto"] | None = "auto",
 ) -> "RunOutput":
     """Trains a recipe, evaluates it once on the test images and exports it, without a search.
 
@@ -46,8 +47,11 @@ def run_recipe(
     from search.training.features.source import FeatureSource
 
     recipe = find_recipe(name)
-    progress, clock, places = progress or Progress(), Clock(), Places.of(places)
-    with Interruption(restore_terminal=progress.restore_terminal):
+    clock, places = Clock(), Places.of(places)
+    with (
+        chosen_progress(progress) as shown,
+        Interruption(restore_terminal=shown.restore_terminal),
+    ):
         try:
             with clock.measure("data"):
                 dataset = DataSource.of(data).load()
@@ -57,7 +61,7 @@ def run_recipe(
                 if recipe.images is not None:
                     split = split.with_fewer_images(recipe.images)
             for note in split.notes:
-                progress.note(note)
+                shown.note(note)
             retraining = Retraining(
                 configuration=BestConfiguration(recipe=name, seed=seed, candidate=recipe.candidate),
                 split=split,
@@ -65,8 +69,8 @@ def run_recipe(
                 budget_seconds=budget_seconds,
                 hold_out=True,
                 compute=compute,
-                features=FeatureSource(split, limit=places.cache_limit, progress=progress),
-                progress=progress,
+                features=FeatureSource(split, limit=places.cache_limit, progress=shown),
+                progress=shown,
                 clock=clock,
             )
             parent = places.runs / name

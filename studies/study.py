@@ -207,8 +207,22 @@ def list_studies() -> list[StudySpec]:
     return [load_study(name).spec for name in shipped_studies()]
 
 
-def load_study(reference: str | Path | StudySpec | LoadedStudy) -> LoadedStudy:
+def study_of_space(space: Space) -> StudySpec:
+    """Returns a study of a bare function that maps a trial to a candidate."""
+    name = getattr(space, "__name__", "")
+    documentation = (inspect.getdoc(space) or "").splitlines()
+    return StudySpec(
+        name=name if name.isidentifier() else "search",
+        description=documentation[0] if documentation else "A space of one's own.",
+        space=space,
+        workers=0,
+    )
+
+
+def load_study(reference: str | Path | Space | StudySpec | LoadedStudy) -> LoadedStudy:
     """Returns a shipped study by name, or a user's from a .py file that defines `study`.
+
+    A function is the space of a study that has no other settings of its own.
 
     Raises UserError for an unknown name, a missing file, or a file without a `study`.
     """
@@ -216,6 +230,8 @@ def load_study(reference: str | Path | StudySpec | LoadedStudy) -> LoadedStudy:
         return reference
     if isinstance(reference, StudySpec):
         return LoadedStudy(reference, None)
+    if callable(reference):
+        return LoadedStudy(study_of_space(reference), None)
     text = str(reference)
     shipped = shipped_studies()
     if text in shipped:

@@ -311,10 +311,10 @@ def run(
         retraining_epochs=retrain_epochs,
     )
     if dry_run:
-        from search.dry_run import dry_run as describe
+        from search.dry_run import describe_study
 
         typer.echo(
-            describe(
+            describe_study(
                 searched,
                 data=source,
                 budget=whole,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.data.folder_layout import Layout
 from search.data.image_fit import Fit
 
 if TYPE_CHECKING:
     from search.data.dataset import Dataset
+
+
+# What a program may name as data: a source, its location, or images in memory of any kind that
+# `store_in_memory` takes.
+Data: TypeAlias = "DataSource | str | Path | Any | None"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +38,18 @@ class DataSource:
     layout: Layout = "auto"
 
     @classmethod
-    def of(cls, data: str | Path | DataSource | None) -> DataSource:
-        """Returns a source, made from its location where only that is given."""
-        return data if isinstance(data, DataSource) else cls(location=data)
+    def of(cls, data: Data) -> DataSource:
+        """Returns a source, made from a location, or from images in memory.
+
+        These are written to the cache, from where every process can load them.
+        """
+        if isinstance(data, DataSource):
+            return data
+        if data is None or isinstance(data, str | Path):
+            return cls(location=data)
+        from search.data.in_memory import store_in_memory
+
+        return cls(location=store_in_memory(data))
 
     def sized(self, size: int | tuple[int, int] | None) -> DataSource:
         """Returns a source whose images get a size, unless it names one."""

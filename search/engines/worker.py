@@ -136,7 +136,7 @@ def run_worker(
         with _repeated(sign_of_life):
             session = open_session(
                 job.experiment,
-                open_storage(job.experiment.storage, patience_seconds=PATIENCE_SECONDS),
+                open_storage(job.experiment.url, patience_seconds=PATIENCE_SECONDS),
                 split=split,
                 time=time_left,
                 memory_bytes=job.memory_bytes,

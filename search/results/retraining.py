@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cnn_blocks.paths import user_path
-from search.data.source import DataSource
+from search.data.source import Data, DataSource
+from search.progress.choice import chosen_progress
 from search.progress.clock import Clock
 from search.progress.events import (
     Progress,
@@ -233,7 +234,7 @@ def finish_run(
 def retrain_from_configuration(
     path: str | Path,
     *,
-    data: DataSource | str | Path,
+    data: Data,
     directory: str | Path | None = None,
     places: Places | str | Path = Places(),
     epochs: int | None = None,
@@ -241,7 +242,7 @@ def retrain_from_configuration(
     seed: int | None = None,
     class_weights: "ClassWeights | Literal['auto'] | None" = None,
     compute: Compute = Compute(),
-    progress: Progress | None = None,
+    progress: Progress | Literal["auto"] | None = "auto",
     clock: Clock | None = None,
 ) -> RunOutput:
     """Rebuilds a winner from its configuration file alone, trains it on `data` and exports it.
@@ -256,46 +257,48 @@ def retrain_from_configuration(
     from search.training.class_weighting import choose_class_weights
     from search.training.features.source import FeatureSource
 
-    progress, clock, places = progress or Progress(), clock or Clock(), Places.of(places)
-    with startup_chatter_held():  # a block's file may import Keras
-        configuration = read_configuration(path)
-    if seed is not None:
-        configuration = configuration.model_copy(update={"seed": seed})
-    with clock.measure("data"):
-        source = DataSource.of(data).sized(configuration.image_size)
-        dataset = replace(source, fit=source.fit or configuration.fit_of_images).load()
-        split = split_data(dataset, seed=configuration.seed)
-    for note in split.notes:
-        progress.note(note)
-    if configuration.class_names and configuration.class_names != dataset.class_names:
-        progress.warning(
-            f"{path} was searched on {len(configuration.class_names)} other classes; the network "
-            f"is rebuilt for the {len(dataset.class_names)} classes of {source.location}."
+    clock, places = clock or Clock(), Places.of(places)
+    with chosen_progress(progress) as shown:
+        with startup_chatter_held():  # a block's file may import Keras
+            configuration = read_configuration(path)
+        if seed is not None:
+            configuration = configuration.model_copy(update={"seed": seed})
+        with clock.measure("data"):
+            source = DataSource.of(data).sized(configuration.image_size)
+            dataset = replace(source, fit=source.fit or configuration.fit_of_images).load()
+            split = split_data(dataset, seed=configuration.seed)
+        for note in split.notes:
+            shown.note(note)
+        if configuration.class_names and configuration.class_names != dataset.class_names:
+            shown.warning(
+                f"{path} was searched on {len(configuration.class_names)} other classes; the "
+                f"network is rebuilt for the {len(dataset.class_names)} classes of "
+                f"{source.location}."
+            )
+        weights, reason = choose_class_weights(
+            class_weights,
+            metric=configuration.metric or "accuracy",
+            counts=split.development.class_counts(len(dataset.class_names)),
         )
-    weights, reason = choose_class_weights(
-        class_weights,
-        metric=configuration.metric or "accuracy",
-        counts=split.development.class_counts(len(dataset.class_names)),
-    )
-    if reason:
-        progress.note(reason)
-    if weights is not None:
-        candidate = configuration.candidate.with_training(class_weights=weights)
-        configuration = configuration.model_copy(update={"candidate": candidate})
-    retraining = Retraining(
-        configuration=configuration,
-        split=split,
-        epochs=epochs,
-        budget_seconds=budget_seconds,
-        compute=compute,
-        features=FeatureSource(split, limit=places.cache_limit, progress=progress),
-        progress=progress,
-        clock=clock,
-    )
-    if directory is None:
-        parent = places.runs / (configuration.study or Path(path).stem)
-        directory = run_directory(parent, retraining)
-    return finish_run(retraining, user_path(directory))
+        if reason:
+            shown.note(reason)
+        if weights is not None:
+            candidate = configuration.candidate.with_training(class_weights=weights)
+            configuration = configuration.model_copy(update={"candidate": candidate})
+        retraining = Retraining(
+            configuration=configuration,
+            split=split,
+            epochs=epochs,
+            budget_seconds=budget_seconds,
+            compute=compute,
+            features=FeatureSource(split, limit=places.cache_limit, progress=shown),
+            progress=shown,
+            clock=clock,
+        )
+        if directory is None:
+            parent = places.runs / (configuration.study or Path(path).stem)
+            directory = run_directory(parent, retraining)
+        return finish_run(retraining, user_path(directory))
 
 
 def _as_trained(candidate: "Candidate", trained: "Candidate") -> "Candidate":

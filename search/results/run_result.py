@@ -35,14 +35,14 @@ class RunResult:
     """What a finished run leaves.
 
     `configuration` is the winner and where it comes from, as in best_config.json; `storage` is the
-    URL where `study` is kept, `artifacts` the place of its artifacts. `output` is None where the
-    winner was not retrained here.
+    URL of the storage of `study`, None if it has none; `artifacts` is the place of its artifacts.
+    `output` is None if the winner was not retrained here.
     """
 
     study: "optuna.Study"
     configuration: BestConfiguration
     split: "Split"
-    storage: str
+    storage: str | None
     artifacts: str
     output: RunOutput | None
 

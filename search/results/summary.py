@@ -84,7 +84,7 @@ def _without(classes: Sequence[str]) -> str:
     return f" (no test images: {enumerate_names(classes)})" if classes else ""
 
 
-def summarize_search(configuration: BestConfiguration, *, storage: str) -> str:
+def summarize_search(configuration: BestConfiguration, *, storage: str | None) -> str:
     """Returns the winner of a search that was not retrained, and the next commands."""
     words = metric_words(f"val_{configuration.metric}")
     rows = [
@@ -93,11 +93,13 @@ def summarize_search(configuration: BestConfiguration, *, storage: str) -> str:
         ("search", f"{words} {configuration.value:z.4f}"),
     ]
     lines = [f"{label:12}{text}" for label, text in rows]
-    export = printed_command(
-        *("python", "-m", "search.export", "--study", str(configuration.study)),
-        *("--storage", without_password(storage), "--to", "best.yaml"),
-    )
-    return "\n".join([*lines, "", "next", f"  {export}"])
+    if storage is not None:
+        export = printed_command(
+            *("python", "-m", "search.export", "--study", str(configuration.study)),
+            *("--storage", without_password(storage), "--to", "best.yaml"),
+        )
+        lines += ["", "next", f"  {export}"]
+    return "\n".join(lines)
 
 
 def time_table(clock: Clock) -> list[str]:

@@ -73,7 +73,7 @@ class Experiment:
     Attributes:
         study: What is searched.
         study_name: Its name in the storage.
-        storage: The URL of the storage.
+        storage: The URL of the storage; None if it has none, and no worker can open it.
         data: Where the images are and how they are read.
         data_fingerprint: The fingerprint that they must have in every process.
         metric: What ranks the trials.
@@ -88,7 +88,7 @@ class Experiment:
 
     study: PortableStudy
     study_name: str
-    storage: str
+    storage: str | None
     data: DataSource
     data_fingerprint: str
     metric: str
@@ -99,6 +99,12 @@ class Experiment:
     compute: Compute = Compute()
     artifacts: str | None = None
     cache_limit: int | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL of the storage, for another process to open."""
+        assert self.storage is not None, "only a storage with a URL can have workers"
+        return self.storage
 
     def load_split(self) -> "Split":
         """Loads the images, from the cache where they are prepared already.

@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cnn_blocks.errors import UserError
-from search.dry_run import describe_distribution, dry_run
+from search.dry_run import describe_distribution, describe_study
 from search.optimize.budget import Budget
 from search.sizing.machine_speed import MachineSpeed
 from search.storage.places import Places
@@ -27,7 +27,7 @@ def test_names_the_space_its_extremes_and_the_time(
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
-    answer = dry_run(tiny_study, trials=4)
+    answer = describe_study(tiny_study, trials=4)
 
     assert list(answer.parameters) == ["filters", "dropout"]
     # 3x3 convolution of 3 channels, batch normalisation, ten classes.
@@ -39,7 +39,7 @@ def test_names_the_space_its_extremes_and_the_time(
     assert "search: 4 trials of 2 epochs on 1,259 images" in str(answer)
     assert not (tmp_path / "runs").exists()
 
-    bounded = dry_run(tiny_study, budget=30.0, trials=100_000)
+    bounded = describe_study(tiny_study, budget=30.0, trials=100_000)
     assert bounded.search_seconds == bounded.plan.search_seconds
     assert bounded.search_seconds is not None and bounded.search_seconds < 30
     assert "time plan: 30 s in all: " in str(bounded)
@@ -57,7 +57,7 @@ def test_a_study_of_planned_lengths_shows_the_plan_and_trains_nothing(
         raise AssertionError("a dry run trains nothing")
 
     monkeypatch.setattr(keras.Model, "fit", refuse)
-    answer = dry_run(timed_study, budget=480.0)
+    answer = describe_study(timed_study, budget=480.0)
 
     text = str(answer)
     assert (answer.epochs, answer.retrain_epochs, answer.trials) == (None, None, None)
@@ -68,7 +68,7 @@ def test_a_study_of_planned_lengths_shows_the_plan_and_trains_nothing(
     assert answer.default.images_per_second > 0
     assert answer.default.multiply_accumulates > 0
     assert answer.retrain_seconds == answer.plan.retraining_seconds
-    unlimited = dry_run(timed_study, budget=Budget(trials=3, retrain=False))
+    unlimited = describe_study(timed_study, budget=Budget(trials=3, retrain=False))
     assert "time plan: no limit of time" in str(unlimited)
     assert unlimited.search_seconds == 3 * unlimited.plan.trial_seconds  # type: ignore[operator]
     assert unlimited.retrain_seconds is None
@@ -81,7 +81,7 @@ def test_a_retraining_that_leaves_no_time_is_refused(
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
 
     with pytest.raises(UserError, match="including the final training"):
-        dry_run(timed_study, budget=Budget(seconds=60.0, retraining_seconds=60.0))
+        describe_study(timed_study, budget=Budget(seconds=60.0, retraining_seconds=60.0))
 
 
 def test_says_which_recipes_come_first(
@@ -89,7 +89,7 @@ def test_says_which_recipes_come_first(
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
 
-    answer = dry_run(tiny_study, warm_start="recipes")
+    answer = describe_study(tiny_study, warm_start="recipes")
 
     assert any(note.startswith("no first trial: granita_1: ") for note in answer.notes)
     assert answer.notes[-1] in str(answer)
@@ -105,8 +105,8 @@ def test_a_frozen_backbone_costs_less_than_the_times_say(
     )
     brief = replace(frozen, spec=frozen.spec.model_copy(update={"probes": 1}))
 
-    assert "The frozen backbone runs once" in str(dry_run(brief, data="digits"))
-    with_none_kept = dry_run(brief, data="digits", places=Places(cache_limit=0))
+    assert "The frozen backbone runs once" in str(describe_study(brief, data="digits"))
+    with_none_kept = describe_study(brief, data="digits", places=Places(cache_limit=0))
     assert "The frozen backbone" not in str(with_none_kept)
 
 

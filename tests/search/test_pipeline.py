@@ -19,7 +19,7 @@ from cnn_blocks.errors import UserError
 from search import pipeline
 from search.engines.local.engine import LocalEngine
 from search.errors import SearchFailure, SearchInterrupted
-from search.optimize import planning, stored_study, time_division
+from search.optimize import opening, planning, stored_study, time_division
 from search.optimize.budget import Budget
 from search.optimize.winner import load_stored_study
 from search.pipeline import run_study
@@ -143,7 +143,7 @@ class Notes(Progress):
 @pytest.fixture
 def quick_plans(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
     """Nothing is measured, and no training takes longer than a few passes."""
-    for module in (planning, pipeline):
+    for module in (planning, opening):
         monkeypatch.setattr(module, "measured_speed", lambda *_, **__: speed)
     for module in (time_plan, time_division):
         monkeypatch.setattr(module, "MOST_TRIAL_PASSES", 2.0)

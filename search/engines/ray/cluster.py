@@ -130,8 +130,8 @@ def for_any_folder(experiment: Experiment) -> Experiment:
 
     So a worker can use it from any working folder.
     """
-    url = parse_url(experiment.storage)
-    storage, artifacts, data = experiment.storage, experiment.artifacts, experiment.data
+    url = parse_url(experiment.url)
+    storage, artifacts, data = experiment.url, experiment.artifacts, experiment.data
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
         database = str(Path(str(url.database)).resolve())
         storage = url.set(database=database).render_as_string(hide_password=False)

@@ -78,7 +78,7 @@ class RayPool(WorkerPool[_Worker]):
 
     def run(self) -> None:
         addresses = {node["NodeManagerAddress"] for node in self._cluster.nodes()}
-        self._cluster.require_shared_storage(self._experiment.storage, addresses=addresses)
+        self._cluster.require_shared_storage(self._experiment.url, addresses=addresses)
         with self._interruption.deferred():
             self._send_images()
         try:
@@ -154,7 +154,7 @@ class RayPool(WorkerPool[_Worker]):
         match message:
             case Placed(node, address, log):
                 worker.node, worker.address, worker.log = node, address, log
-                self._cluster.require_shared_storage(self._experiment.storage, addresses={address})
+                self._cluster.require_shared_storage(self._experiment.url, addresses={address})
             case LogPosition(size):
                 worker.log_start = size
             case TrialStarted():

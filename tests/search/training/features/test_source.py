@@ -468,7 +468,7 @@ def test_a_study_of_heads_exports_one_network(
         trials=3,
         epochs=2,
         first_rung=2,
-        retrain_epochs=8,
+        retrain_epochs=30,
     )
     told = Notes()
 
