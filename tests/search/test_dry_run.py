@@ -80,7 +80,7 @@ def test_a_retraining_that_leaves_no_time_is_refused(
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
 
-    with pytest.raises(UserError, match="the final training included"):
+    with pytest.raises(UserError, match="including the final training"):
         describe_study(timed_study, budget=Budget(seconds=60.0, retraining_seconds=60.0))
 
 

@@ -203,7 +203,7 @@ def test_one_budget_is_divided_once_and_another_one_is_not_heard(
 
         assert later.study.user_attrs["time_plan"] == stored
         assert len(later.study.trials) == 2
-        assert any("begun with a budget of 30 s" in line for line in again.lines) is told
+        assert any("keeps its first budget (30 s)" in line for line in again.lines) is told
 
 
 def test_a_study_of_an_earlier_version_goes_on_in_its_epochs(
@@ -293,7 +293,7 @@ def test_a_study_without_a_usable_trial_fails_clearly(
         ({"metric": "precision"}, "must be one of accuracy"),
         (
             {"budget": Budget(retrain=False), "retrain_again": True},
-            "--retrain-again beside --no-retrain",
+            "--retrain-again with --no-retrain",
         ),
         ({"study_name": "../elsewhere"}, "letters, digits"),
         ({"storage": "studies.db"}, "database URL"),
@@ -354,7 +354,7 @@ def test_the_same_command_goes_on_after_a_signal(
         assert first.state is TrialState.RUNNING
     else:
         assert process.returncode == 130
-        assert "the same command goes on from there" in errors
+        assert "run the same command to resume" in errors
         assert [trial.state for trial in _stored(tmp_path).trials] == [
             TrialState.FAIL,
             TrialState.WAITING,
@@ -398,7 +398,7 @@ def test_a_planned_run_goes_on_with_its_plan_after_a_kill(tmp_path: Path, reposi
     resumed = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=150)
 
     assert resumed.returncode == 0, resumed.stderr
-    assert "was begun with a budget of 45 s, which counts" in resumed.stdout + resumed.stderr
+    assert "keeps its first budget (45 s)" in resumed.stdout + resumed.stderr
     study = _stored(tmp_path)
     assert study.user_attrs["time_plan"] == begun.user_attrs["time_plan"]
     continued = study.trials[1]

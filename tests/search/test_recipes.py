@@ -106,7 +106,7 @@ def test_the_model_is_the_recipes_own_for_other_images(run: RunOutput) -> None:
 def test_an_interrupted_recipe_goes_on_where_it_was(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"data": "digits", "epochs": 2, "places": tmp_path}
 
-    with pytest.raises(KeyboardInterrupt, match="'siaj_tensorflow' keeps its finished epochs"):
+    with pytest.raises(KeyboardInterrupt, match="finished epochs of 'siaj_tensorflow' are kept"):
         run_recipe("siaj_tensorflow", progress=Recorder(interrupts=True), **arguments)
     rest = Recorder()
     output = run_recipe("siaj_tensorflow", progress=rest, **arguments)

@@ -40,7 +40,7 @@ def test_the_help_of_run_names_the_exit_codes(capsys: pytest.CaptureFixture[str]
     assert cli.invoke(["run", "--help"]) == 0
 
     text = capsys.readouterr().out
-    assert "Exit codes: 0 done, 1 nothing found, 2 wrong input, 130 interrupted." in text
+    assert "Exit codes: 0 success, 1 nothing found, 2 wrong input, 130 interrupted." in text
     assert "--engine ray" in text and "--workers 4" in text and "--no-retrain" in text
 
 
@@ -54,7 +54,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["run"], "'auto' brings none of its own. Name them with --data FOLDER"),
+        (["run"], "'auto' has none of its own. Fix: name them with --data FOLDER"),
         (["run", "--study", "quickstart", "--hypermodel", "package.Model"], "one of '--study'"),
         (["run", "--hypermodel", "no/such/file.py:Model"], "no/such/file.py"),
         (["run", "--study", "quickstart", "--budget", "forty"], "--budget must be a duration"),
@@ -72,7 +72,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--recipe", "granita_1", "--dry-run"], "--dry-run"),
         (
             ["run", "--recipe", "granita_1", "--retries", "1", "--stall-timeout", "1m"],
-            "--retries, --stall-timeout beside '--recipe granita_1'",
+            "--retries, --stall-timeout with '--recipe granita_1'",
         ),
         (
             ["run", "--recipe", "granita_1", "--no-retrain", "--backbone", "a", "--engine", "ray"],
@@ -80,7 +80,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             ["run", "--study", "quickstart", "--hypermodel", "a.B"],
-            "received --study quickstart --hypermodel a.B. Write one, as in: cnn-search run",
+            "received --study quickstart --hypermodel a.B. Fix: use one, as in: cnn-search run",
         ),
         (["run", "--study", "no/such/study.py"], "no/such/study.py"),
         (["run", "--studdy", "quickstart"], "--study"),

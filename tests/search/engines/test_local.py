@@ -118,7 +118,7 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(make_place: Make
     (hung,) = with_outcome(trials, Outcome.CRASHED)
     assert hung.number == 1
     reason = hung.user_attrs[TrialAttribute.REASON]
-    assert reason == "no sign of life for 45 s, so it was ended, after 0 epochs"
+    assert reason == "no sign of life for 45 s, so it was killed, after 0 epochs"
 
 
 def test_recycled_workers_have_a_warm_successor(make_place: MakePlace) -> None:

@@ -227,7 +227,7 @@ def test_deaths_before_the_first_trial_come_to_an_end(
 
     text = str(raised.value)
     assert f"load the images; {most} ended before their first trial: {death.describe()}" in text
-    assert text.endswith("no luck here. Run with --workers 0 to see the error here.")
+    assert text.endswith("no luck here. Fix: run with --workers 0 to see the error here.")
 
 
 def test_a_system_that_refuses_processes_is_said_with_the_way_out(
@@ -237,5 +237,5 @@ def test_a_system_that_refuses_processes_is_said_with_the_way_out(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr("subprocess.Popen", refuse)
-    with pytest.raises(SearchFailure, match=r"refused: .*unavailable\. Lower --workers, or use"):
+    with pytest.raises(SearchFailure, match=r"refused: .*unavailable\. Fix: lower --workers, or"):
         make_workers(1)

@@ -206,7 +206,7 @@ def test_what_another_process_refuses_is_said_here(
 ) -> None:
     in_another_process()
 
-    with pytest.raises(UserError, match="leaves none for the search"):
+    with pytest.raises(UserError, match="leaves no time for the search"):
         plan(timed_study, Budget(seconds=60.0, retraining_seconds=60.0))
 
 
@@ -215,5 +215,5 @@ def test_a_process_that_dies_is_named(
 ) -> None:
     in_another_process(3)
 
-    with pytest.raises(UserError, match="ended with exit code 3"):
+    with pytest.raises(UserError, match="exited with code 3"):
         plan(timed_study, Budget(seconds=60.0))

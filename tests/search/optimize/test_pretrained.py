@@ -30,7 +30,7 @@ def test_weights_in_keras_cache_come_first_and_the_preferred_ones_before_others(
     backbones, reason = pretrained.backbones_at_hand()
 
     assert backbones == (KerasApplication(family="EfficientNetV2B0"),)
-    assert "lie in Keras' cache" in reason
+    assert "are in Keras' cache" in reason
 
 
 def test_weights_of_a_whole_classifier_do_not_count(

@@ -90,7 +90,7 @@ def test_a_study_of_another_program_is_refused_and_left_as_it_is(
     foreign = optuna.create_study(storage=storage, study_name="tiny", direction=direction)
     foreign.optimize(lambda trial: trial.suggest_float("rate", 0, 1), n_trials=2)
 
-    with pytest.raises(UserError, match=rf"another program made \(2 trials, to {direction}\)"):
+    with pytest.raises(UserError, match=rf"from another program \(2 trials, to {direction}\)"):
         refuse_foreign(storage, "tiny", "maximize")
 
     assert foreign.user_attrs == {}
@@ -156,7 +156,7 @@ def test_a_plan_of_another_version_is_refused_with_the_way_out(
     study = opened(session, storage)
     study.set_user_attr(StudyAttribute.TIME_PLAN, '{"format_version": 99}')
 
-    with pytest.raises(UserError, match=r"one that this version reads.*--study-name NEW"):
+    with pytest.raises(UserError, match=r"readable by this version.*--study-name NEW"):
         stored_plan(storage, "tiny")
 
 
@@ -255,7 +255,9 @@ def test_class_weights_are_stored_and_stay(
         again = weighted(session, storage, asked)
         assert again.spec.class_weights == "balanced"
         opened(again, storage)
-    with pytest.raises(UserError, match=r"begun with balanced, received --class-weights none.*NEW"):
+    with pytest.raises(
+        UserError, match=r"started with balanced, received --class-weights none.*NEW"
+    ):
         weighted(session, storage, "none")
 
 
@@ -268,7 +270,7 @@ def test_equal_classes_leave_a_study_as_it_was_without_the_option(
 
     assert again.spec.class_weights is None
     assert opened(again, storage).user_attrs == study.user_attrs
-    with pytest.raises(UserError, match=r"begun with those of its space"):
+    with pytest.raises(UserError, match=r"started with those of its space"):
         weighted(session, storage, "balanced")
 
 
@@ -286,5 +288,5 @@ def test_a_study_of_an_earlier_version_goes_on_without_class_weights(
     store_golden(url)
 
     assert weighted(session, storage).spec.class_weights is None
-    with pytest.raises(UserError, match=r"begun with those of its space.*--study-name NEW"):
+    with pytest.raises(UserError, match=r"started with those of its space.*--study-name NEW"):
         weighted(session, storage, "balanced")

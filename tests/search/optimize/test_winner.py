@@ -38,7 +38,7 @@ def test_a_candidate_of_another_version_is_told_with_the_way_out(url: str) -> No
     trial.set_user_attr(TrialAttribute.CANDIDATE, "{}")
     study.tell(trial, 0.5)
 
-    with pytest.raises(UserError, match="Use the version that searched"):
+    with pytest.raises(UserError, match="Fix: use the version that ran the search"):
         best_configuration(study)
 
 
@@ -46,7 +46,7 @@ def test_a_study_of_another_program_has_no_winner(url: str) -> None:
     study = load_stored_study("mine", url)
     study.tell(study.ask(), 0.5)
 
-    with pytest.raises(UserError, match=r"not made by this program\. Name a study"):
+    with pytest.raises(UserError, match=r"another program made it\. Fix: name a study"):
         best_configuration(study)
 
 

@@ -500,7 +500,7 @@ def test_a_budget_is_a_limit_and_the_rest_is_given_back(
     assert len(result.history) == planned_steps(tmp_path)  # at most a hundred intervals
     if epochs is not None:
         assert result.epochs_trained == epochs
-    assert any("given back" in note for note in progress.notes)
+    assert any("the rest of the budget is not used" in note for note in progress.notes)
 
 
 def test_a_budget_of_one_length_is_another_retraining_than_one_of_epochs(

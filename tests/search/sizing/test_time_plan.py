@@ -144,7 +144,7 @@ def test_epochs_of_the_retraining_leave_the_search_what_they_do_not_take(plan: P
 
 @pytest.mark.parametrize("seconds", [599.0, 600.0, 10_000.0])
 def test_a_retraining_as_long_as_the_whole_is_refused(plan: Plan, seconds: float) -> None:
-    with pytest.raises(UserError, match="leaves none for the search"):
+    with pytest.raises(UserError, match="leaves no time for the search"):
         plan(retraining_seconds=seconds)
 
 

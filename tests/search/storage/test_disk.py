@@ -90,7 +90,7 @@ def test_a_search_stopped_by_a_full_disk_goes_on_with_the_same_command(
         _, said = stopped.communicate(timeout=120)
     assert stopped.returncode == 1
     assert b"database or disk is full" in said
-    assert b"the same command goes on from there" in said
+    assert b"run the same command to resume" in said
     assert b"Traceback" not in said
     assert _integrity(path) == "ok"
 

@@ -205,7 +205,7 @@ def test_rays_client_is_refused(make_run: Callable[..., Run]) -> None:
     run.start("--address", "ray://127.0.0.1:10001")
 
     assert run.ends() == 2, run.said()
-    assert "not through Ray's client" in run.said()
+    assert "not through Ray Client" in run.said()
     assert "ray job submit" in run.said()
 
 
@@ -223,7 +223,7 @@ def test_a_study_runs_to_its_end_on_two_nodes(
     assert len({lease(trial)["worker"] for trial in trials}) == 2
     assert list((run.folder / "runs" / "on_ray").glob("*/model.keras"))
     said = run.said()
-    assert said.count("reach nodes through Ray's object store") == 1
+    assert said.count("Ray's object store shares the images") == 1
     for number in range(4):
         assert f"trial {number} started" in said
         assert f"trial {number} complete" in said
@@ -305,7 +305,9 @@ def test_a_candidate_for_which_a_node_has_no_memory_is_infeasible(
     stored = dead.user_attrs
     assert stored[TrialAttribute.CONSTRAINTS] == {"memory": 1.0}
     assert stored[TrialAttribute.SIGNAL] == "SIGKILL"
-    reason = "Ray ended its worker at 127.0.0.1, because the node ran out of memory, after 0 epochs"
+    reason = (
+        "Ray killed its worker at 127.0.0.1, because the node ran out of memory, after 0 epochs"
+    )
     assert stored[TrialAttribute.REASON] == reason
 
 
@@ -323,7 +325,7 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(
     (hung,) = [trial for trial in trials if outcome_of(trial) is Outcome.CRASHED]
     assert hung.number == 1
     reason = hung.user_attrs[TrialAttribute.REASON]
-    assert reason == "no sign of life for 45 s, so it was ended, after 0 epochs"
+    assert reason == "no sign of life for 45 s, so it was killed, after 0 epochs"
 
 
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(
@@ -387,7 +389,7 @@ def test_a_file_is_no_storage_for_several_machines(
         assert run.ends() == 2, run.said()
     finally:
         cluster.close()
-    assert "workers on 127.0.0.2 beside 127.0.0.1" in run.said()
+    assert "workers on 127.0.0.2 as well as 127.0.0.1" in run.said()
     assert "search.storage serve" in run.said()
     assert "Traceback" not in run.said()
     assert not run.trials()

@@ -80,7 +80,7 @@ def test_a_worker_on_ray_is_spent_by_what_it_holds_of_the_node(
 
 def test_what_ray_could_not_place_is_refused() -> None:
     assert (RayWorkers().cpus, RayWorkers().gpus) == (1.0, 0.0)
-    with pytest.raises(UserError, match=r"a number above 0, such as 0\.5 or 4; received nan"):
+    with pytest.raises(UserError, match=r"a number above 0; received nan\. Fix: "):
         RayWorkers(cpus=math.nan)
 
 
@@ -88,10 +88,13 @@ def test_what_ray_could_not_place_is_refused() -> None:
     ("options", "problem"),
     [
         (["--address", "127.0.0.1:6379"], "--address needs '--engine ray'"),
-        (["--address", "127.0.0.1:6379"], "Fix: add --engine ray, or leave --address out."),
+        (["--address", "127.0.0.1:6379"], "Fix: add --engine ray, or leave out --address."),
         (["--cpus-each", "2", "--gpus-each", "1"], "--cpus-each, --gpus-each needs"),
         (["--engine", "ray", "--workers", "0"], "received 0 workers"),
-        (["--engine", "ray", "--cpus-each", "0"], "above 0, such as 0.5 or 4; received 0"),
+        (
+            ["--engine", "ray", "--cpus-each", "0"],
+            "above 0; received 0. Fix: use a number such as 0.5",
+        ),
         (["--engine", "ray", "--gpus-each", "1.5"], "--gpus-each must be a fraction"),
         (["--engine", "ray", "--gpus-each", "-1"], "--gpus-each must be a fraction"),
         (["--engine", "dask"], "'dask' is not one of 'local', 'ray'"),
