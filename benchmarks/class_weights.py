@@ -21,7 +21,7 @@ from benchmarks.kept_rows import keep_row
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Share, load_data, split_data
+from search.data import Subset, load_data, split_data
 from search.results.evaluate import predict
 from search.training.fit import fit
 from search.training.metrics import classification_metrics, ranking_metrics
@@ -67,15 +67,15 @@ def main(
                 keep_row(RESULTS, row, key=_KEY)
 
 
-def thin(share: Share, kept: npt.NDArray[np.float64], *, largest: int, seed: int) -> Share:
-    """Returns a share with at most `largest` x `kept` images of each class, drawn at random."""
-    labels = share.labels[share.indices]
+def thin(subset: Subset, kept: npt.NDArray[np.float64], *, largest: int, seed: int) -> Subset:
+    """Returns a subset with at most `largest` x `kept` images of each class, drawn at random."""
+    labels = subset.labels[subset.indices]
     random = np.random.default_rng(seed)
     rows = [
         random.permutation(np.flatnonzero(labels == number))[: round(largest * part)]
         for number, part in enumerate(kept)
     ]
-    return replace(share, indices=np.sort(share.indices[np.concatenate(rows)]))
+    return replace(subset, indices=np.sort(subset.indices[np.concatenate(rows)]))
 
 
 def small_network(images: int, *, steps: int, class_weights: str) -> Candidate:

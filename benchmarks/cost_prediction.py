@@ -28,9 +28,9 @@ from search.sizing.coefficients import GROUPS, Group, Precision
 from search.sizing.cost import predict_cost
 from search.sizing.machine import available_cores
 from search.sizing.machine_speed import MachineSpeed, ThisProcess, measured_on, speed_from
-from search.sizing.measuring_process import BusyTime
 from search.sizing.probes import probe
 from search.sizing.timing import Timed, time_training
+from search.sizing.timing_process import BusyTime
 from search.system.files import write_text
 from search.system.runtime import Compute, cpu_name, start_keras
 

@@ -20,7 +20,7 @@ import typer
 
 from benchmarks.kept_rows import keep_row
 from search.data import load_data, split_data
-from search.data.dataset import Share
+from search.data.dataset import Subset
 from search.data.decoding import resize
 from search.data.image_fit import Fit
 from search.data.types import Images
@@ -52,8 +52,8 @@ def main(
         for way in WAYS:
             for fit in get_args(Fit):
                 parts = [
-                    _reshaped(share, way, fit, np.random.default_rng([seed, number]))
-                    for number, share in enumerate((split.train, split.validation))
+                    _reshaped(subset, way, fit, np.random.default_rng([seed, number]))
+                    for number, subset in enumerate((split.train, split.validation))
                 ]
                 accuracy = _accuracy(*parts, steps=steps, seed=seed)
                 row = {"set": name, "way": way, "fit": fit, "seed": seed, "steps": steps}
@@ -62,9 +62,9 @@ def main(
 
 
 def _reshaped(
-    share: Share, way: str, fit: Fit, generator: np.random.Generator
+    subset: Subset, way: str, fit: Fit, generator: np.random.Generator
 ) -> tuple[Images, npt.NDArray[np.int64]]:
-    images, labels = share.gather(slice(None))
+    images, labels = subset.gather(slice(None))
     size = images.shape[1], images.shape[2]
     return np.stack([resize(elongated(i, way, generator), size, fit) for i in images]), labels
 

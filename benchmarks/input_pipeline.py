@@ -27,7 +27,7 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Share
+from search.data import Subset
 from search.system.runtime import cpu_name, start_keras
 from search.training.batches import as_input, training_batches
 from search.training.prediction import predict_in_batches
@@ -53,11 +53,11 @@ Measured = dict[str, float]
 def main(repeats: int = 10, fit_seconds: float = 6.0, predict_seconds: float = 6.0) -> None:
     """Measures both ways in turn and stores all figures."""
     start_keras()
-    share = random_share()
+    subset = random_subset()
     trainer = make_trainer()
     runs = {
-        "fit": measure(fits(trainer, share, fit_seconds), repeats),
-        "predict": measure(predictions(trainer.to_logits, share, predict_seconds), repeats),
+        "fit": measure(fits(trainer, subset, fit_seconds), repeats),
+        "predict": measure(predictions(trainer.to_logits, subset, predict_seconds), repeats),
     }
     record = {
         "command": " ".join(["python benchmarks/input_pipeline.py", *sys.argv[1:]]),
@@ -76,11 +76,11 @@ def main(repeats: int = 10, fit_seconds: float = 6.0, predict_seconds: float = 6
     print(path)
 
 
-def random_share() -> Share:
+def random_subset() -> Subset:
     """Returns random images."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
-    return Share(images, generator.integers(0, 10, IMAGES), np.arange(IMAGES))
+    return Subset(images, generator.integers(0, 10, IMAGES), np.arange(IMAGES))
 
 
 def make_trainer() -> Any:
@@ -118,7 +118,7 @@ def measure(ways: dict[str, Callable[[], Measured]], repeats: int) -> dict[str, 
     }
 
 
-def fits(trainer: Any, share: Share, seconds: float) -> dict[str, Callable[[], Measured]]:
+def fits(trainer: Any, subset: Subset, seconds: float) -> dict[str, Callable[[], Measured]]:
     """Returns trainings of about `seconds` seconds, by their input."""
     import keras
 
@@ -134,7 +134,7 @@ def fits(trainer: Any, share: Share, seconds: float) -> dict[str, Callable[[], M
             trainer.stop_training = last - began > seconds
 
         trainer.fit(
-            make_input(training_batches(share, batch_size=BATCH_SIZE, seed=0, first_step=0)),
+            make_input(training_batches(subset, batch_size=BATCH_SIZE, seed=0, first_step=0)),
             steps_per_epoch=STEPS_PER_EPOCH,
             epochs=10**6,
             verbose=0,
@@ -148,16 +148,16 @@ def fits(trainer: Any, share: Share, seconds: float) -> dict[str, Callable[[], M
     return {"keras": lambda: fit(lambda batches: batches), "as_input": lambda: fit(as_input)}
 
 
-def predictions(model: Any, share: Share, seconds: float) -> dict[str, Callable[[], Measured]]:
+def predictions(model: Any, subset: Subset, seconds: float) -> dict[str, Callable[[], Measured]]:
     """Returns predictions of about `seconds` seconds, by the function that predicts."""
     import keras
 
     watched = WatchedModel(model)
-    predict_in_batches(watched, share.images, batch_size=BATCH_SIZE)
+    predict_in_batches(watched, subset.images, batch_size=BATCH_SIZE)
     began = time.perf_counter()
-    predict_in_batches(watched, share.images, batch_size=BATCH_SIZE)
+    predict_in_batches(watched, subset.images, batch_size=BATCH_SIZE)
     repeated = max(1, round(seconds / (time.perf_counter() - began)))
-    images = np.concatenate([share.images] * repeated)
+    images = np.concatenate([subset.images] * repeated)
 
     def keras_predict() -> Measured:
         last = 0.0

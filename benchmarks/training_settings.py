@@ -25,7 +25,7 @@ from search.system.runtime import dtype_policy
 from search.training.batches import steps_per_epoch
 from search.training.fit import fit
 from search.training.listener import Listener
-from search.training.result import FitResult, Report
+from search.training.result import FitResult, ValidationReport
 from spaces.candidate import Candidate
 from spaces.shipped.auto import auto
 from spaces.task import Task
@@ -167,7 +167,7 @@ class _ReportTimes(Listener):
     def __init__(self) -> None:
         self._times: list[float] = []
 
-    def on_report(self, report: Report) -> None:
+    def on_report(self, report: ValidationReport) -> None:
         self._times.append(time.process_time())
 
     def seconds_between(self) -> float:

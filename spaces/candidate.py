@@ -15,7 +15,7 @@ class FineTuning(Configuration):
     """A training in two phases: first only the head, then the backbone as well.
 
     Attributes:
-        head_share: Share of the epochs in which only the head trains; each phase has at least one.
+        head_share: Subset of the epochs in which only the head trains; each phase has at least one.
         learning_rate: The peak of the second phase's schedule, which has the shape of the first's.
     """
 
@@ -46,7 +46,7 @@ class TrainingConfig(Configuration):
         schedule: "cosine" falls to zero; "one_cycle" rises, then falls, along cosines (Smith,
             2017); "step" divides by ten at 50% and 75%; "plateau" halves after three epochs
             without a lower validation loss.
-        warmup: Share of all steps in which the rate rises linearly ("cosine" and "step"); the
+        warmup: Subset of all steps in which the rate rises linearly ("cosine" and "step"); the
             rising share of "one_cycle".
         early_stopping: Epochs without a lower validation loss after which training ends with the
             best weights; None trains all epochs.

@@ -9,7 +9,7 @@ compared by this speed. Takes about 25 s on 2 CPU cores.
 import numpy as np
 
 from cnn_blocks.config import InputSpec
-from search.data import Share
+from search.data import Subset
 from search.system.runtime import start_keras
 from search.training import fit
 from spaces.candidate import Candidate
@@ -25,7 +25,7 @@ def images_per_second(*, steps: int = _STEPS, batch_size: int = _BATCH_SIZE) -> 
     start_keras()
     images = steps * batch_size
     generator = np.random.default_rng(0)
-    share = Share(
+    subset = Subset(
         generator.integers(0, 256, (images, 32, 32, 3), dtype=np.uint8),
         generator.integers(0, _CLASSES, images),
         np.arange(images),
@@ -37,7 +37,7 @@ def images_per_second(*, steps: int = _STEPS, batch_size: int = _BATCH_SIZE) -> 
     )
     names = tuple(f"class {number}" for number in range(_CLASSES))
     spec = InputSpec(image_shape=(32, 32, 3), class_names=names)
-    return fit(candidate, share, spec=spec, seed=0).images_per_second
+    return fit(candidate, subset, spec=spec, seed=0).images_per_second
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 
 from search.sizing.coefficients import Precision
 from search.sizing.machine import available_cores
-from search.sizing.measuring_process import BusyTime
 from search.sizing.timing import Timed
+from search.sizing.timing_process import BusyTime
 
 PARTS = ("step", "validation", "compiling")
 # On a busy machine, the wall-clock time of an idle one is estimated from CPU time. granita_final

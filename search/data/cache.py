@@ -102,7 +102,7 @@ class Content:
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class ImageEntry:
     """Decoded images and the facts collected while decoding them."""
 
     content: Content
@@ -141,7 +141,7 @@ class Cache:
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory or default_cache_directory()
 
-    def fetch(self, key: str, fill: Fill) -> Entry:
+    def fetch(self, key: str, fill: Fill) -> ImageEntry:
         """Returns an entry; `fill(development, test)` creates it if it is missing or damaged.
 
         Raises UserError if the cache directory is not writable or the new entry not readable.
@@ -204,7 +204,7 @@ class Cache:
                 test.close()
             _describe(temporary, content, development, test)
 
-    def _read(self, folder: Path) -> Entry | None:
+    def _read(self, folder: Path) -> ImageEntry | None:
         try:
             description = json.loads((folder / "description.json").read_text("utf-8"))
             if description["format_version"] != FORMAT_VERSION:
@@ -217,7 +217,7 @@ class Cache:
                 labels = {name: stored[name] for name in stored.files}
             shape = content.image_shape
             has_test = len(labels["test_labels"]) > 0
-            return Entry(
+            return ImageEntry(
                 content=content,
                 fingerprint=description["fingerprint"],
                 leaked_images=description["leaked_images"],

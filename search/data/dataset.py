@@ -1,4 +1,4 @@
-"""The data set as the rest of the search sees it: shares of labelled uint8 images."""
+"""The data set as the rest of the search sees it: subsets of labelled uint8 images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
+class Subset:
     """A subset of an array of images, with labels: one role (train, validation, test) of a split.
 
     `images` has shape (all images, height, width, 3), uint8 RGB, memory-mapped; `labels` has shape
-    (all images,), int64. Both also hold the images of other shares; `indices` are the rows of this
+    (all images,), int64. Both also hold the images of other subsets; `indices` are the rows of this
     one. `files` gives the file of each row of `images`; None if the images come from an array.
     """
 
@@ -34,15 +34,15 @@ class Share:
         return len(self.indices)
 
     def gather(self, positions: Indices | slice) -> tuple[Images, Indices]:
-        """Returns the images (n, height, width, 3) and labels (n,) at positions of this share.
+        """Returns the images (n, height, width, 3) and labels (n,) at positions of this subset.
 
-        Both are copies in memory. Positions count within the share, from 0 to len(share) - 1.
+        Both are copies in memory. Positions count within the subset, from 0 to len(subset) - 1.
         """
         rows = self.indices[positions]
         return self.images[rows], self.labels[rows]
 
     def class_counts(self, classes: int) -> Indices:
-        """Returns how many images of each class the share holds, shape (classes,)."""
+        """Returns how many images of each class the subset holds, shape (classes,)."""
         counts = np.bincount(self.labels[self.indices], minlength=classes)
         return counts.astype(np.int64, copy=False)
 

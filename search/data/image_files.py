@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn_blocks.errors import UserError
 from search.data import decoding
-from search.data.cache import Cache, Content, Entry, PixelWriter
+from search.data.cache import Cache, Content, ImageEntry, PixelWriter
 from search.data.decoding_settings import Decoding
 from search.data.folder_layout import Layout
 from search.data.formats import READABLE
@@ -36,7 +36,7 @@ def load_image_files(
     fit: Fit,
     max_bad_files: float,
     cache: Cache,
-) -> tuple[Entry, tuple[str, ...]]:
+) -> tuple[ImageEntry, tuple[str, ...]]:
     """Returns the decoded images of a tree and notes for the user.
 
     `table` is the path of the table that holds the labels; None searches for one. `layout` says
@@ -78,7 +78,9 @@ def load_image_files(
     return _described(entry, listing, target, in_development), tuple(notes)
 
 
-def _described(entry: Entry, listing: Listing, target: Target, in_development: int) -> Entry:
+def _described(
+    entry: ImageEntry, listing: Listing, target: Target, in_development: int
+) -> ImageEntry:
     """Adds to an entry what the cache does not store: the file paths and the levels."""
     unread = {row for row, _ in entry.content.bad_files}
     read = [row for row in range(len(listing.paths)) if row not in unread]
@@ -176,7 +178,7 @@ def _check_bad_files(bad: list[str], files: int, max_bad_files: float) -> None:
         )
 
 
-def _class_notes(entry: Entry, listing: Listing) -> list[str]:
+def _class_notes(entry: ImageEntry, listing: Listing) -> list[str]:
     """Returns notes on classes missing from validation or test.
 
     Raises UserError if a class has no training images.

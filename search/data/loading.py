@@ -14,7 +14,7 @@ from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
 from search.data.archive import ZipTree
 from search.data.balance import imbalance_notes
-from search.data.cache import Cache, Entry, cache_notes
+from search.data.cache import Cache, ImageEntry, cache_notes
 from search.data.dataset import Dataset
 from search.data.decoding_settings import Decoding
 from search.data.folder_layout import Layout
@@ -162,7 +162,7 @@ def _unknown(source: str, path: Path) -> str:
     return f"There is no data set, folder or file '{source}'.{hint} {expected}"
 
 
-def _class_counts(entry: Entry) -> Indices:
+def _class_counts(entry: ImageEntry) -> Indices:
     """Returns the number of images per class over all roles."""
     arrays = entry.arrays
     labels = [arrays.development_labels]
@@ -172,7 +172,7 @@ def _class_counts(entry: Entry) -> Indices:
     return np.bincount(np.concatenate(labels), minlength=classes).astype(np.int64, copy=False)
 
 
-def _duplicate_notes(entry: Entry) -> list[str]:
+def _duplicate_notes(entry: ImageEntry) -> list[str]:
     """Returns notes on images with identical pixels in two roles or under two labels."""
     arrays = entry.arrays
     notes = []

@@ -14,7 +14,7 @@ import numpy as np
 
 from cnn_blocks.errors import UserError
 from search.data import decoding
-from search.data.cache import Cache, Content, Entry, PixelWriter
+from search.data.cache import Cache, Content, ImageEntry, PixelWriter
 from search.data.image_fit import Fit
 from search.data.labelled_arrays import Part, write_parts
 from search.system.runtime import start_keras
@@ -35,7 +35,9 @@ class NamedData:
     read: Callable[[], dict[str, Part]]
 
 
-def load_named(name: str, *, image_size: tuple[int, int] | None, fit: Fit, cache: Cache) -> Entry:
+def load_named(
+    name: str, *, image_size: tuple[int, int] | None, fit: Fit, cache: Cache
+) -> ImageEntry:
     """Returns the images of a named data set; needs the network only the first time.
 
     Raises UserError if it is not cached and cannot be downloaded.

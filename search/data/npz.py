@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_blocks.errors import UserError
-from search.data.cache import Cache, Content, Entry, PixelWriter
+from search.data.cache import Cache, Content, ImageEntry, PixelWriter
 from search.data.decoding import DECODING_VERSION
 from search.data.image_fit import Fit
 from search.data.labelled_arrays import Part, class_texts, write_parts
@@ -32,7 +32,9 @@ _STANDARD = {
 }
 
 
-def load_npz(path: Path, *, image_size: tuple[int, int] | None, fit: Fit, cache: Cache) -> Entry:
+def load_npz(
+    path: Path, *, image_size: tuple[int, int] | None, fit: Fit, cache: Cache
+) -> ImageEntry:
     """Returns the images of an .npz file; its optional array `class_names` names the classes.
 
     Never unpickles anything. Raises UserError if an array is missing or invalid.

@@ -15,7 +15,7 @@ import numpy as np
 
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
-from search.data.dataset import Dataset, Share
+from search.data.dataset import Dataset, Subset
 from search.data.description import describe_images
 from search.data.names import shown
 from search.data.types import Indices
@@ -32,25 +32,25 @@ class Split:
 
     `development` is train and validation together; `fractions` are those of the drawn roles (a role
     that the data set provides itself is missing); `sha256` identifies the indices; `openings` lists
-    every opening of the test share.
+    every opening of the test subset.
     """
 
     dataset: Dataset
     seed: int
     fractions: dict[str, float]
-    train: Share
-    validation: Share
-    development: Share
-    _test: Share = field(repr=False)
+    train: Subset
+    validation: Subset
+    development: Subset
+    _test: Subset = field(repr=False)
     openings: list[dict[str, Any]] = field(default_factory=list)
 
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the indices of all roles."""
         digest = hashlib.sha256()
-        for name, share in self._shares().items():
-            digest.update(f"{name}:{len(share)}:".encode())
-            digest.update(share.indices.astype("<i8").tobytes())
+        for name, subset in self._shares().items():
+            digest.update(f"{name}:{len(subset)}:".encode())
+            digest.update(subset.indices.astype("<i8").tobytes())
         return digest.hexdigest()
 
     @cached_property
@@ -65,7 +65,7 @@ class Split:
 
     @property
     def test_images(self) -> int:
-        """The number of test images; reading it does not count as opening the test share."""
+        """The number of test images; reading it does not count as opening the test subset."""
         return len(self._test)
 
     @property
@@ -80,8 +80,8 @@ class Split:
         )
         return (described, *self.dataset.notes)
 
-    def open_test(self, purpose: str, record: Callable[[dict[str, Any]], None]) -> Share:
-        """Returns the test share, after `record` has stored the time, purpose and image count."""
+    def open_test(self, purpose: str, record: Callable[[dict[str, Any]], None]) -> Subset:
+        """Returns the test subset, after `record` has stored the time, purpose and image count."""
         opening = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "purpose": purpose,
@@ -100,7 +100,7 @@ class Split:
         if kept >= 1:
             return self
         train, validation = (
-            _thin(share, kept, self.seed) for share in (self.train, self.validation)
+            _thin(subset, kept, self.seed) for subset in (self.train, self.validation)
         )
         rows = np.sort(np.concatenate([train.indices, validation.indices]))
         development = replace(self.development, indices=rows)
@@ -108,13 +108,13 @@ class Split:
 
     def save_indices(self, path: Path) -> None:
         """Writes train, validation and test indices to an .npz file, atomically."""
-        indices = {name: share.indices for name, share in self._shares().items()}
+        indices = {name: subset.indices for name, subset in self._shares().items()}
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **indices)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
 
-    def _shares(self) -> dict[str, Share]:
+    def _shares(self) -> dict[str, Subset]:
         return {"train": self.train, "validation": self.validation, "test": self._test}
 
 
@@ -145,23 +145,23 @@ def split_data(
     if arrays.own_validation:
         validation_rows = np.arange(pool, len(arrays.development), dtype=np.int64)
 
-    def share(rows: Indices) -> Share:
-        return Share(
+    def subset(rows: Indices) -> Subset:
+        return Subset(
             arrays.development, arrays.development_labels, np.sort(rows), arrays.development_files
         )
 
     if arrays.test is not None and arrays.test_labels is not None:
         own = np.arange(len(arrays.test), dtype=np.int64)
-        test = Share(arrays.test, arrays.test_labels, own, arrays.test_files)
+        test = Subset(arrays.test, arrays.test_labels, own, arrays.test_files)
     else:
-        test = share(test_rows)
+        test = subset(test_rows)
     return Split(
         dataset=dataset,
         seed=seed,
         fractions=fractions,
-        train=share(train_rows),
-        validation=share(validation_rows),
-        development=share(np.concatenate([train_rows, validation_rows])),
+        train=subset(train_rows),
+        validation=subset(validation_rows),
+        development=subset(np.concatenate([train_rows, validation_rows])),
         _test=test,
     )
 
@@ -215,25 +215,25 @@ def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None])
     return [np.concatenate([empty, *part]) for part in drawn]
 
 
-def _thin(share: Share, kept: float, seed: int) -> Share:
-    keys = np.random.PCG64(seed).random_raw(len(share))
-    labels = share.labels[share.indices]
+def _thin(subset: Subset, kept: float, seed: int) -> Subset:
+    keys = np.random.PCG64(seed).random_raw(len(subset))
+    labels = subset.labels[subset.indices]
     rows = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         drawn = members[np.argsort(keys[members], kind="stable")]
         rows.append(drawn[: max(1, round(kept * len(members)))])
-    return replace(share, indices=np.sort(share.indices[np.concatenate(rows)]))
+    return replace(subset, indices=np.sort(subset.indices[np.concatenate(rows)]))
 
 
-def _spec(dataset: Dataset, share: Share) -> InputSpec:
+def _spec(dataset: Dataset, subset: Subset) -> InputSpec:
     height, width, _ = dataset.image_shape
     limit = min(_SAMPLED_IMAGES, max(1_000, _SAMPLED_PIXELS // (height * width)))
     # Evenly spaced: rows are sorted by class, so every class is sampled in proportion.
-    positions = np.linspace(0, len(share) - 1, min(len(share), limit)).astype(np.int64)
+    positions = np.linspace(0, len(subset) - 1, min(len(subset), limit)).astype(np.int64)
     counts = np.zeros((3, 256), dtype=np.int64)
     for part in np.array_split(positions, max(1, len(positions) // 256)):
-        images, _ = share.gather(part)
+        images, _ = subset.gather(part)
         for channel in range(3):
             counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
     levels = np.arange(256) / 255

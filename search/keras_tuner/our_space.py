@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
-from search.data import Share
+from search.data import Subset
 from search.keras_tuner.parameters import HyperParametersTrial
 from search.system import runtime
 from search.training.batches import as_input, steps_per_epoch, training_batches
@@ -43,8 +43,8 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         study: StudySpec,
         spec: InputSpec,
         *,
-        train: Share | None = None,
-        validation: Share | None = None,
+        train: Subset | None = None,
+        validation: Subset | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(name=study.name)
@@ -139,7 +139,7 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         model.optimizer.build(model.trainable_variables)
 
     def _batches(
-        self, model: keras.Model, candidate: Candidate, train: Share, first_epoch: int
+        self, model: keras.Model, candidate: Candidate, train: Subset, first_epoch: int
     ) -> Iterator[tuple[Any, ...]]:
         """Yields augmented images, one-hot or mixed labels, and with class weights the weights."""
         training = candidate.training
@@ -153,8 +153,8 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
             images, labels = map(keras.ops.convert_to_numpy, (images, labels))
             yield (images, labels) if weights is None else (images, labels, labels @ weights)
 
-    def _arrays(self, share: Share) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        images, labels = share.gather(np.arange(len(share)))
+    def _arrays(self, subset: Subset) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        images, labels = subset.gather(np.arange(len(subset)))
         return images, self._one_hot(labels)
 
     def _one_hot(self, labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -162,6 +162,6 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         return one_hot
 
 
-def _share(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Share:
+def _share(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Subset:
     numbers = labels.argmax(axis=-1) if labels.ndim == 2 and labels.shape[1] > 1 else labels
-    return Share(images, numbers.reshape(-1).astype(np.int64), np.arange(len(images)))
+    return Subset(images, numbers.reshape(-1).astype(np.int64), np.arange(len(images)))

@@ -38,7 +38,7 @@ _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyReport:
+class StudyCheck:
     """The content of a study; `best_value` is None for several objectives or without a result.
 
     `missing_artifacts` are the recorded files that the artifact store does not contain.
@@ -56,7 +56,7 @@ class StudyReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StorageReport:
+class StorageCheck:
     """The result of a check; sizes in bytes, `journal_mode` for SQLite only."""
 
     storage: str
@@ -64,7 +64,7 @@ class StorageReport:
     schema_version: str | None = None
     journal_mode: str | None = None
     size_bytes: int | None = None
-    studies: Sequence[StudyReport] = ()
+    studies: Sequence[StudyCheck] = ()
     damage: Sequence[Damage] = ()
 
     @property
@@ -75,7 +75,7 @@ class StorageReport:
 
 def check_storage(
     url: str, *, study: str | None = None, artifacts: str | None = None
-) -> StorageReport:
+) -> StorageCheck:
     """Checks all studies of a database, or one; changes nothing.
 
     Raises UserError if there is no such database or study; damage is part of the report.
@@ -96,7 +96,7 @@ def check_storage(
             # The file's damage is already known and explains the failure.
             if not damage:
                 raise
-        return StorageReport(
+        return StorageCheck(
             storage=shown, database="SQLite", size_bytes=path.stat().st_size, damage=damage
         )
 
@@ -130,7 +130,7 @@ def _report(
     *,
     study: str | None,
     store: ArtifactStore | None,
-) -> StorageReport:
+) -> StorageCheck:
     with storage.engine.connect() as connection:
         names = study_names(connection, study)
         facts = _facts(connection)
@@ -148,7 +148,7 @@ def _report(
                 raise
             reason = f"{type(cause).__name__}: {one_line(cause)}"
             damage.append(Damage(f"the study {name!r} cannot be read: {reason}", _RESTORE))
-    return StorageReport(
+    return StorageCheck(
         storage=shown,
         schema_version=storage.get_current_version(),
         studies=studies,
@@ -175,7 +175,7 @@ def _facts(connection: Connection) -> dict[str, Any]:
 
 def _study_report(
     name: str, storage: BaseStorage, damage: list[Damage], *, store: ArtifactStore | None
-) -> StudyReport:
+) -> StudyCheck:
     study = optuna.load_study(study_name=name, storage=storage)
     trials = study.get_trials(deepcopy=False)
     valueless = [
@@ -197,7 +197,7 @@ def _study_report(
     ]
     # The dashboard replaces the record of a deleted artifact by null.
     stored = [note for note in notes if note is not None]
-    return StudyReport(
+    return StudyCheck(
         name=name,
         directions=[direction.name.lower() for direction in study.directions],
         states=dict(Counter(trial.state.name for trial in trials)),

@@ -7,19 +7,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from search.maintenance.check import StorageReport, StudyReport
+from search.maintenance.check import StorageCheck, StudyCheck
 from search.system.names import shown
 from search.trials.outcomes import Outcome
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
-def as_json(report: StorageReport) -> str:
+def as_json(report: StorageCheck) -> str:
     """Returns the whole report as a JSON object."""
     return json.dumps({"sound": report.sound, **asdict(report)}, indent=2, ensure_ascii=False)
 
 
-def show(report: StorageReport, console: Console) -> None:
+def show(report: StorageCheck, console: Console) -> None:
     """Prints facts, a table of studies, the owners of running trials, and damage with fixes."""
     facts = [
         report.database,
@@ -44,7 +44,7 @@ def show(report: StorageReport, console: Console) -> None:
         _print(console, "sound" if report.studies else "sound, without studies")
 
 
-def _table(report: StorageReport) -> Table:
+def _table(report: StorageCheck) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("study", overflow="fold")
     table.add_column("trials", justify="right", no_wrap=True)
@@ -62,7 +62,7 @@ def _table(report: StorageReport) -> Table:
     return table
 
 
-def _counts(study: StudyReport) -> str:
+def _counts(study: StudyCheck) -> str:
     counts = [
         *((outcome.value, study.outcomes.get(outcome, 0)) for outcome in Outcome),
         *((state.lower(), study.states.get(state, 0)) for state in ("RUNNING", "WAITING")),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Share
+    from search.data import Subset
 
 # Images decoded into memory at a time; the model processes them in smaller batches.
 _CHUNK = 4096
@@ -30,10 +30,10 @@ class ClassScores:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A model's scores on a share, and its prediction for every image of that share.
+    """A model's scores on a subset, and its prediction for every image of that subset.
 
     `confusion_matrix` counts images, with true classes in rows and predicted classes in columns.
-    `labels`, `predictions` (class indices) and `confidences` are in the share's order. `auc` and
+    `labels`, `predictions` (class indices) and `confidences` are in the subset's order. `auc` and
     `average_precision` are one-vs-rest means over the classes that occur; NaN if only one occurs.
     """
 
@@ -114,9 +114,9 @@ class Evaluation:
 
 
 def evaluate(
-    model: "keras.Model", share: "Share", class_names: Sequence[str], *, batch_size: int = 256
+    model: "keras.Model", subset: "Subset", class_names: Sequence[str], *, batch_size: int = 256
 ) -> Evaluation:
-    """Scores a model on a share.
+    """Scores a model on a subset.
 
     Macro averages include the classes that occur or are predicted, balanced accuracy those that
     occur. A score with a denominator of zero is zero.
@@ -125,7 +125,7 @@ def evaluate(
 
     from search.training.metrics import classification_metrics, ranking_metrics
 
-    probabilities, labels = predict(model, share, batch_size=batch_size)
+    probabilities, labels = predict(model, subset, batch_size=batch_size)
     predictions = probabilities.argmax(axis=1)
     classes = range(len(class_names))
     present = np.union1d(labels, predictions)
@@ -164,15 +164,15 @@ def evaluate(
 
 
 def predict(
-    model: "keras.Model", share: "Share", *, batch_size: int = 256
+    model: "keras.Model", subset: "Subset", *, batch_size: int = 256
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Returns a model's probabilities (N, classes) and the true labels (N,) in a share's order."""
+    """Returns a model's probabilities (N, classes) and the true labels (N,) in a subset's order."""
     from search.training.prediction import predict_in_batches, prediction_batch_of
 
     batch_size = min(batch_size, prediction_batch_of(model))
     probabilities, labels = [], []
-    for start in range(0, len(share), _CHUNK):
-        images, chunk_labels = share.gather(np.arange(start, min(start + _CHUNK, len(share))))
+    for start in range(0, len(subset), _CHUNK):
+        images, chunk_labels = subset.gather(np.arange(start, min(start + _CHUNK, len(subset))))
         probabilities.append(predict_in_batches(model, images, batch_size=batch_size))
         labels.append(chunk_labels)
     return np.concatenate(probabilities), np.concatenate(labels)

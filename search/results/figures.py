@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
 
-    from search.data import Share
+    from search.data import Subset
     from search.results.evaluate import Evaluation
 
 _TRAINING, _VALIDATION, _TEST = "#1f77b4", "#8c8c8c", "#d62728"
@@ -125,7 +125,7 @@ def draw_confusion_matrix(path: str | Path, evaluation: "Evaluation") -> None:
                 )
 
 
-def draw_examples(path: str | Path, evaluation: "Evaluation", share: "Share") -> None:
+def draw_examples(path: str | Path, evaluation: "Evaluation", subset: "Subset") -> None:
     """Draws the most confident mistakes, then the most and least confident correct predictions."""
     wrong = evaluation.predictions != evaluation.labels
     surest = np.argsort(-evaluation.confidences, kind="stable")
@@ -146,7 +146,7 @@ def draw_examples(path: str | Path, evaluation: "Evaluation", share: "Share") ->
         parts = figure.subfigures(len(groups), 1, squeeze=False, height_ratios=rows).flat
         for part, count, (title, positions, color) in zip(parts, rows, groups, strict=True):
             part.suptitle(title, fontsize=12, fontweight="bold", color=color)
-            images, _ = share.gather(positions)
+            images, _ = subset.gather(positions)
             cells = part.subplots(count, 5, squeeze=False).ravel()
             for axes in cells:
                 axes.set_axis_off()

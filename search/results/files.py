@@ -15,7 +15,7 @@ from search.system.names import shown
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Decoding, Share
+    from search.data import Decoding, Subset
     from search.results.evaluate import ClassScores, Evaluation
 
 
@@ -26,7 +26,7 @@ def export_run(
     configuration: BestConfiguration,
     history: Sequence[Mapping[str, Any]],
     evaluation: "Evaluation",
-    test: "Share",
+    test: "Subset",
     decoding: "Decoding",
     metrics: Mapping[str, Any],
     environment: Mapping[str, Any],
@@ -67,7 +67,7 @@ def export_run(
     write_json(directory / "metrics.json", {**metrics, "test": evaluation.metrics()})
 
 
-def prediction_rows(evaluation: "Evaluation", test: "Share") -> list[dict[str, Any]]:
+def prediction_rows(evaluation: "Evaluation", test: "Subset") -> list[dict[str, Any]]:
     """Returns the file, true class, predicted class and its probability for every test image.
 
     Images from an array have their index in that array instead of a file.

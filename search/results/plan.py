@@ -19,7 +19,7 @@ from search.system.runtime import Compute
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
-    from search.data import Share, Split
+    from search.data import Split, Subset
     from search.training.features.source import FeatureSource
 
 _PLAN = "retraining.json"
@@ -55,7 +55,7 @@ class Retraining:
     clock: Clock = field(default_factory=Clock)
 
     @property
-    def images(self) -> "Share":
+    def images(self) -> "Subset":
         """The images to train on."""
         return self.split.train if self.hold_out else self.split.development
 

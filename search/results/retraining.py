@@ -325,11 +325,11 @@ def _training_accuracy(retraining: Retraining, result: "FitResult") -> float:
     """Returns the exported model's accuracy, in 0..1, on a sample of its own training images."""
     from search.results.evaluate import predict
 
-    share = retraining.images
-    if len(share) > _CHECKED_IMAGES:
-        order = np.random.default_rng(retraining.configuration.seed).permutation(len(share))
-        share = replace(share, indices=share.indices[np.sort(order[:_CHECKED_IMAGES])])
-    probabilities, labels = predict(result.model, share)
+    subset = retraining.images
+    if len(subset) > _CHECKED_IMAGES:
+        order = np.random.default_rng(retraining.configuration.seed).permutation(len(subset))
+        subset = replace(subset, indices=subset.indices[np.sort(order[:_CHECKED_IMAGES])])
+    probabilities, labels = predict(result.model, subset)
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 

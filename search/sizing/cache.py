@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from cnn_blocks.config import InputSpec
-from search.sizing.measurement import Measured
+from search.sizing.worker_speed import Measured
 from search.system.files import write_text
 from search.system.runtime import Compute, cpu_name
 from spaces.candidate import Candidate

@@ -17,10 +17,10 @@ from search.data.cache import default_cache_directory
 from search.sizing.cache import backend_name
 from search.sizing.coefficients import GROUPS, PROBES, Group, Precision, seconds_by_group
 from search.sizing.machine import available_cores, visible_gpus
-from search.sizing.measuring_process import BusyTime
 from search.sizing.probes import probe
 from search.sizing.quantities import of_step
 from search.sizing.timing import Timed, time_training
+from search.sizing.timing_process import BusyTime
 from search.system import runtime
 from search.system.files import write_text
 

@@ -96,13 +96,13 @@ def fastest_window(durations: Sequence[float]) -> float:
 
 
 def _random_images(spec: "InputSpec", batch_size: int) -> Any:
-    from search.data import Share
+    from search.data import Subset
 
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (_DIFFERENT_IMAGES, *spec.image_shape), dtype=np.uint8)
     labels = generator.integers(0, spec.classes, _DIFFERENT_IMAGES)
     rows = np.arange(max(_DIFFERENT_IMAGES, 4 * batch_size)) % _DIFFERENT_IMAGES
-    return Share(images, labels, rows)
+    return Subset(images, labels, rows)
 
 
 def _time_validation(to_logits: Any, images: Any) -> tuple[float, float]:

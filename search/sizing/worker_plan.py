@@ -18,7 +18,7 @@ from search.progress.words import counted, duration
 from search.sizing.cache import backend_name, measurement_key, read_measured, write_measured
 from search.sizing.choice import Measurement, Setting, choose
 from search.sizing.machine import Machine, available_cores, visible_gpus
-from search.sizing.measurement import Measured, measure_workers, most_workers, uses_gpu
+from search.sizing.worker_speed import Measured, measure_workers, most_workers, uses_gpu
 from search.system.runtime import Compute, worker_environment
 from search.training import feasibility
 from spaces.candidate import Candidate

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from search.data import Share
-    from search.training.features.source import FeatureShare
+    from search.data import Subset
+    from search.training.features.source import FeatureSubset
 
 Batch = tuple[dict[str, npt.NDArray[np.uint8 | np.float16] | npt.NDArray[np.int64]]]
 
@@ -22,7 +22,7 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 
 def training_batches(
-    share: "Share | FeatureShare", *, batch_size: int, seed: int, first_step: int
+    subset: "Subset | FeatureSubset", *, batch_size: int, seed: int, first_step: int
 ) -> Iterator[Batch]:
     """Yields batches from step `first_step` on, without end, in a new order each epoch.
 
@@ -30,15 +30,15 @@ def training_batches(
     each epoch draws one at random. Images that do not fill the last batch are left out for that
     epoch, so that all batches have one shape and compile once; each epoch leaves out other images.
     """
-    size = min(batch_size, len(share))
-    epoch, skipped = divmod(first_step, steps_per_epoch(len(share), batch_size))
+    size = min(batch_size, len(subset))
+    epoch, skipped = divmod(first_step, steps_per_epoch(len(subset), batch_size))
     while True:
         generator = np.random.default_rng([seed, epoch])
-        order = generator.permutation(len(share))
-        if share.views > 1:
-            order += len(share) * generator.integers(share.views, size=len(share))
+        order = generator.permutation(len(subset))
+        if subset.views > 1:
+            order += len(subset) * generator.integers(subset.views, size=len(subset))
         for start in range(skipped * size, len(order) - size + 1, size):
-            images, labels = share.gather(order[start : start + size])
+            images, labels = subset.gather(order[start : start + size])
             yield ({"images": images, "labels": labels},)
         epoch, skipped = epoch + 1, 0
 

@@ -76,7 +76,7 @@ def _live(activations: int, shape: ModelShape) -> float:
 
 
 def require_memory(needed: int, *, available: int | None = None, share: int | None = None) -> None:
-    """Raises InfeasibleError if `needed` bytes exceed the free memory or this worker's share.
+    """Raises InfeasibleError if `needed` bytes exceed the free memory or this worker's subset.
 
     On a GPU only the share counts: other workers and the previous trial hold part of the rest.
     """

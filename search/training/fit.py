@@ -14,11 +14,11 @@ from search.training.checkpoint import Arrays, Checkpoint
 from search.training.length import training_length
 from search.training.listener import Listener
 from search.training.phase import PreparedPhase, Setting, prepare, seconds_per_step, train_phase
-from search.training.result import FitResult, Report
+from search.training.result import FitResult, ValidationReport
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
-    from search.data import Share
+    from search.data import Subset
     from search.training.features.source import FeatureSource, HeadData
 
 
@@ -30,10 +30,10 @@ _LEAST_HEAD_SHARE = 0.05
 
 def fit(
     candidate: Candidate,
-    train: "Share",
+    train: "Subset",
     *,
     spec: InputSpec,
-    validation: "Share | None" = None,
+    validation: "Subset | None" = None,
     seed: int,
     reports_per_epoch: int = 1,
     intervals: int | None = None,
@@ -124,7 +124,9 @@ def fit(
     record = EpochRecord(
         length=length,
         reports_per_epoch=reports_per_epoch,
-        report=lambda step, epoch, metrics: listener.on_report(Report(step, epoch, metrics)),
+        report=lambda step, epoch, metrics: listener.on_report(
+            ValidationReport(step, epoch, metrics)
+        ),
         progress=lambda epoch, metrics: listener.on_progress(epoch, length.epochs, metrics),
     )
     spent_before = clock.seconds["training"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from search.training.result import Report
+from search.training.result import ValidationReport
 from spaces.candidate import Candidate
 
 
@@ -12,7 +12,7 @@ class Listener:
     def on_length(self, candidate: Candidate) -> None:
         """A training limited in seconds has been timed; the candidate now has its steps."""
 
-    def on_report(self, report: Report) -> None:
+    def on_report(self, report: ValidationReport) -> None:
         """An interval, or a fraction of an epoch, has been trained and validated."""
 
     def on_progress(self, epoch: float, epochs: float, metrics: Mapping[str, float]) -> None:

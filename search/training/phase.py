@@ -23,9 +23,9 @@ from spaces.candidate import Candidate, Phase, TrainingConfig
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Share
+    from search.data import Subset
     from search.training.callbacks import EpochRecord
-    from search.training.features.source import FeatureShare, HeadData
+    from search.training.features.source import FeatureSubset, HeadData
     from search.training.network import TrainingNetwork
 
 # After compiling and warming up, steps are timed until one of these limits is reached.
@@ -36,14 +36,14 @@ _TIMED_SECONDS = 1.5
 
 @dataclass(frozen=True)
 class Setting:
-    """The settings that all phases of a training share.
+    """The settings that all phases of a training subset.
 
     `timed` means that the number of steps depends on the measured speed. With `ranking`, validation
     also computes AUC and average precision.
     """
 
-    train: "Share"
-    validation: "Share | None"
+    train: "Subset"
+    validation: "Subset | None"
     spec: InputSpec
     seed: int
     policy: str
@@ -61,8 +61,8 @@ class PreparedPhase:
     settings: TrainingConfig
     network: "keras.Model"
     trainer: "TrainingNetwork"
-    train: "Share | FeatureShare"
-    validation: "Share | FeatureShare | None"
+    train: "Subset | FeatureSubset"
+    validation: "Subset | FeatureSubset | None"
 
 
 def prepare(
@@ -76,8 +76,8 @@ def prepare(
     from search.training.timed_steps import compile_for_training
 
     settings = candidate.training
-    train: Share | FeatureShare = setting.train
-    validation: Share | FeatureShare | None = setting.validation
+    train: Subset | FeatureSubset = setting.train
+    validation: Subset | FeatureSubset | None = setting.validation
     if head is not None:
         train, validation = head.train, head.validation
         # The features already include augmented images.
@@ -237,7 +237,7 @@ def _validation_driven(settings: TrainingConfig) -> list[Any]:
 
 
 def class_weights(
-    candidate: Candidate, train: "Share", spec: InputSpec
+    candidate: Candidate, train: "Subset", spec: InputSpec
 ) -> npt.NDArray[np.float32] | None:
     """Returns a candidate's class weights (C,), or None if all classes weigh the same.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Report:
+class ValidationReport:
     """The metrics of a training at one validation.
 
     In a training measured in steps, `step` counts intervals; otherwise its unit is

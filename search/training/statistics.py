@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Share
-    from search.training.features.source import FeatureShare
+    from search.data import Subset
+    from search.training.features.source import FeatureSubset
 
 # The mean of this many images is exact to a few per cent of a standard deviation.
 _MOST_IMAGES = 1024
@@ -18,7 +18,7 @@ _FEWEST_IN_BATCH = 32
 
 
 def recompute_statistics(
-    network: "keras.Model", share: "Share | FeatureShare", *, batch_size: int, seed: int
+    network: "keras.Model", subset: "Subset | FeatureSubset", *, batch_size: int, seed: int
 ) -> bool:
     """Replaces the moving statistics of a network with those of a sample of its training images.
 
@@ -36,8 +36,8 @@ def recompute_statistics(
     ]
     if not normalizing:
         return False
-    images = min(len(share), max(_MOST_IMAGES, batch_size))
-    order = np.random.default_rng([seed, 2]).permutation(len(share))[:images]
+    images = min(len(subset), max(_MOST_IMAGES, batch_size))
+    order = np.random.default_rng([seed, 2]).permutation(len(subset))[:images]
     batches = max(1, images // max(batch_size, _FEWEST_IN_BATCH))
     dropping = [layer for layer in network._flatten_layers() if hasattr(layer, "rate")]
     with _restored(dropping, "rate"), _restored(normalizing, "momentum"):
@@ -47,7 +47,7 @@ def recompute_statistics(
             # With this momentum the moving average is the plain average of all batches.
             for layer in normalizing:
                 layer.momentum = number / (number + 1)
-            network(share.gather(positions)[0], training=True)
+            network(subset.gather(positions)[0], training=True)
     return True
 
 

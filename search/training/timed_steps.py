@@ -15,8 +15,8 @@ from search.training.optimizers import make_optimizer
 from spaces.candidate import TrainingConfig
 
 if TYPE_CHECKING:
-    from search.data import Share
-    from search.training.features.source import FeatureShare
+    from search.data import Subset
+    from search.training.features.source import FeatureSubset
 
 
 def compile_for_training(
@@ -40,7 +40,7 @@ def compile_for_training(
 
 def time_steps(
     trainer: TrainingNetwork,
-    train: "Share | FeatureShare",
+    train: "Subset | FeatureSubset",
     *,
     batch_size: int,
     seed: int,

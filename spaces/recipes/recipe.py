@@ -25,7 +25,7 @@ class Recipe(Configuration):
         published: The report's figures on the test images of CIFAR-10, by metric.
         remark: The report's own comment on its result.
         assumed: The choices made here for details that the report does not give.
-        validation_fraction: Share of the training images that the report held out.
+        validation_fraction: Subset of the training images that the report held out.
         images: The number of training and validation images in the report; None for all.
     """
 

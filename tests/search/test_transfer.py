@@ -14,7 +14,7 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.errors import UserError
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Decoding, Share
+from search.data import Decoding, Subset
 from search.optimize.winner import load_stored_study
 from search.pipeline import run_study
 from search.results.configuration_file import read_configuration
@@ -197,10 +197,10 @@ def _some_of_each_class(archive: Path, *, count: int) -> tuple[Any, Any]:
 
 def _shares(
     images: Any, labels: Any, classes: tuple[int, ...], *, train: int
-) -> tuple[Share, Share]:
+) -> tuple[Subset, Subset]:
     """Returns the first images of some classes, and the next 200 of each where there are any."""
     known = np.where(np.isin(labels, classes), labels - classes[0], 0)
     rows = [np.flatnonzero(labels == number) for number in classes]
     first = np.concatenate([found[:train] for found in rows])
     others = np.concatenate([found[train : train + 200] for found in rows])
-    return Share(images, known, first), Share(images, known, others)
+    return Subset(images, known, first), Subset(images, known, others)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from search.data import Share, Split, load_data, split_data
+from search.data import Split, Subset, load_data, split_data
 from search.data.types import Images, Indices
 
 MOST_PIXELS = 64
@@ -24,9 +24,9 @@ def load_split(source: str, seed: int) -> Split:
     return split_data(load_data(source), seed=seed)
 
 
-def labelled(share: Share) -> Labelled:
-    """Returns a share's images, downsized so that their longer side has at most 64 pixels."""
-    images, labels = share.gather(slice(None))
+def labelled(subset: Subset) -> Labelled:
+    """Returns a subset's images, downsized so that their longer side has at most 64 pixels."""
+    images, labels = subset.gather(slice(None))
     height, width = images.shape[1:3]
     scale = MOST_PIXELS / max(height, width)
     if scale < 1:

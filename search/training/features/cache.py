@@ -35,7 +35,7 @@ class FeaturesUnavailableError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class FeatureEntry:
     """Features of some images (N, ...), and the number of parameters of their backbone."""
 
     features: Features
@@ -65,7 +65,7 @@ class FeatureCache:
 
     def fetch(
         self, key: str, compute: Callable[[], Computation], *, waiting: Callable[[], None]
-    ) -> Entry:
+    ) -> FeatureEntry:
         """Returns an entry; computes it if it is missing or damaged.
 
         `waiting` is called regularly while another process computes; it may raise.
@@ -95,7 +95,7 @@ class FeatureCache:
         with contextlib.suppress(OSError):
             os.utime(self.directory / key / _DESCRIPTION)
 
-    def open(self, key: str) -> Entry | None:
+    def open(self, key: str) -> FeatureEntry | None:
         """Returns an entry, or None if it is missing or damaged."""
         folder = self.directory / key
         try:
@@ -104,7 +104,9 @@ class FeatureCache:
                 return None
             # A plain array view, because indexing a memmap object is several times slower.
             features = np.asarray(np.memmap(folder / _FEATURES, dtype=np.float16, mode="r"))
-            entry = Entry(features.reshape(description["shape"]), int(description["parameters"]))
+            entry = FeatureEntry(
+                features.reshape(description["shape"]), int(description["parameters"])
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
         self.touch(key)

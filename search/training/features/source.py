@@ -14,14 +14,14 @@ from cnn_blocks import registry
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import build_features
 from cnn_blocks.config import InputSpec, ModelConfig
-from search.data.dataset import Share
+from search.data.dataset import Subset
 from search.data.types import Indices
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.training.features.cache import (
     Computation,
-    Entry,
     FeatureCache,
+    FeatureEntry,
     Features,
     FeaturesUnavailableError,
     megabytes,
@@ -41,11 +41,11 @@ _MAPS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureShare:
-    """The features of a share's images, in its order, with the interface of a share.
+class FeatureSubset:
+    """The features of a subset's images, in its order, with the interface of a subset.
 
     `arrays` has one array per view, each with the features of all known images. Positions from
-    len(share) on refer to the same images in the next view.
+    len(subset) on refer to the same images in the next view.
     """
 
     arrays: tuple[Features, ...] = field(repr=False)
@@ -77,8 +77,8 @@ class HeadData:
     `shape` is the shape of one image's features, `parameters` the backbone's parameter count.
     """
 
-    train: FeatureShare
-    validation: FeatureShare | None
+    train: FeatureSubset
+    validation: FeatureSubset | None
     shape: tuple[int, ...]
     parameters: int
 
@@ -120,7 +120,7 @@ class FeatureSource:
         self._cache = FeatureCache(cache_directory, limit=limit)
         self._progress = progress or Progress()
         self._check = check
-        self._opened: dict[str, Entry] = {}
+        self._opened: dict[str, FeatureEntry] = {}
         self._unavailable: set[str] = set()
 
     def suits(self, candidate: Candidate) -> bool:
@@ -137,8 +137,8 @@ class FeatureSource:
     def find(
         self,
         candidate: Candidate,
-        train: Share,
-        validation: Share | None,
+        train: Subset,
+        validation: Subset | None,
         *,
         spec: InputSpec,
         seed: int,
@@ -166,23 +166,25 @@ class FeatureSource:
         arrays = tuple(entry.features for entry in entries)
         labels = self._labels
         return HeadData(
-            train=FeatureShare(arrays, labels, trained),
-            validation=None if validated is None else FeatureShare(arrays[:1], labels, validated),
+            train=FeatureSubset(arrays, labels, trained),
+            validation=None if validated is None else FeatureSubset(arrays[:1], labels, validated),
             shape=arrays[0].shape[1:],
             parameters=entries[0].parameters,
         )
 
-    def _find_rows(self, share: Share) -> Indices | None:
-        """Returns the rows of a share's images among the known ones; None if any is unknown."""
-        if share.images is not self._images:
+    def _find_rows(self, subset: Subset) -> Indices | None:
+        """Returns the rows of a subset's images among the known ones; None if any is unknown."""
+        if subset.images is not self._images:
             return None
-        rows = np.searchsorted(self._rows, share.indices)
+        rows = np.searchsorted(self._rows, subset.indices)
         known = rows < len(self._rows)
-        if not known.all() or not np.array_equal(self._rows[rows], share.indices):
+        if not known.all() or not np.array_equal(self._rows[rows], subset.indices):
             return None
         return rows.astype(np.int64, copy=False)
 
-    def _fetch(self, model: ModelConfig, spec: InputSpec, seed: int, view: View) -> Entry | None:
+    def _fetch(
+        self, model: ModelConfig, spec: InputSpec, seed: int, view: View
+    ) -> FeatureEntry | None:
         key = self._key(model, spec, seed, view, pooled=model.any_head.pooled_only)
         if key in self._unavailable:
             return None

@@ -1,4 +1,4 @@
-"""Splits are stratified and reproducible, and every opening of the test share is recorded."""
+"""Splits are stratified and reproducible, and every opening of the test subset is recorded."""
 
 from __future__ import annotations
 
@@ -126,14 +126,14 @@ def test_indices_are_saved(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_gather_returns_copies_of_the_right_images(dataset: Dataset) -> None:
-    share = split_data(dataset, seed=0).validation
+    subset = split_data(dataset, seed=0).validation
     positions = np.array([5, 0, 5])
-    images, labels = share.gather(positions)
+    images, labels = subset.gather(positions)
     assert images.dtype == np.uint8
     assert images.flags.owndata
-    np.testing.assert_array_equal(images, share.images[share.indices[[5, 0, 5]]])
-    np.testing.assert_array_equal(labels, share.labels[share.indices[[5, 0, 5]]])
-    assert share.gather(slice(0, 4))[0].shape == (4, 8, 10, 3)
+    np.testing.assert_array_equal(images, subset.images[subset.indices[[5, 0, 5]]])
+    np.testing.assert_array_equal(labels, subset.labels[subset.indices[[5, 0, 5]]])
+    assert subset.gather(slice(0, 4))[0].shape == (4, 8, 10, 3)
 
 
 def test_the_spec_describes_the_training_share(dataset: Dataset) -> None:

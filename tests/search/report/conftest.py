@@ -1,4 +1,4 @@
-"""Real small runs that the report's tests share, and pages read back."""
+"""Real small runs that the report's tests subset, and pages read back."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -313,10 +313,10 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
 def test_scores_are_those_of_scikit_learn(run: RunOutput, split: Split) -> None:
     from sklearn import metrics
 
-    share = split.validation
-    probabilities, labels = predict(run.model, share, batch_size=100)
+    subset = split.validation
+    probabilities, labels = predict(run.model, subset, batch_size=100)
     predictions = probabilities.argmax(axis=1)
-    evaluation = evaluate(run.model, share, split.dataset.class_names)
+    evaluation = evaluate(run.model, subset, split.dataset.class_names)
     assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(labels, predictions))
     assert evaluation.balanced_accuracy == pytest.approx(
         metrics.balanced_accuracy_score(labels, predictions)
@@ -340,9 +340,9 @@ def test_scores_are_those_of_scikit_learn(run: RunOutput, split: Split) -> None:
 def test_a_share_that_lacks_classes_is_scored_without_a_warning(
     run: RunOutput, split: Split
 ) -> None:
-    share = split.validation
-    _, labels = share.gather(np.arange(len(share)))
-    few = type(share)(share.images, share.labels, share.indices[labels < 2])
+    subset = split.validation
+    _, labels = subset.gather(np.arange(len(subset)))
+    few = type(subset)(subset.images, subset.labels, subset.indices[labels < 2])
     evaluation = evaluate(run.model, few, split.dataset.class_names)
     assert evaluation.per_class[5].support == 0
     assert evaluation.confusion_matrix.shape == (10, 10)

@@ -10,8 +10,8 @@ import pytest
 from search.sizing import machine_speed
 from search.sizing.coefficients import GROUPS, PROBES, Group
 from search.sizing.machine_speed import MachineSpeed, MeasuredOn, measured_speed, speed_from
-from search.sizing.measuring_process import BusyTime
 from search.sizing.timing import Timed, fastest_window
+from search.sizing.timing_process import BusyTime
 from search.system.runtime import Compute
 
 MEASURED_ON = MeasuredOn(

@@ -14,9 +14,9 @@ from search.progress.events import Event, Note, Progress
 from search.sizing.cache import backend_name, measurement_key, read_measured, write_measured
 from search.sizing.choice import Measurement, Setting
 from search.sizing.machine import Machine, available_cores
-from search.sizing.measurement import Measured, measure_workers, most_workers
 from search.sizing.messages import Loaded
 from search.sizing.worker_plan import WorkerPlan, plan_workers
+from search.sizing.worker_speed import Measured, measure_workers, most_workers
 from search.system.runtime import Compute, Precision, worker_environment
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.stages import staged
@@ -341,7 +341,7 @@ def test_an_interruption_leaves_no_process(spec: InputSpec, candidate: Candidate
         )
 
     left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    assert not any("search.sizing.measured_training" in line for line in left)
+    assert not any("search.sizing.timing_program" in line for line in left)
 
 
 @on_cpu

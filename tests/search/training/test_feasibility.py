@@ -188,7 +188,7 @@ from cnn_blocks.build import describe_model
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from search.training import feasibility
-from search.data import Share
+from search.data import Subset
 from search.training import fit
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.stages import staged
@@ -201,9 +201,9 @@ candidate = Candidate(
     model=ModelConfig(backbone=backbone, head=Pooled()),
     training=TrainingConfig(epochs=1, batch_size=batch),
 )
-def share(images):
+def subset(images):
     pixels = np.zeros((images, size, size, 3), dtype=np.uint8)
-    return Share(images=pixels, labels=np.arange(images) % 2, indices=np.arange(images))
+    return Subset(images=pixels, labels=np.arange(images) % 2, indices=np.arange(images))
 spec = InputSpec(image_shape=(size, size, 3), class_names=("a", "b"))
 process = psutil.Process()
 before = peak = process.memory_info().rss
@@ -215,7 +215,7 @@ def watch():
         time.sleep(0.005)
 threading.Thread(target=watch, daemon=True).start()
 compute = Compute(precision="float32")
-fit(candidate, share(3 * batch), spec=spec, validation=share(512), seed=0, compute=compute)
+fit(candidate, subset(3 * batch), spec=spec, validation=subset(512), seed=0, compute=compute)
 print((peak - before) / estimate)
 """
 

@@ -11,13 +11,13 @@ import pytest
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec
-from search.data import Share
+from search.data import Subset
 from search.system.runtime import Compute
 from search.training import FitResult, fit
 from search.training.statistics import recompute_statistics
 from spaces.candidate import Candidate
 
-Digits = tuple[Share, Share]
+Digits = tuple[Subset, Subset]
 Make = Callable[..., Candidate]
 
 
@@ -49,11 +49,11 @@ def _assert_describes(model: Any, images: npt.NDArray[Any]) -> None:
 def test_the_statistics_are_those_of_clean_images(
     images: int, digits: Digits, spec: InputSpec, candidate: Make
 ) -> None:
-    share = Share(digits[0].images, digits[0].labels, digits[0].indices[:images])
+    subset = Subset(digits[0].images, digits[0].labels, digits[0].indices[:images])
     model = build_model(candidate(dropout=0.5, depth=2).model, spec, seed=0)
-    clean, _ = share.gather(np.arange(images))
+    clean, _ = subset.gather(np.arange(images))
 
-    assert recompute_statistics(model, share, batch_size=64, seed=0)
+    assert recompute_statistics(model, subset, batch_size=64, seed=0)
 
     _assert_describes(model, clean)
     first = _normalizing(model)[0]
@@ -88,7 +88,7 @@ def test_rates_and_momenta_are_as_before(
 
     if fails:
         larger = np.zeros((len(digits[0].labels), 17, 17, 3), np.uint8)
-        wrong = Share(larger, digits[0].labels, digits[0].indices)
+        wrong = Subset(larger, digits[0].labels, digits[0].indices)
         with pytest.raises(ValueError, match="17"):
             recompute_statistics(model, wrong, batch_size=64, seed=0)
     else:
@@ -140,7 +140,7 @@ def test_a_training_ends_with_them_and_is_judged_by_them(
 
 @pytest.mark.usefixtures("saved_at_once")
 def test_the_best_epochs_weights_come_with_their_own_statistics(
-    digits: Digits, contrary: Share, spec: InputSpec, candidate: Make, tmp_path: Path
+    digits: Digits, contrary: Subset, spec: InputSpec, candidate: Make, tmp_path: Path
 ) -> None:
     made = candidate(epochs=8, early_stopping=2, schedule="constant", dropout=0.2)
 
@@ -166,6 +166,6 @@ def test_the_best_epochs_weights_come_with_their_own_statistics(
         np.testing.assert_array_equal(a, b)
 
 
-def _accuracy(model: Any, share: Share) -> float:
-    images, labels = share.gather(np.arange(len(share)))
+def _accuracy(model: Any, subset: Subset) -> float:
+    images, labels = subset.gather(np.arange(len(subset)))
     return float((model.predict(images, verbose=0).argmax(axis=1) == labels).mean())

@@ -23,7 +23,7 @@ from search.optimize.sampling import ReseedingSampler
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import open_storage, quiet_optuna
-from search.training import FitResult, Report, feasibility
+from search.training import FitResult, ValidationReport, feasibility
 from search.training.mirroring import MirroredAccuracy
 from search.trials import objective
 from search.trials import reporter as trial_reporter
@@ -83,7 +83,9 @@ def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, An
                 rows.append({"epoch": epoch, "step": epoch * 10, **measured})
                 per_epoch = settings["reports_per_epoch"]
                 settings["listener"].on_checkpoint(epoch * 10)
-                settings["listener"].on_report(Report(epoch * per_epoch, float(epoch), rows[-1]))
+                settings["listener"].on_report(
+                    ValidationReport(epoch * per_epoch, float(epoch), rows[-1])
+                )
             stops_early = candidate.training.early_stopping is not None
             best = max(rows, key=lambda row: row["val_accuracy"]) if stops_early else rows[-1]
             return FitResult(
@@ -209,8 +211,8 @@ def test_pruners_see_nothing_of_the_phase_in_which_the_head_trains_alone(
 
     values = iter([[0.8, 0.8, 0.8, 0.9], [0.1, 0.1, 0.85, 0.95], [0.9, 0.1, 0.9, 0.9]])
     train_as(lambda candidate: next(values))
-    for share, dropout in ((0.5, 0.0), (0.5, 0.1), (0.25, 0.0)):
-        study.enqueue_trial({"head_share": share, "dropout": dropout})
+    for subset, dropout in ((0.5, 0.0), (0.5, 0.1), (0.25, 0.0)):
+        study.enqueue_trial({"head_share": subset, "dropout": dropout})
     spec = session.spec.model_copy(update={"space": two_phases, "epochs": 4})
     session = changed(session, spec=spec)
 

@@ -1,4 +1,4 @@
-"""Feature tests need a whole split; the other training tests use two shares of it."""
+"""Feature tests need a whole split; the other training tests use two subsets of it."""
 
 import pytest
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from cnn_blocks.config import InputSpec
 from search.sizing.choice import Measurement, Setting, choose, gains, worker_steps
 from search.sizing.machine import Machine
-from search.sizing.measuring_process import BusyTime, MeasurementError, MeasuringProcess
 from search.sizing.messages import Failed, Loaded, Round, Task
+from search.sizing.timing_process import BusyTime, MeasurementError, MeasuringProcess
 from search.system.runtime import Compute, Precision, Xla, cpu_has_bfloat16
 from spaces.candidate import Candidate
 

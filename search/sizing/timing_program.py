@@ -1,6 +1,6 @@
 """A process that trains a candidate on random images and reports its speed.
 
-`measurement` starts it as `python -m search.sizing.measured_training FILE_DESCRIPTOR` and talks to
+`measurement` starts it as `python -m search.sizing.timing_program FILE_DESCRIPTOR` and talks to
 it over that connection. It measures `search.training.fit`, which trials run too.
 """
 
@@ -22,12 +22,12 @@ from search.training.listener import Listener
 
 if TYPE_CHECKING:
     from cnn_blocks.config import InputSpec
-    from search.data import Share, Split
+    from search.data import Split, Subset
     from search.training.features.source import FeatureSource
     from spaces.candidate import Candidate
 
 _SEED = 0
-# More distinct images would not change the speed; the share repeats these.
+# More distinct images would not change the speed; the subset repeats these.
 _DIFFERENT_IMAGES = 256
 _STEPS_PER_EPOCH = 64
 # Never reached: the parent ends the training.
@@ -61,7 +61,7 @@ def main(descriptor: int) -> None:
 class _Training:
     candidate: "Candidate"
     spec: "InputSpec"
-    images: "Share"
+    images: "Subset"
     features: "FeatureSource"
 
 
@@ -92,15 +92,15 @@ def _load(task: Task) -> _Training:
 
 
 def _random_split(spec: "InputSpec") -> "Split":
-    """Returns a split of random images, all in the development share."""
-    from search.data import Dataset, Decoding, Share, Split
+    """Returns a split of random images, all in the development subset."""
+    from search.data import Dataset, Decoding, Split, Subset
     from search.data.dataset import Arrays
 
     generator = np.random.default_rng(_SEED)
     images = generator.integers(0, 256, (_DIFFERENT_IMAGES, *spec.image_shape), dtype=np.uint8)
     labels = generator.integers(0, spec.classes, _DIFFERENT_IMAGES)
     rows = np.arange(_DIFFERENT_IMAGES)
-    everything, nothing = Share(images, labels, rows), Share(images, labels, rows[:0])
+    everything, nothing = Subset(images, labels, rows), Subset(images, labels, rows[:0])
     dataset = Dataset(
         name="random",
         source="random",

@@ -19,7 +19,7 @@ class MeasuringProcess:
 
     def __init__(self, task: Task, environment: Mapping[str, str]) -> None:
         self._child = ChildProcess(
-            "search.sizing.measured_training", environment=environment, log=task.folder / "log"
+            "search.sizing.timing_program", environment=environment, log=task.folder / "log"
         )
         self.connection = self._child.connection
         self.send(task)
