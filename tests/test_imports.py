@@ -32,9 +32,9 @@ ROOMS = (
     ("results", "trials"),
     ("maintenance", "optimize"),
     ("engines", "report"),
-    # The three stories; a dry run begins like a run.
+    # The four stories; a dry run begins like a run.
     ("pipeline",),
-    ("recipes", "dry_run"),
+    ("recipes", "configurations", "dry_run"),
     ("keras_tuner",),
     ("cli",),
 )

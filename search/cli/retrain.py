@@ -78,8 +78,8 @@ def retrain(
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
     cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
 
+    from search.configurations import retrain_from_configuration
     from search.data import DataSource
-    from search.results.retraining import retrain_from_configuration
     from search.results.summary import summarize
     from search.storage.places import Places
     from search.system.runtime import Compute

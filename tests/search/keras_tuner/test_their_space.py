@@ -233,8 +233,8 @@ def test_a_search_resumes_and_its_winner_is_rebuilt_without_the_study(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from search.configurations import retrain_from_configuration
     from search.pipeline import run_study
-    from search.results.retraining import retrain_from_configuration
 
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     arguments: dict[str, Any] = {

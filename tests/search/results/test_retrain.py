@@ -17,6 +17,7 @@ from PIL import Image
 
 from cnn_blocks.errors import UserError
 from search.cli import app as cli
+from search.configurations import retrain_from_configuration
 from search.data import Decoding, Split, load_data, split_data
 from search.progress.events import Event, Note, Progress, RetrainingAdvanced
 from search.results.configuration_file import (
@@ -29,7 +30,7 @@ from search.results.exported_model import read_class_names, read_record
 from search.results.files import classification_report
 from search.results.finished_run import find_finished_run
 from search.results.plan import Retraining, only_retraining, run_directory
-from search.results.retraining import finish_run, retrain, retrain_from_configuration
+from search.results.retraining import finish_run, retrain
 from search.results.run_result import RunOutput
 from search.results.summary import summarize
 from search.sizing import time_plan

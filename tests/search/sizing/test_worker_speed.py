@@ -78,7 +78,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Measured]:
         """Measures with one process per answer, for two numbers of workers."""
         processes = iter(answers)
         monkeypatch.setattr(
-            measurement, "MeasuringProcess", lambda *arguments: Process(next(processes), on_gpu)
+            worker_speed, "MeasuringProcess", lambda *arguments: Process(next(processes), on_gpu)
         )
         return measure_workers(
             Candidate(model=MODEL, training=TrainingConfig()),
