@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from cnn_blocks.errors import UserError
-from search.cli import export, predict, report, retrain, run
+from search.cli import export, predict, report, retrain, run, show
 from search.cli import list as listing
 from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
@@ -16,7 +16,6 @@ from search.system.names import shown
 from search.system.streams import escape_unencodable
 
 app = typer.Typer(
-    add_completion=False,
     help="Searches, retrains, evaluates and exports convolutional networks for your images.",
     epilog=f"""\b
     Examples:
@@ -33,6 +32,7 @@ app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=retrain.EPILOG)(retrain.retrain)
 app.command(epilog=predict.EPILOG)(predict.predict)
 app.command(epilog=report.EPILOG)(report.report)
+app.command(epilog=show.EPILOG)(show.show)
 
 
 def main(command: str | None = None, *, program: str = PROGRAM) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cnn_blocks.errors import UserError
+from search.cli.completion import shipped_study_names
 from search.cli.options import parse_bytes, parse_share, parse_workers
 from search.cli.shared import (
     DATA_HELP,
@@ -84,7 +85,9 @@ def run(
     study: Annotated[
         str | None,
         typer.Option(
-            metavar="<name or file>", help="A study; `list studies` lists them.  [default: auto]"
+            metavar="<name or file>",
+            help="A study; `list studies` lists them.  [default: auto]",
+            autocompletion=shipped_study_names,
         ),
     ] = None,
     recipe: Annotated[

@@ -62,7 +62,7 @@ LayoutOption = Annotated[
 MaxBadFilesOption = Annotated[
     str,
     typer.Option(
-        "--max-bad-files", metavar="<share>", help="Subset of unreadable files to skip at most."
+        "--max-bad-files", metavar="<share>", help="Share of unreadable files to skip at most."
     ),
 ]
 CacheLimitOption = Annotated[
