@@ -31,7 +31,7 @@ ROOMS = (
     ("sizing",),
     ("results", "trials"),
     ("maintenance", "optimize"),
-    ("engines", "report"),
+    ("engines", "report", "demo"),
     # The four stories; a dry run begins like a run.
     ("pipeline",),
     ("recipes", "configurations", "dry_run"),

@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from cnn_blocks.errors import UserError
-from search.cli import export, predict, report, retrain, run, show
+from search.cli import demo, export, predict, report, retrain, run, show
 from search.cli import list as listing
 from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
@@ -33,6 +33,7 @@ app.command(epilog=retrain.EPILOG)(retrain.retrain)
 app.command(epilog=predict.EPILOG)(predict.predict)
 app.command(epilog=report.EPILOG)(report.report)
 app.command(epilog=show.EPILOG)(show.show)
+app.command(epilog=demo.EPILOG)(demo.demo)
 
 
 def main(command: str | None = None, *, program: str = PROGRAM) -> NoReturn:

@@ -1,8 +1,10 @@
 """Predicts image files, decoded exactly as the model's training images were."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,85 @@ class Predictions:
         return [(self.class_names[number], float(row[number])) for number in order]
 
 
+class Predictor:
+    """A model that a run exported, with what its images must be decoded like.
+
+    For a model without a record of that, `image_size` (pixels, or height and width) and `fit`
+    describe the decoding; `notes` are sentences about what was assumed.
+    Raises UserError if the model cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        image_size: int | tuple[int, int] | None = None,
+        fit: Fit | None = None,
+    ) -> None:
+        record = read_record(model)
+        decoding = record.decoding
+        if decoding is not None:
+            _check_asked(decoding, model, image_size, fit)
+        self._network = _load(model)
+        notes = []
+        if decoding is None:
+            decoding, note = _assumed(self._network, model, image_size, fit)
+            notes.append(note)
+        classes = self._network.output_shape[-1]
+        names = record.class_names
+        if names is None:
+            names = tuple(str(number) for number in range(classes))
+            notes.append(f"{model} has no class names: classes are the numbers of its outputs.")
+        if len(names) != classes:
+            raise UserError(
+                f"A model must have one output per class; {model} has {classes} outputs and "
+                f"{len(names)} class names. Fix: give the model.keras of a run."
+            )
+        self.class_names, self.notes = names, tuple(notes)
+        self._decoding = decoding
+
+    def predict(self, files: Sequence[str | Path]) -> Predictions:
+        """Predicts image files, and all images in folders."""
+        unreadable: list[tuple[str, str]] = []
+        found = list(_find(files, unreadable))
+        return self._predict(((file, partial(_content, file)) for file in found), unreadable)
+
+    def predict_content(self, content: bytes, name: str = "image") -> Predictions:
+        """Predicts the content of one image file."""
+        return self._predict([(name, lambda: content)], [])
+
+    def _predict(
+        self,
+        images: Iterable[tuple[str, Callable[[], bytes]]],
+        unreadable: list[tuple[str, str]],
+    ) -> Predictions:
+        from search.data.decoding import strict_decoding
+        from search.data.threads import in_threads
+        from search.training.prediction import predict_in_batches, prediction_batch_of
+
+        batch_size = prediction_batch_of(self._network)
+        read: list[str] = []
+        outputs = [np.empty((0, len(self.class_names)), dtype=np.float32)]
+        remaining = iter(images)
+        while chunk := list(islice(remaining, _CHUNK)):
+            decoded = []
+            with strict_decoding():
+                results = in_threads(lambda image: _decoded(self._decoding, image[1]), chunk)
+                for (file, _), image in zip(chunk, results, strict=True):
+                    if isinstance(image, str):
+                        unreadable.append((file, image))
+                    else:
+                        read.append(file)
+                        decoded.append(image)
+            if decoded:
+                outputs.append(
+                    predict_in_batches(self._network, np.stack(decoded), batch_size=batch_size)
+                )
+        return Predictions(
+            self.class_names, tuple(read), np.concatenate(outputs), tuple(unreadable), self.notes
+        )
+
+
 def predict_files(
     model: str | Path,
     files: Sequence[str | Path],
@@ -60,56 +141,7 @@ def predict_files(
     """
     if not files:
         raise UserError("A prediction needs images; received no file. Fix: give files or folders.")
-    record = read_record(model)
-    decoding = record.decoding
-    if decoding is not None:
-        _check_asked(decoding, model, image_size, fit)
-    network = _load(model)
-    notes = []
-    if decoding is None:
-        decoding, note = _assumed(network, model, image_size, fit)
-        notes.append(note)
-    classes = network.output_shape[-1]
-    names = record.class_names
-    if names is None:
-        names = tuple(str(number) for number in range(classes))
-        notes.append(f"{model} has no class names: classes are the numbers of its outputs.")
-    if len(names) != classes:
-        raise UserError(
-            f"A model must have one output per class; {model} has {classes} outputs and "
-            f"{len(names)} class names. Fix: give the model.keras of a run."
-        )
-    read, probabilities, unreadable = _predict(network, decoding, files)
-    return Predictions(names, tuple(read), probabilities, tuple(unreadable), tuple(notes))
-
-
-def _predict(
-    network: "keras.Model", decoding: "Decoding", files: Sequence[str | Path]
-) -> tuple[list[str], npt.NDArray[np.float32], list[tuple[str, str]]]:
-    from search.data.decoding import strict_decoding
-    from search.data.threads import in_threads
-    from search.training.prediction import predict_in_batches, prediction_batch_of
-
-    batch_size = prediction_batch_of(network)
-    unreadable: list[tuple[str, str]] = []
-    found = list(_find(files, unreadable))
-    read: list[str] = []
-    outputs = [np.empty((0, network.output_shape[-1]), dtype=np.float32)]
-    for start in range(0, len(found), _CHUNK):
-        chunk = found[start : start + _CHUNK]
-        images = []
-        with strict_decoding():
-            for file, image in zip(
-                chunk, in_threads(lambda file: _decoded(decoding, file), chunk), strict=True
-            ):
-                if isinstance(image, str):
-                    unreadable.append((file, image))
-                else:
-                    read.append(file)
-                    images.append(image)
-        if images:
-            outputs.append(predict_in_batches(network, np.stack(images), batch_size=batch_size))
-    return read, np.concatenate(outputs), unreadable
+    return Predictor(model, image_size=image_size, fit=fit).predict(files)
 
 
 def _find(files: Sequence[str | Path], unreadable: list[tuple[str, str]]) -> Iterator[str]:
@@ -134,12 +166,16 @@ def _find(files: Sequence[str | Path], unreadable: list[tuple[str, str]]) -> Ite
             unreadable.append((str(file), f"contains no {READABLE} file"))
 
 
-def _decoded(decoding: "Decoding", file: str) -> "npt.NDArray[np.uint8] | str":
-    """Returns a file's image, or the reason why it cannot be decoded."""
+def _content(file: str) -> bytes:
+    return Path(file).read_bytes()
+
+
+def _decoded(decoding: "Decoding", read: Callable[[], bytes]) -> "npt.NDArray[np.uint8] | str":
+    """Returns the image that a file's content holds, or the reason why it cannot be decoded."""
     from search.data.image_files import reason_of
 
     try:
-        return decoding.decode(Path(file).read_bytes())
+        return decoding.decode(read())
     except Exception as error:  # Pillow may raise any exception for damaged content
         return reason_of(error)
 
