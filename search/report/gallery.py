@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.report.data import RunFacts
-from search.report.words import percent, safe
+from search.report.words import percent, safe, shortened
 from search.results.report_material import FOLDER, Group, OcclusionMap, Picture, decoded_picture
 
 _TITLES: dict[Group, str] = {
@@ -62,7 +62,8 @@ def _picture(run: RunFacts, picture: Picture) -> dict[str, Any]:
         "smooth": max(height, width) > _PIXELATED_SIDE,
         "shape": f"{width}/{height}",
         "answers": ", ".join(
-            f"{safe(names[one.label])[:24]} {percent(one.probability)}" for one in picture.answers
+            f"{shortened(names[one.label], 24)}: {percent(one.probability)}"
+            for one in picture.answers
         ),
         **_map(run.directory, pixels, occlusion, predicted, answer.probability),
     }

@@ -8,7 +8,8 @@ from search.report.charts.training import training_accuracy
 from search.report.data import ReportData, RunFacts, StudyFacts, TrialFacts
 from search.report.words import (
     NONE,
-    mebibytes,
+    file_size,
+    hours,
     metric_name,
     metric_value,
     milliseconds,
@@ -47,7 +48,7 @@ def _run_facts(data: ReportData) -> list[tuple[str, str, str]]:
     run, network = data.run, data.network
     found = []
     if network is not None:
-        remark = "" if run is None else f"{mebibytes(run.model_bytes)} as model.keras"
+        remark = "" if run is None else f"{file_size(run.model_bytes)} as model.keras"
         found.append(("Parameters", short(network.parameters), remark))
         views = "an image and its mirror image" if network.mirrored else "for one image"
         work = short(network.multiply_accumulates)
@@ -86,9 +87,8 @@ def _search_facts(study: StudyFacts | None) -> list[tuple[str, str, str]]:
     finished = [trial for trial in study.counted if isinstance(trial.state, Outcome)]
     trained = sum(trial.passes > 0 for trial in finished)
     spent = sum(trial.seconds for trial in study.counted)
-    hours = f"{spent / 3600:.2g} hours of trials"
     found = [
-        ("Search", span(study.search_seconds), hours),
+        ("Search", span(study.search_seconds), f"{hours(spent)} of trials"),
         ("Trials", f"{len(finished):,}", f"{trained:,} of them trained"),
     ]
     if study.images_shown is not None:

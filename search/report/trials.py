@@ -2,8 +2,10 @@
 
 import re
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,8 @@ from search.trials.outcomes import outcome_of
 
 # With fewer complete trials any ranking of parameters is noise.
 FEWEST_FOR_IMPORTANCE = 5
+# Between two trials of one command; a longer pause is one between two commands.
+_LONGEST_PAUSE_SECONDS = 30.0
 _EPOCH_STEPS = re.compile(r"1(?:/(\d+))? epoch")
 # What the report has places of its own for, or what only a program reads.
 _UNLISTED = (
@@ -105,33 +109,40 @@ def _trial(trial: FrozenTrial, clock: "_SearchClock", per_epoch: int | None) -> 
 
 
 class _SearchClock:
-    """Seconds of search time at a moment: those in which no trial ran are left out."""
+    """Seconds of search time at a moment: pauses in which no trial ran are left out."""
 
     def __init__(self, trials: Iterable[FrozenTrial]) -> None:
-        spans = sorted(
-            (trial.datetime_start.timestamp(), (trial.datetime_complete or trial.datetime_start))
+        runs = sorted(
+            (trial.datetime_start, trial.datetime_complete or trial.datetime_start)
             for trial in trials
             if trial.datetime_start is not None
         )
-        self._spans: list[tuple[float, float]] = []
-        for start, complete in spans:
-            end = max(start, complete.timestamp())
-            if self._spans and start <= self._spans[-1][1]:
-                self._spans[-1] = self._spans[-1][0], max(self._spans[-1][1], end)
+        self._starts: list[float] = []
+        self._ends: list[float] = []
+        for began, ended in runs:
+            start, end = began.timestamp(), max(began, ended).timestamp()
+            if self._ends and start <= self._ends[-1] + _LONGEST_PAUSE_SECONDS:
+                self._ends[-1] = max(self._ends[-1], end)
             else:
-                self._spans.append((start, end))
+                self._starts.append(start)
+                self._ends.append(end)
+        lengths = [end - start for start, end in zip(self._starts, self._ends, strict=True)]
+        self._before = [0.0, *accumulate(lengths)]
 
     @property
     def whole(self) -> float:
-        """The seconds in which any trial ran."""
-        return sum(end - start for start, end in self._spans)
+        """The seconds of the whole search."""
+        return self._before[-1]
 
     def read(self, moment: datetime | None) -> float | None:
         """Returns the seconds of search before a moment; None for None."""
         if moment is None:
             return None
         now = moment.timestamp()
-        return sum(max(0.0, min(end, now) - start) for start, end in self._spans)
+        span = bisect_right(self._starts, now) - 1
+        if span < 0:
+            return 0.0
+        return self._before[span] + min(now, self._ends[span]) - self._starts[span]
 
 
 def _parameters(study: optuna.Study, trials: Sequence[FrozenTrial]) -> tuple[ParameterFacts, ...]:

@@ -59,9 +59,16 @@ def milliseconds(seconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
 
 
-def mebibytes(size: int | None) -> str:
-    """Returns a file's size in MB."""
-    return NONE if size is None else f"{size / 1e6:.1f} MB"
+def file_size(size: int | None) -> str:
+    """Returns a file's size in kB or MB."""
+    if size is None:
+        return NONE
+    return f"{size / 1e3:.0f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
+
+
+def hours(seconds: float) -> str:
+    """Returns a cost in hours, or in smaller units where it is less than a tenth of one."""
+    return span(seconds) if seconds < 360 else f"{seconds / 3600:.2g} hours"
 
 
 def span(seconds: float | None) -> str:

@@ -1,5 +1,6 @@
 """What the test images showed."""
 
+import math
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -7,7 +8,6 @@ from markupsafe import Markup
 from search.report.data import Calibration
 from search.report.statistics import wilson_interval
 from search.report.svg import (
-    CHARACTER,
     HEIGHT,
     WIDTH,
     Axis,
@@ -20,9 +20,11 @@ from search.report.words import compact, percent, shortened
 
 _LEFT, _BOTTOM = 48.0, 44.0
 _COUNTS = 56.0
+_LEAST_RADIUS, _RADIUS = 2.5, 4.0
 # Cells of one shade share a path; the eye tells about so many apart.
 SHADES = 9
-_NAME_CHARACTERS = 18
+_NAME_CHARACTERS = 26
+_SMALL_CHARACTER = 6.2
 _MOST_NAMED = 150
 
 
@@ -51,13 +53,13 @@ def calibration(found: Calibration) -> Markup:
         drawing.text(_LEFT - 6, y(value) + 4, percent(value, 0), text_anchor="end")
     drawing.text(2, top - 13, "accuracy", class_="name")
     drawing.line((x(0), y(0)), (x(1), y(1)), "s-guide")
-    drawing.path([(x(one.confidence), y(one.accuracy)) for one in filled], "s-winner")
+    most = max(one.images for one in filled)
     for one in filled:
         at = x(one.confidence)
         low, high = wilson_interval(round(one.accuracy * one.images), one.images)
         drawing.line((at, y(low)), (at, y(high)), "s-winner whisker")
-        drawing.dot((at, y(one.accuracy)), 4, "s-winner dot", tip=f"{one.images} images")
-    most = max(one.images for one in filled)
+        radius = _LEAST_RADIUS + _RADIUS * math.sqrt(one.images / most)
+        drawing.dot((at, y(one.accuracy)), radius, "s-winner dot", tip=f"{one.images} images")
     base = height - _BOTTOM
     counts = Scale(0, most, base, base - _COUNTS)
     draw_axes(
@@ -91,7 +93,7 @@ def large_confusion_matrix(counts: Sequence[Sequence[int]], names: Sequence[str]
     named = classes <= _MOST_NAMED
     side = 11.0 if named else max(2.0, 1200.0 / classes)
     labels = [shortened(name, _NAME_CHARACTERS) for name in names]
-    margin = max(map(len, labels)) * CHARACTER * 0.85 + 10 if named else 20.0
+    margin = max(map(len, labels)) * _SMALL_CHARACTER + 10 if named else 20.0
     size = margin + classes * side + 4
     wrong = [
         (count, row, column)

@@ -108,6 +108,13 @@ def gap_in_words(run: RunFacts) -> str:
         f"The winner recognises {percent(trained)} of its own training images and "
         f"{percent(test)} of the test images"
     )
+    baseline = run.test["majority_baseline"]
+    if low <= baseline["accuracy"]:
+        return (
+            f"{facts}. Always answering “{baseline['class']}” reaches "
+            f"{percent(baseline['accuracy'])}: the network has hardly learnt anything, so that the "
+            f"gap says nothing. More time, or other settings, come first."
+        )
     if trained <= high:
         return (
             f"{facts}. The difference is within the uncertainty of the test "
