@@ -34,7 +34,7 @@ def _text_with(browser: webdriver.Chrome, expected: str) -> str:
     return str(WebDriverWait(browser, WAIT_SECONDS).until(shown))
 
 
-def test_the_dashboard_shows_what_a_person_wants_to_know(
+def test_the_dashboard_shows_parameters_and_attributes(
     browser: webdriver.Chrome,
     tiny_study: StudySpec,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""A training's listener made of functions."""
+"""A training listener made of functions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ def _nothing(*heard: Any) -> None:
 
 
 class Listening(Listener):
-    """Calls a function for what it hears."""
+    """Calls a function for each kind of event."""
 
     def __init__(
         self,

@@ -76,7 +76,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (
             ["run", "--recipe", "granita_1", "--no-retrain", "--backbone", "a", "--engine", "ray"],
-            "received --backbone, --engine, --no-retrain beside",
+            "received --backbone, --engine, --no-retrain with",
         ),
         (
             ["run", "--study", "quickstart", "--hypermodel", "a.B"],
