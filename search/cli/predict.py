@@ -10,7 +10,7 @@ import typer
 
 from cnn_blocks.errors import UserError
 from search.cli.shared import Fit, ended_by_interruption, optional_image_size
-from search.system.names import shown
+from search.system.names import shown, spreadsheet_cell
 
 if TYPE_CHECKING:
     from search.results.predicting import Predictions
@@ -103,5 +103,6 @@ def _csv(predictions: "Predictions", top: int) -> str:
     writer.writerow(["file", "rank", "class", "probability"])
     for row, file in enumerate(predictions.files):
         for rank, (name, share) in enumerate(predictions.best(row, top), start=1):
-            writer.writerow([shown(file), rank, name, f"{share:.6f}"])
+            cells = [shown(file), rank, name, f"{share:.6f}"]
+            writer.writerow([spreadsheet_cell(cell) for cell in cells])
     return text.getvalue()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.results.configuration_file import BestConfiguration, write_configuration
 from search.system.files import write_text
-from search.system.names import shown
+from search.system.names import shown, spreadsheet_cell
 
 if TYPE_CHECKING:
     import keras
@@ -122,7 +122,7 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: spreadsheet_cell(cell) for key, cell in row.items()} for row in rows)
     write_text(path, text.getvalue())
 
 
