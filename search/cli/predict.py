@@ -55,10 +55,21 @@ def predict(
         )
     size = optional_image_size(image_size)
 
-    from search.results.predicting import predict_files
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from search.results.predicting import Predictor
 
     with ended_by_interruption():
-        predictions = predict_files(model, files, image_size=size, fit=fit)
+        predictor = Predictor(model, image_size=size, fit=fit)
+        # On standard error, because standard output is for the predictions; nothing in a pipe.
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("predicting", total=None)
+            predictions = predictor.predict(
+                files,
+                on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
     for note in predictions.notes:
         typer.echo(f"note: {shown(note)}", err=True)
     if as_json:

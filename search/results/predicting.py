@@ -82,20 +82,29 @@ class Predictor:
         self.class_names, self.notes = names, tuple(notes)
         self._decoding = decoding
 
-    def predict(self, files: Sequence[str | Path]) -> Predictions:
-        """Predicts image files, and all images in folders."""
+    def predict(
+        self,
+        files: Sequence[str | Path],
+        *,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Predictions:
+        """Predicts image files, and all images in folders.
+
+        `on_progress` is called with how many of how many images are done.
+        """
         unreadable: list[tuple[str, str]] = []
         found = list(_find(files, unreadable))
         return self._predict(((file, partial(_content, file)) for file in found), unreadable)
 
     def predict_content(self, content: bytes, name: str = "image") -> Predictions:
         """Predicts the content of one image file."""
-        return self._predict([(name, lambda: content)], [])
+        return self._predict([(name, lambda: content)], [], lambda done: None)
 
     def _predict(
         self,
         images: Iterable[tuple[str, Callable[[], bytes]]],
         unreadable: list[tuple[str, str]],
+        on_progress: Callable[[int], None],
     ) -> Predictions:
         from search.data.decoding import strict_decoding
         from search.data.threads import in_threads
@@ -104,7 +113,7 @@ class Predictor:
         batch_size = prediction_batch_of(self._network)
         read: list[str] = []
         outputs = [np.empty((0, len(self.class_names)), dtype=np.float32)]
-        remaining = iter(images)
+        remaining, done = iter(images), 0
         while chunk := list(islice(remaining, _CHUNK)):
             decoded = []
             with strict_decoding():
@@ -119,6 +128,8 @@ class Predictor:
                 outputs.append(
                     predict_in_batches(self._network, np.stack(decoded), batch_size=batch_size)
                 )
+            done += len(chunk)
+            on_progress(done)
         return Predictions(
             self.class_names, tuple(read), np.concatenate(outputs), tuple(unreadable), self.notes
         )

@@ -19,7 +19,7 @@ from search.data import Decoding
 from search.data.levels import Levels
 from search.results import predicting
 from search.results.exported_model import save_model
-from search.results.predicting import predict_files
+from search.results.predicting import Predictor, predict_files
 
 NAMES = ("cat", "dog", "owl")
 DECODING = Decoding(size=(8, 12), fit="crop", levels=Levels(100, 4000))
@@ -186,3 +186,15 @@ def test_an_interruption_ends_the_command_without_a_traceback(
 
     assert cli.invoke(["predict", "--model", str(model), "a.png"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_progress_counts_images_in_chunks(
+    model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicting, "_CHUNK", 2)
+    told: list[tuple[int, int]] = []
+
+    found = Predictor(model).predict([photos], on_progress=lambda *counts: told.append(counts))
+
+    assert told == [(2, 3), (3, 3)]
+    assert len(found.files) == 3
