@@ -51,6 +51,7 @@ FILES = {
     "environment.json",
     "decoding.json",
     "test_predictions.csv",
+    "report_material",
 }
 
 
