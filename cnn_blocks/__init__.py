@@ -1,1 +1,1 @@
-"""What a network is: configurations as data, and the one builder of Keras models from them."""
+"""Network configurations as data, and the one builder that makes Keras models from them."""

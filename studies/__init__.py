@@ -1,6 +1,6 @@
-"""Which experiment: a space, its data, metric, sampler, pruner and budget, one file a study."""
+"""Experiments: a space, its data, metric, sampler, pruner and budget, one file per study."""
 
 from pathlib import Path
 
-# Study files from before there was a room for them import shipped studies as `studies.NAME`.
+# Older study files import shipped studies as `studies.NAME`.
 __path__.append(str(Path(__file__).parent / "shipped"))

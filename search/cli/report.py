@@ -7,6 +7,7 @@ import typer
 
 from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
+from search.cli.completion import stored_study_names
 from search.cli.shared import PROGRAM, RunsDirectoryOption, StorageOption, ended_by_interruption
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ EPILOG = f"""\b
 
 def report(
     study: Annotated[
-        str | None, typer.Option(metavar="<name>", help="A study's name in the storage.")
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="A study's name in the storage.",
+            autocompletion=stored_study_names,
+        ),
     ] = None,
     run: Annotated[
         Path | None,

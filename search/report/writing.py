@@ -6,6 +6,7 @@ from pathlib import Path
 import optuna
 
 from cnn_blocks.errors import UserError
+from search.progress.events import Progress
 from search.report.gather import gather
 from search.report.html import render_html
 from search.report.markdown import render_markdown
@@ -58,3 +59,11 @@ def write_report(
             f"folder writable, or name another file with --output FILE."
         ) from error
     return to
+
+
+def report_finished_run(study: optuna.Study | None, run: Path, progress: Progress) -> None:
+    """Writes the report of a run that has just finished; a failure is a warning, not its end."""
+    try:
+        write_report(study, run)
+    except Exception as error:  # everything else of the run is whole
+        progress.warning(f"the report of {run} could not be written: {error}")

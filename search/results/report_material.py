@@ -24,7 +24,7 @@ from search.system.names import shown
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Share
+    from search.data import Subset
     from search.results.evaluate import Evaluation
 
 FOLDER = "report_material"
@@ -112,7 +112,7 @@ def write_report_material(
     directory: str | Path,
     model: "keras.Model",
     evaluation: "Evaluation",
-    test: "Share",
+    test: "Subset",
     *,
     seconds: float = _SECONDS,
 ) -> ReportMaterial:
@@ -145,7 +145,7 @@ def write_report_material(
 
 
 def choose_pictures(evaluation: "Evaluation") -> list[tuple[Group, int]]:
-    """Returns which test images a report shows, as positions within the share.
+    """Returns which test images a report shows, as positions within the subset.
 
     The most confident mistakes; of some classes the right answer of median confidence; and the
     right answers that the model was least sure of.
@@ -245,7 +245,7 @@ def _write_thumbnails(
     folder: Path,
     model: "keras.Model",
     evaluation: "Evaluation",
-    test: "Share",
+    test: "Subset",
     chosen: Sequence[tuple[Group, int]],
 ) -> Iterator[Picture]:
     if not chosen:

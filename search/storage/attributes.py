@@ -1,4 +1,4 @@
-"""The names of everything that we store on studies and trials."""
+"""The names of all attributes that we store on studies and trials."""
 
 from enum import StrEnum
 

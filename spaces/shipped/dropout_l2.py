@@ -9,7 +9,7 @@ from spaces.task import Task
 
 
 def dropout_l2(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests how the reference network is regularised."""
+    """Suggests the regularisation of the reference network."""
     model = reference_model(
         task=task,
         dropout=trial.suggest_float("dropout", 0.0, 0.5),

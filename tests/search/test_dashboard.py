@@ -34,15 +34,13 @@ def _text_with(browser: webdriver.Chrome, expected: str) -> str:
     return str(WebDriverWait(browser, WAIT_SECONDS).until(shown))
 
 
-def test_the_dashboard_shows_what_a_person_wants_to_know(
+def test_the_dashboard_shows_parameters_and_attributes(
     browser: webdriver.Chrome,
     tiny_study: StudySpec,
     tmp_path: Path,
 ) -> None:
     storage = f"sqlite:///{tmp_path / 'studies.db'}"
-    result = search.run_study(
-        tiny_study, storage=storage, trials=2, runs_directory=tmp_path / "runs"
-    )
+    result = search.run_study(tiny_study, storage=storage, trials=2, places=tmp_path / "runs")
     trial, study_id = result.study.trials[0], result.study._study_id
     dashboard = Path(sys.executable).with_name("optuna-dashboard")
     command: list[str | Path] = [dashboard, storage]

@@ -1,4 +1,4 @@
-"""Real small runs that the report's tests share, and pages read back."""
+"""Real small runs that the report's tests subset, and pages read back."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -46,7 +46,7 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunResult]
         folder = tmp_path_factory.mktemp("runs")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CNN_SEARCH_CACHE", str(tmp_path_factory.getbasetemp() / "image_cache"))
-            return search.run_study(spec, runs_directory=folder, **options)  # type: ignore[arg-type]
+            return search.run_study(spec, places=folder, **options)  # type: ignore[arg-type]
 
     return run
 

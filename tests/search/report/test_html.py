@@ -188,7 +188,7 @@ def test_a_hundred_and_twenty_classes(
 
 
 def test_every_cell_with_images_has_a_shade() -> None:
-    assert [shade_of(share) for share in (0.0, 1e-6, 0.25, 1.0)] == [0, 1, 4, SHADES]
+    assert [shade_of(subset) for subset in (0.0, 1e-6, 0.25, 1.0)] == [0, 1, 4, SHADES]
 
 
 def test_a_run_without_a_study(finished: RunResult, page_of: Callable[..., Page]) -> None:

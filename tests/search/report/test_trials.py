@@ -80,7 +80,7 @@ def test_importance_needs_complete_trials_that_differ(study: optuna.Study) -> No
         params = {"a": number / 30, "b": "xy"[number % 2]}
         study.add_trial(create_trial(value=number, params=params, distributions=distributions))
     importance = {one.name: one.importance for one in read_study(study).parameters}
-    assert sum(share or 0 for share in importance.values()) == pytest.approx(1)
+    assert sum(subset or 0 for subset in importance.values()) == pytest.approx(1)
     assert (importance["a"] or 0) > (importance["b"] or 0)
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
-from search.data.dataset import Share
+from search.data.dataset import Subset
 from search.results.evaluate import Evaluation, evaluate
 from search.results.report_material import (
     FOLDER,
@@ -82,8 +82,8 @@ def test_the_map_shows_where_the_object_is() -> None:
     def network(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         # Sure of class 1 while the bright square at the bottom left stands out.
         bright = images[:, 21:27, 5:11].mean(axis=(1, 2, 3)) / 255
-        share = (0.05 + 0.9 * bright).astype(np.float32)
-        return np.stack([1 - share, share], axis=1)
+        subset = (0.05 + 0.9 * bright).astype(np.float32)
+        return np.stack([1 - subset, subset], axis=1)
 
     found = occlusion_map(network, image, 1)
 
@@ -115,19 +115,19 @@ def test_a_map_of_a_certain_answer_is_not_lost_in_rounding() -> None:
         contrast = images[:, :, 12:].mean(axis=(1, 2, 3)) - images[:, :, :4].mean(axis=(1, 2, 3))
         logits = np.stack([-contrast / 8, contrast / 8], axis=1)
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return np.asarray(shares, dtype=np.float32)
+        subsets = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return np.asarray(subsets, dtype=np.float32)
 
     assert network(image[None])[0, 1] == 1.0
     assert occlusion_map(network, image, 1) is not None
 
 
 @pytest.fixture
-def share() -> Share:
+def subset() -> Subset:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (20, 96, 80, 3)).astype(np.uint8)
     labels = np.arange(20) % 2
-    return Share(images, labels, np.arange(20), tuple(f"f\x1b{n}.png" for n in range(20)))
+    return Subset(images, labels, np.arange(20), tuple(f"f\x1b{n}.png" for n in range(20)))
 
 
 @pytest.fixture
@@ -142,9 +142,9 @@ def model() -> Any:
     return keras.Model(images, layers.Dense(2, activation="softmax")(layers.Flatten()(x)))
 
 
-def test_the_material_is_written_and_read_back(tmp_path: Path, model: Any, share: Share) -> None:
-    evaluation = evaluate(model, share, ("a", "b"))
-    written = write_report_material(tmp_path, model, evaluation, share)
+def test_the_material_is_written_and_read_back(tmp_path: Path, model: Any, subset: Subset) -> None:
+    evaluation = evaluate(model, subset, ("a", "b"))
+    written = write_report_material(tmp_path, model, evaluation, subset)
 
     assert read_report_material(tmp_path) == written
     # 3x3 kernels over RGB into 4 channels at 24x20 positions, then 2 classes of all of them.
@@ -162,9 +162,9 @@ def test_the_material_is_written_and_read_back(tmp_path: Path, model: Any, share
     assert any(picture.map for picture in written.pictures)
 
 
-def test_without_time_there_are_no_maps(tmp_path: Path, model: Any, share: Share) -> None:
-    evaluation = evaluate(model, share, ("a", "b"))
-    written = write_report_material(tmp_path, model, evaluation, share, seconds=0)
+def test_without_time_there_are_no_maps(tmp_path: Path, model: Any, subset: Subset) -> None:
+    evaluation = evaluate(model, subset, ("a", "b"))
+    written = write_report_material(tmp_path, model, evaluation, subset, seconds=0)
 
     assert written.pictures
     assert [picture.map for picture in written.pictures if picture.map] == []
