@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from search.report import words
-from search.report.charts import choices, networks, over_time, rows, testing, training
+from search.report.charts import choices, networks, over_time, rows, scores, training
 from search.report.charts.trial_marks import MOST_CURVES
 from search.report.data import ReportData, RunFacts, StudyFacts, TrialFacts
 from search.report.gallery import galleries
@@ -154,7 +154,7 @@ def _shown(value: object) -> object:
 
 def _charts(data: ReportData) -> Mapping[str, Any]:
     study, run, network = data.study, data.run, data.network
-    scores = None if run is None or run.calibration is None else run.calibration
+    calibration = None if run is None else run.calibration
     return {
         "comparison": _comparison(data),
         "compared": None
@@ -163,10 +163,10 @@ def _charts(data: ReportData) -> Mapping[str, Any]:
         "learning": [] if run is None else training.learning_curves(run, study),
         "gap": None if run is None else training.gap(run, study),
         "trial_gaps": None if study is None else training.trial_gaps(study),
-        "calibration": None if scores is None else testing.calibration(scores),
+        "calibration": None if calibration is None else scores.calibration(calibration),
         "confusion": None
         if run is None or len(run.class_names) <= _MOST_CLASSES_WITH_NUMBERS
-        else testing.large_confusion_matrix(run.confusion, run.class_names),
+        else scores.large_confusion_matrix(run.confusion, run.class_names),
         "network": None if network is None else networks.feature_maps(network),
         "history": None if study is None else over_time.history(study),
         "curves": None if study is None else over_time.all_curves(study),
@@ -208,7 +208,7 @@ def _small_matrix(run: RunFacts | None) -> list[dict[str, Any]] | None:
         cells = [
             {
                 "count": count,
-                "shade": f"{'h' if column == number else 'm'}{testing.shade_of(count / whole)}"
+                "shade": f"{'h' if column == number else 'm'}{scores.shade_of(count / whole)}"
                 if count
                 else "h0",
             }

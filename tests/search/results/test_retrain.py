@@ -53,6 +53,7 @@ FILES = {
     "environment.json",
     "decoding.json",
     "test_predictions.csv",
+    "report_material",
 }
 
 
