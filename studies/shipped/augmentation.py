@@ -6,7 +6,7 @@ Expect: The augmentation that suits your images and the time given; stronger one
 """
 
 from spaces.shipped.augmentation import augmentation
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="augmentation",

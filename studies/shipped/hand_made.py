@@ -6,7 +6,7 @@ Expect: The published hand-made networks are the first trials, and have to be be
 """
 
 from spaces.shipped.hand_made import hand_made
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="hand_made",
