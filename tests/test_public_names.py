@@ -14,9 +14,8 @@ import search
 import spaces
 import studies
 
-every_package = pytest.mark.parametrize(
-    "package", [cnn_blocks, spaces, studies, search], ids=lambda package: package.__name__
-)
+PACKAGES = [cnn_blocks, spaces, studies]  # tests/search/test_public_names.py has those of search
+every_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 
 
 @every_package
@@ -26,7 +25,7 @@ def test_public_names_are_there(package: ModuleType) -> None:
         assert getattr(package, name) is not None
 
 
-@every_package
+@pytest.mark.parametrize("package", [*PACKAGES, search], ids=lambda package: package.__name__)
 def test_no_public_name_is_that_of_a_module(package: ModuleType) -> None:
     # An imported module becomes an attribute of its package, and would hide the name.
     modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
