@@ -45,6 +45,7 @@ def test_an_example_runs(name: str, tmp_path: Path, repository: Path) -> None:
         timeout=600,
     )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    # Started from Python, TensorFlow may say on standard error what its processor lacks.
+    assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout or "%" in done.stdout
     assert list(tmp_path.glob("runs/*/*/metrics.json")) != []
