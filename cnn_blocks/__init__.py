@@ -1,4 +1,4 @@
-"""What a network is: configurations as data, and the one builder of Keras models from them.
+"""Network configurations as data, and the one builder that makes Keras models from them.
 
 The names in `__all__` are public: they describe networks, and they are what a block or a head of
 your own is made of. Everything else in this package may change without notice.

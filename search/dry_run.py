@@ -1,4 +1,4 @@
-"""What a study would do and cost, without doing it."""
+"""Predicts what a study would do and cost, without running it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,26 +15,28 @@ from optuna.distributions import (
 
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
-from search.data.source import DataSource
-from search.optimize.planning import Lengths, plan_run
+from search.data.source import Data
+from search.optimize.budget import Budget
+from search.optimize.planning import plan_run
 from search.progress.events import Event, Note, Progress
 from search.progress.words import duration
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed, measured_speed
 from search.sizing.time_plan import TimePlan, default_candidate
-from search.system.runtime import Precision, Xla, start_keras
+from search.storage.places import Places
+from search.system.runtime import Compute, start_keras
 from search.training import feasibility
 from search.training.class_weighting import ClassWeights, choose_class_weights
 from search.training.metrics import Metric
 from spaces.candidate import Candidate
-from spaces.probe import explore, parameters
+from spaces.probe import Space, explore, parameters
 from studies.study import LoadedStudy, StudySpec, load_study
 
 if TYPE_CHECKING:
     from search.data import Split
     from search.training.features.source import FeatureSource
 
-_PREDICTED = "Times are predicted from the speed of small networks here; nothing was trained."
+_PREDICTED = "Times are predicted from this machine's speed on small networks; nothing was trained."
 _ON_FEATURES = "The frozen backbone runs once over all images, before the first trial."
 
 
@@ -54,10 +56,10 @@ class Sizing:
 class DryRun:
     """A study's space, its default candidate, the extremes found in it, and the time plan.
 
-    `trials` is None where only time ends the search; `epochs` and `retrain_epochs` are None where
-    the plan decides. `seconds_per_epoch` is that of the default candidate. `on_features` says that
-    the backbone runs once. `notes` says what is odd about the images, which class weights a search
-    would train with, and which recipes would come first.
+    `trials` is None if only time ends the search; `epochs` and `retrain_epochs` are None if the
+    plan decides. `seconds_per_epoch` belongs to the default candidate. `on_features` means that the
+    backbone runs once. `notes` lists remarks on the images, the class weights that a search would
+    use, and the recipes that would be its first trials.
     """
 
     name: str
@@ -79,7 +81,7 @@ class DryRun:
 
     @property
     def search_seconds(self) -> float | None:
-        """The search's seconds by the plan, or without pruning; None where nothing bounds them."""
+        """The search's predicted seconds without pruning, limited by the plan; None if unknown."""
         expected = None
         if self.trials is not None and self.epochs is not None:
             expected = self.trials * self.epochs * self.seconds_per_epoch
@@ -90,7 +92,7 @@ class DryRun:
 
     @property
     def retrain_seconds(self) -> float | None:
-        """The final training's seconds, for the default candidate where epochs count."""
+        """The final training's seconds; with a length in epochs, for the default candidate."""
         if self.retrain_epochs is None:
             return self.plan.retraining_seconds
         return self.retrain_epochs * self.seconds_per_epoch * self.development_share
@@ -131,22 +133,18 @@ class DryRun:
         )
 
 
-def dry_run(
-    study: str | Path | StudySpec | LoadedStudy,
+def describe_study(
+    study: str | Path | Space | StudySpec | LoadedStudy,
     *,
-    data: DataSource | str | Path | None = None,
+    data: Data = None,
+    budget: Budget | float | None = None,
     trials: int | None = None,
-    budget_seconds: float | None = None,
-    retrain: bool = True,
-    retrain_epochs: int | None = None,
-    retrain_budget_seconds: float | None = None,
-    seed: int = 0,
-    precision: Precision = "auto",
-    xla: Xla = "auto",
-    warm_start: Literal["recipes"] | None = None,
-    cache_limit: int | None = None,
     metric: Metric | None = None,
     class_weights: ClassWeights | Literal["auto"] | None = None,
+    seed: int = 0,
+    warm_start: Literal["recipes"] | None = None,
+    compute: Compute = Compute(),
+    places: Places | str | Path = Places(),
 ) -> DryRun:
     """Describes a study on some data: its space, its extremes, their cost, and the time plan.
 
@@ -158,29 +156,21 @@ def dry_run(
     from search.training.features.source import FeatureSource
 
     loaded = load_study(study)
-    spec = loaded.spec
+    spec, budget, places = loaded.spec, Budget.of(budget, trials=trials), Places.of(places)
     source = require_data(spec, data)
     feasibility.gpu_memory()
     start_keras()
-    lengths = Lengths(
-        budget_seconds=budget_seconds,
-        trials=trials,
-        retrain=retrain,
-        retraining_seconds=retrain_budget_seconds,
-        retraining_epochs=retrain_epochs,
-    )
     split, plan = plan_run(
         spec,
-        lengths,
+        budget,
         load=lambda size: load_split(source.sized(size), seed=seed),
         sized=source.image_size is not None,
-        precision=precision,
-        xla=xla,
+        compute=compute,
         spent_seconds=lambda: 0.0,
         source=loaded.source,
     )
-    speed = measured_speed(precision=precision, xla=xla, known=plan.speed)
-    features = FeatureSource(split, limit=cache_limit)
+    speed = measured_speed(compute, known=plan.speed)
+    features = FeatureSource(split, limit=places.cache_limit)
     default = default_candidate(spec, plan.task, inputs=split.spec)
     smallest, largest = _extremes(spec, split, plan)
     notes = _Notes()
@@ -208,9 +198,11 @@ def dry_run(
         smallest=_size(smallest, split, speed, features),
         largest=_size(largest, split, speed, features),
         plan=plan,
-        trials=trials or plan.trials or (spec.trials if plan.search_seconds is None else None),
+        trials=budget.trials
+        or plan.trials
+        or (spec.trials if plan.search_seconds is None else None),
         epochs=spec.epochs,
-        retrain_epochs=lengths.of(spec).retraining_epochs,
+        retrain_epochs=budget.completed_by(spec).retraining_epochs,
         seconds_per_epoch=cost.step_seconds * len(split.train) / cost.step_images,
         development_share=len(split.development) / len(split.train),
         on_features=features.suits(smallest) and features.suits(largest),
@@ -219,7 +211,7 @@ def dry_run(
 
 
 class _Notes(Progress):
-    """Keeps what would be shown."""
+    """Collects notes instead of showing them."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

@@ -1,4 +1,4 @@
-"""Where to look: functions from a trial to a candidate.
+"""Search spaces: functions from a trial to a candidate.
 
 The names in `__all__` are public: a space of your own is made of them and of the names of
 `cnn_blocks`. Everything else in this package may change without notice. `studies` offers the same
@@ -88,7 +88,7 @@ _MODULES = {
 # The module spaces.suggest has the name that this function has inside it.
 _OWN_NAMES = {"suggest_component": "suggest"}
 
-# Study files from before there was a room for them import shipped spaces as `spaces.NAME`.
+# Older study files import shipped spaces as `spaces.NAME`.
 __path__.append(str(Path(__file__).parent / "shipped"))
 
 

@@ -1,4 +1,4 @@
-"""Which experiment: a space, its data, metric, sampler, pruner and budget, one file a study.
+"""Experiments: a space, its data, metric, sampler, pruner and budget, one file per study.
 
 The names in `__all__` are public: `StudySpec`, and the public names of `spaces`, because a study
 and its space usually share a file. Everything else in this package may change without notice.
@@ -70,7 +70,7 @@ __all__ = [
     "with_stem",
 ]
 
-# Study files from before there was a room for them import shipped studies as `studies.NAME`.
+# Older study files import shipped studies as `studies.NAME`.
 __path__.append(str(Path(__file__).parent / "shipped"))
 
 

@@ -31,10 +31,10 @@ ROOMS = (
     ("sizing",),
     ("results", "trials"),
     ("maintenance", "optimize"),
-    ("engines",),
-    # The three stories; a dry run begins like a run.
+    ("engines", "report", "demo"),
+    # The four stories; a dry run begins like a run.
     ("pipeline",),
-    ("recipes", "dry_run"),
+    ("recipes", "configurations", "dry_run"),
     ("keras_tuner",),
     ("cli",),
 )

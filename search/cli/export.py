@@ -21,7 +21,7 @@ def export(
     storage: StorageOption = None,
     runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
-    """Writes a study's best configuration into a file."""
+    """Writes a study's best configuration to a file."""
     from search.optimize.winner import export_best_configuration
 
     export_best_configuration(study, to, storage=storage, runs_directory=runs_directory)

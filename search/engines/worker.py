@@ -1,6 +1,6 @@
-"""One worker: runs trials of a study until none is wanted, or it is told to leave.
+"""A worker: runs trials of a study until no more are needed, or until it is told to leave.
 
-Started by the supervisor as `python -m search.engines.worker FILE_DESCRIPTOR`.
+The supervisor starts it as `python -m search.engines.worker FILE_DESCRIPTOR`.
 """
 
 import os
@@ -29,18 +29,18 @@ from search.system.streams import escape_unencodable
 if TYPE_CHECKING:
     from search.data import Split
 
-# The exit code of a worker that has told why it cannot work.
+# The exit code of a worker that has sent CannotWork.
 EXPLAINED = 3
 _ORPHANED = 4
-# So long the running trial may take to come to a place where it can stop.
+# How long the running trial may take to reach a point where it can stop.
 SECONDS_TO_STOP = 60.0
 _SECONDS_BETWEEN_SIGNS = 10.0
 
 
 def main(descriptor: int) -> int:
-    """Works on what is sent through the connection; returns the exit code."""
-    # Ctrl-C reaches the whole group of processes; what it means is the supervisor's to say. It was
-    # held back since the process began.
+    """Runs the job that arrives over the connection; returns the exit code."""
+    # Ctrl-C reaches the whole process group, but only the supervisor decides what it means. SIGINT
+    # has been blocked since the process started.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     escape_unencodable()
@@ -61,9 +61,9 @@ def work(
     orphaned: Callable[[], object] = lambda: None,
     log: int | None = None,
 ) -> int:
-    """Runs a worker whose supervisor is at the other end of a connection; returns the exit code.
+    """Runs a worker with its supervisor at the other end of `connection`; returns the exit code.
 
-    `log` is the file descriptor of this worker's own log, where it has one.
+    `log` is the file descriptor of this worker's own log, if it has one.
     """
     progress, clock = ChannelProgress(connection, log=log), _ReportedClock()
     with Interruption(signals=(signal.SIGTERM,)) as interruption, interruption.deferred():
@@ -113,84 +113,41 @@ def run_worker(
     sign_of_life: Callable[[], None] = lambda: None,
     after_trial: Callable[[], None] = lambda: None,
 ) -> None:
-    """Runs trials of a job's study until none is wanted: the loop of every engine's workers.
+    """Runs trials of a job's study until no more are needed; all engines' workers run this.
 
-    `split` saves loading the images; `before_work` is called when everything is loaded.
-    Raises KeyboardInterrupt when the interruption was requested, and UserError where the study
-    cannot be imported here.
+    With `split` the images are not loaded again. `before_work` is called once everything is loaded.
+    Raises KeyboardInterrupt if an interruption was requested, and UserError if the study cannot be
+    imported here.
     """
-    from search.optimize.budget import Budget
     from search.optimize.loop import run_trials
-    from search.optimize.sampling import make_sampler
-    from search.sizing.machine_speed import measured_speed
-    from search.sizing.time_plan import make_pruner
+    from search.optimize.opening import open_session
     from search.storage import open_storage, quiet_optuna
     from search.storage.retrying import PATIENCE_SECONDS
-    from search.system.runtime import start_keras
-    from search.training.feasibility import gpu_memory
-    from search.training.features.source import FeatureSource
-    from search.trials.context import TrialContext
-    from search.trials.shared_checkpoints import shared_checkpoints
+    from search.trials.search_time import SearchTime
 
-    progress, clock = progress or Progress(), clock or Clock()
     interruption = interruption or Interruption()
 
     def check() -> None:
         sign_of_life()
         interruption.check()
 
-    budget = Budget(job.budget_seconds, job.budget_spent)
-    if job.memory_bytes is None:
-        gpu_memory()
-    with clock.measure("compiling"):
-        start_keras()
-    with clock.measure("data"), _repeated(sign_of_life):
-        split = split or job.load_split()
-    try:
-        spec = job.load_study()
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"Workers must be able to import the modules that a study is made of; here that fails: "
-            f"{error}. Install the module where workers run, put its folder on PYTHONPATH, or use "
-            f"--workers 0."
-        ) from error
-    speed = None
-    if job.plan.speed is not None:
-        # This worker's own threads and device count, and on a cluster its own machine.
-        with clock.measure("compiling"), _repeated(sign_of_life):
-            speed = measured_speed(precision=job.precision, xla=job.xla, known=job.plan.speed)
+    time_left = SearchTime(job.search_seconds, job.spent_seconds)
     with quiet_optuna():
-        study = optuna.load_study(
-            study_name=job.study_name,
-            storage=open_storage(job.storage, patience_seconds=PATIENCE_SECONDS),
-            sampler=make_sampler(spec, job.plan.task, seed=job.seed),
-            pruner=make_pruner(spec, job.plan),
-        )
-        context = TrialContext(
-            spec=spec,
-            split=split,
-            metric=job.metric,
-            seed=job.seed,
-            checkpoints=job.checkpoints,
-            precision=job.precision,
-            xla=job.xla,
-            clock=clock,
-            progress=progress,
-            interruption=interruption,
-            features=FeatureSource(split, limit=job.cache_limit, progress=progress, check=check),
-            memory_bytes=job.memory_bytes,
-            shared=shared_checkpoints(job.artifacts, progress),
-            plan=job.plan,
-            speed=speed,
-        )
-        # Of a large study the first look takes seconds, a later one reads what is new.
-        study.get_trials(deepcopy=False)
+        with _repeated(sign_of_life):
+            session = open_session(
+                job.experiment,
+                open_storage(job.experiment.url, patience_seconds=PATIENCE_SECONDS),
+                split=split,
+                time=time_left,
+                memory_bytes=job.memory_bytes,
+                progress=progress,
+                clock=clock,
+                interruption=interruption,
+                check=check,
+            )
         before_work()
         run_trials(
-            study,
-            context,
-            trials=job.trials,
-            budget=budget,
+            session,
             worker=worker or uuid.uuid4().hex,
             lease_seconds=job.lease_seconds,
             leaving=leaving,
@@ -200,7 +157,7 @@ def run_worker(
 
 @contextmanager
 def _repeated(sign_of_life: Callable[[], None]) -> Iterator[None]:
-    """Gives signs of life while the block runs, which may take longer than a worker may stall."""
+    """Sends heartbeats while the block runs, because it may take longer than the stall timeout."""
     over = threading.Event()
 
     def repeat() -> None:
@@ -222,7 +179,7 @@ def _end_later() -> None:
 
 
 class _ReportedClock(Clock):
-    """A clock whose seconds are handed on."""
+    """A clock whose seconds are sent to the supervisor."""
 
     def take(self) -> dict[Activity, float]:
         """Returns the seconds since the last call."""
@@ -235,5 +192,5 @@ if __name__ == "__main__":
     code = main(int(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: the training framework's threads may take seconds to wind down.
+    # Not sys.exit: the training framework's threads may take seconds to shut down.
     os._exit(code)

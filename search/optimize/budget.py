@@ -1,79 +1,65 @@
-"""A search's wall-clock time, and what it allows."""
+"""The limits that a user sets for a run: time, trials, and the length of the final training."""
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
-
-from search.progress.words import duration
-from search.storage import TrialAttribute
-
-# One slow candidate must not eat the budget of all others; its retraining would be slow as well.
-_TRIAL_SHARE_OF_BUDGET = 0.2
-_GRACE_OF_FIRST_TRIALS = 0.5
+from cnn_blocks.errors import UserError
+from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS
+from studies.study import StudySpec
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Bounds a search's wall-clock time, summed over all starts of the same study."""
+    """How long a run may take; None leaves a limit to the study and the time plan.
 
-    seconds: float | None
-    spent_before: float = 0.0
-    started: float = field(default_factory=time.monotonic)
+    Attributes:
+        seconds: Wall-clock seconds of the whole run: search, final training, test and files.
+        trials: Number of finished trials, over all starts of the study. Without `seconds` it alone
+            ends the search.
+        retrain: Whether to retrain the winner; otherwise the search gets all of the time.
+        retraining_seconds: Wall-clock seconds of the final training, included in `seconds`.
+        retraining_epochs: Epochs of the final training.
 
-    @property
-    def spent(self) -> float:
-        """Seconds that this and earlier starts have searched."""
-        return self.spent_before + time.monotonic() - self.started
+    Raises UserError for a number that is not positive.
+    """
 
-    @property
-    def left(self) -> float | None:
-        """Seconds left; None without a bound."""
-        return None if self.seconds is None else self.seconds - self.spent
+    seconds: float | None = None
+    trials: int | None = None
+    retrain: bool = True
+    retraining_seconds: float | None = None
+    retraining_epochs: int | None = None
 
-    def reason_to_end(self, study: optuna.Study) -> str | None:
-        """Returns why no trial that starts now could become the winner; None where one could."""
-        left = self.left
-        if left is None:
+    def __post_init__(self) -> None:
+        if self.trials is not None and self.trials < 1:
+            raise UserError(
+                f"A search needs at least one trial; received trials={self.trials}. Fix: ask for "
+                f"1 or more."
+            )
+        for name in ("seconds", "retraining_seconds", "retraining_epochs"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(
+                    f"A budget must be positive; received {name}={value}. Fix: use a number above "
+                    f"0, or leave it out."
+                )
+
+    @classmethod
+    def of(cls, budget: "Budget | float | None", *, trials: int | None = None) -> "Budget":
+        """Returns a budget; a bare number means seconds for the whole run."""
+        if not isinstance(budget, Budget):
+            return cls(seconds=budget, trials=trials)
+        return budget if trials is None else replace(budget, trials=trials)
+
+    def seconds_for(self, spec: StudySpec) -> float | None:
+        """Returns the seconds for the whole run of a study; None for no limit."""
+        if self.seconds is not None:
+            return self.seconds
+        if self.trials is not None:
             return None
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        seconds = [float(trial.user_attrs.get(TrialAttribute.SECONDS, 0)) for trial in complete]
-        trained = [spent for spent, one in zip(seconds, complete, strict=True) if _trained(one)]
-        quickest = min(trained, default=0.0)
-        if left > quickest:
-            return None
-        if left <= 0:
-            return "the budget is over"
-        return (
-            f"{duration(left)} of the budget are left and the quickest complete trial took "
-            f"{duration(quickest)}: no further trial starts"
-        )
+        fixed = spec.epochs is not None
+        return spec.budget_seconds or (None if fixed else DEFAULT_BUDGET_SECONDS)
 
-    def reason_to_stop(self, study: optuna.Study, *, first: bool = False) -> str | None:
-        """Returns why a running trial has to stop; None where it may go on.
-
-        It goes on while no trial is complete: a search without a winner would be lost time. One of
-        the study's `first` trials, known to be good, may take half of the budget more.
-        """
-        left = self.left
-        if left is None or not any_complete(study):
-            return None
-        if left > (-_GRACE_OF_FIRST_TRIALS * (self.seconds or 0.0) if first else 0.0):
-            return None
-        return f"the search's budget of {self.seconds:g} s is over"
-
-    def most_trial_seconds(self, study: optuna.Study) -> float | None:
-        """Returns how long one trial may take, once a winner exists."""
-        if self.seconds is None or not any_complete(study):
-            return None
-        return self.seconds * _TRIAL_SHARE_OF_BUDGET
-
-
-def any_complete(study: optuna.Study) -> bool:
-    """Returns whether a study has a complete trial."""
-    return bool(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-
-
-def _trained(trial: FrozenTrial) -> bool:
-    return bool(trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED))
+    def completed_by(self, spec: StudySpec) -> "Budget":
+        """Returns this budget with missing values filled in from the study."""
+        given = self.retraining_epochs is not None or self.retraining_seconds is not None
+        epochs = self.retraining_epochs if given else spec.retrain_epochs
+        return replace(self, seconds=self.seconds_for(spec), retraining_epochs=epochs)

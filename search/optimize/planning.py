@@ -1,11 +1,11 @@
-"""Makes the time plan of a run, with its images, or finds the one that the study was begun with."""
+"""Loads the images of a run and makes its time plan, or reuses the plan stored with the study."""
 
 import math
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cloudpickle
@@ -13,12 +13,13 @@ import cloudpickle
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
 from cnn_blocks.source_files import load_source
+from search.optimize.budget import Budget
 from search.optimize.time_division import make_plan
 from search.optimize.working_size import working_size
 from search.sizing.machine import visible_gpus
 from search.sizing.machine_speed import measured_speed
 from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
-from search.system.runtime import Precision, Xla
+from search.system.runtime import Compute
 from spaces.task import Task
 from studies.study import StudySpec
 
@@ -27,80 +28,52 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lengths:
-    """What a person said about time, in seconds; None leaves it to the study and the plan."""
-
-    budget_seconds: float | None = None
-    trials: int | None = None
-    retrain: bool = True
-    retraining_seconds: float | None = None
-    retraining_epochs: int | None = None
-
-    def budget_of(self, spec: StudySpec) -> float | None:
-        """Returns the seconds of the whole run; None for no limit."""
-        if self.budget_seconds is not None:
-            return self.budget_seconds
-        if self.trials is not None:
-            return None
-        fixed = spec.epochs is not None
-        return spec.budget_seconds or (None if fixed else DEFAULT_BUDGET_SECONDS)
-
-    def of(self, spec: StudySpec) -> "Lengths":
-        """Returns these lengths with those of the study in the place of what was not said."""
-        said = self.retraining_epochs is not None or self.retraining_seconds is not None
-        epochs = self.retraining_epochs if said else spec.retrain_epochs
-        return replace(self, budget_seconds=self.budget_of(spec), retraining_epochs=epochs)
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Request:
     spec: StudySpec
-    lengths: Lengths
+    budget: Budget
     inputs: InputSpec
     images: int
     validation_images: int
     test_images: int
     sized: bool
-    precision: Precision
-    xla: Xla
+    compute: Compute
 
 
 def plan_run(
     spec: StudySpec,
-    lengths: Lengths,
+    budget: Budget,
     *,
     known: TimePlan | None = None,
     load: Callable[[tuple[int, int] | None], "Split"],
     sized: bool,
-    precision: Precision,
-    xla: Xla,
+    compute: Compute,
     spent_seconds: Callable[[], float],
     source: str | None = None,
 ) -> tuple["Split", TimePlan]:
-    """Returns the images, loaded at the size that suits the time, and the plan for them.
+    """Returns the images, loaded at a size that suits the time, and the time plan for them.
 
-    `known` is the plan that the study was begun with, which stays. `load` loads the images at a
-    size, None for their own; `sized` says that the person chose it. `spent_seconds` tells how much
-    of the budget is over. `source` is the study's file, if it has one of its own.
+    `known` is the plan that the study was started with; it is kept. `load` loads the images at a
+    size in pixels (height, width), None for their own size; `sized` means that the user chose it.
+    `spent_seconds` returns how much of the budget is spent. `source` is the study's file or module;
+    None for a shipped study.
     """
     if known is not None:
         return load(known.image_size), known
-    lengths = lengths.of(spec)
+    budget = budget.completed_by(spec)
     split = load(None)
-    fixed = spec.epochs is not None and (lengths.retraining_epochs or not lengths.retrain)
-    if fixed and lengths.budget_seconds is None:
-        # Every length is given in epochs: there is nothing to plan, and no speed to measure.
+    fixed = spec.epochs is not None and (budget.retraining_epochs or not budget.retrain)
+    if fixed and budget.seconds is None:
+        # All lengths are given in epochs: there is nothing to plan and no speed to measure.
         return split, TimePlan(task=_task(split))
     request = _Request(
         spec=spec,
-        lengths=lengths,
+        budget=budget,
         inputs=split.spec,
         images=len(split.train),
         validation_images=len(split.validation),
         test_images=split.test_images,
         sized=sized,
-        precision=precision,
-        xla=xla,
+        compute=compute,
     )
     plan = _answer(request, spent_seconds(), source)
     if plan.image_size is not None:
@@ -116,7 +89,7 @@ def _task(split: "Split") -> Task:
 def _answer(request: _Request, spent_seconds: float, source: str | None) -> TimePlan:
     if not visible_gpus():
         return _plan(request, spent_seconds)
-    # A process that has used a GPU keeps what it took of its memory, which workers want.
+    # In another process: one that has used a GPU keeps its GPU memory, which the workers need.
     question = pickle.dumps((source, cloudpickle.dumps((request, spent_seconds))))
     code = "import sys; from search.optimize.planning import answer; sys.exit(answer())"
     process = subprocess.run(
@@ -124,8 +97,8 @@ def _answer(request: _Request, spent_seconds: float, source: str | None) -> Time
     )
     if process.returncode:
         raise UserError(
-            f"The time plan could not be made: the process that measures this machine's speed "
-            f"ended with exit code {process.returncode}. What it said stands above."
+            f"A time plan needs a measurement of this machine's speed; the process that measures "
+            f"it exited with code {process.returncode}. Fix: see its messages above."
         )
     plan, problem = pickle.loads(process.stdout)
     if problem is not None:
@@ -135,7 +108,7 @@ def _answer(request: _Request, spent_seconds: float, source: str | None) -> Time
 
 
 def answer() -> int:
-    """Makes the plan that standard input asks for and writes it to standard output, pickled."""
+    """Reads a pickled request from stdin, makes the plan, and writes it pickled to stdout."""
     source, question = pickle.loads(sys.stdin.buffer.read())
     plan, problem = None, None
     try:
@@ -150,11 +123,11 @@ def answer() -> int:
 
 
 def _plan(request: _Request, spent_seconds: float) -> TimePlan:
-    lengths, inputs = request.lengths, request.inputs
-    speed = measured_speed(precision=request.precision, xla=request.xla)
+    budget, inputs = request.budget, request.inputs
+    speed = measured_speed(request.compute)
     size = None
     if not request.sized:
-        usable = (lengths.budget_seconds or DEFAULT_BUDGET_SECONDS) - spent_seconds
+        usable = (budget.seconds or DEFAULT_BUDGET_SECONDS) - spent_seconds
         size = working_size(
             request.spec,
             inputs,
@@ -171,10 +144,10 @@ def _plan(request: _Request, spent_seconds: float) -> TimePlan:
         validation_images=request.validation_images,
         test_images=request.test_images,
         speed=speed,
-        budget_seconds=lengths.budget_seconds,
+        budget_seconds=budget.seconds,
         spent_seconds=math.ceil(spent_seconds),
-        retrain=lengths.retrain,
-        retraining_seconds=lengths.retraining_seconds,
-        retraining_epochs=lengths.retraining_epochs,
+        retrain=budget.retrain,
+        retraining_seconds=budget.retraining_seconds,
+        retraining_epochs=budget.retraining_epochs,
         image_size=size,
     )

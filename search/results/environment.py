@@ -1,4 +1,4 @@
-"""What a result depended on: versions, machine, seeds, data, code and command."""
+"""The environment of a result: versions, machine, seeds, data, code and command."""
 
 import importlib.metadata
 import os
@@ -13,7 +13,7 @@ import psutil
 
 if TYPE_CHECKING:
     from search.data import Split
-    from search.system.runtime import Precision, Xla
+    from search.system.runtime import Compute
 
 _DISTRIBUTIONS = (
     "cnn-search",
@@ -31,10 +31,8 @@ _DISTRIBUTIONS = (
 )
 
 
-def environment_record(
-    split: "Split", *, seed: int, precision: "Precision", xla: "Xla"
-) -> dict[str, Any]:
-    """Returns what is needed to repeat a result or to explain why it differs."""
+def environment_record(split: "Split", *, seed: int, compute: "Compute") -> dict[str, Any]:
+    """Returns everything needed to repeat a result or to explain why it differs."""
     import keras
 
     from search.system.runtime import cpu_name, device_kind, dtype_policy, jit_compile
@@ -50,8 +48,8 @@ def environment_record(
         "memory_bytes": psutil.virtual_memory().total,
         "device": device_kind(),
         "devices": keras.distribution.list_devices(),
-        "dtype_policy": dtype_policy(precision),
-        "xla": jit_compile(xla),
+        "dtype_policy": dtype_policy(compute.precision),
+        "xla": jit_compile(compute.xla),
         "seed": seed,
         "data": {
             "name": split.dataset.name,
@@ -78,7 +76,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git(directory: Path) -> dict[str, Any] | None:
-    """Returns the commit of the repository that holds a directory; None where there is none."""
+    """Returns the commit of the repository that contains a directory; None outside of one."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(

@@ -1,10 +1,12 @@
-"""A finished retraining, read back from its folder instead of being repeated."""
+"""Reads a finished retraining from its folder instead of repeating it."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_blocks.errors import UserError
+from cnn_blocks.paths import user_path
+from search.progress.clock import Clock
 from search.results.configuration_file import read_configuration
 from search.results.exported_model import load_model
 from search.results.plan import METRICS
@@ -15,30 +17,60 @@ if TYPE_CHECKING:
 
 
 def find_finished_run(parent: Path, retraining: "Retraining") -> RunOutput | None:
-    """Returns the newest finished run of an equal retraining below `parent`, None without one.
+    """Returns the newest finished run of an identical retraining in `parent`, or None.
 
-    The test images stay closed: the scores are those of metrics.json, and the evaluation holds no
-    predictions of single images. A folder that cannot be read counts as none.
+    The test images are not read: the scores come from metrics.json, and the evaluation has no
+    predictions for single images. A folder that cannot be read is skipped.
     """
     for path in sorted(parent.glob(f"*/{METRICS}"), reverse=True):
         try:
             metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if metrics["retraining"].get("identity") == retraining.identity:
-                return _read(path.parent, metrics, retraining)
+                dataset = retraining.split.dataset
+                return _read(
+                    path.parent,
+                    metrics,
+                    data=str(dataset.source),
+                    layout=dataset.layout,
+                    clock=retraining.clock,
+                )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
             continue
     return None
 
 
 def note_finished_run(output: RunOutput, retraining: "Retraining") -> None:
-    """Says that a result is an earlier one, and how to train once more."""
+    """Notes that the result is an earlier one, and how to train again."""
     retraining.progress.note(
         f"nothing has changed since {output.directory} was written: its result is shown, and the "
-        f"test images stay closed; --retrain-again trains the winner once more"
+        f"test images are not read again; --retrain-again trains the winner again"
     )
 
 
-def _read(directory: Path, metrics: dict[str, Any], retraining: "Retraining") -> RunOutput:
+def open_run(directory: str | Path) -> RunOutput:
+    """Opens the folder of a finished run: its model, configuration, metrics and scores.
+
+    The test images stay closed: the scores are those of metrics.json, and the evaluation holds no
+    predictions of single images. Raises UserError for a folder that holds no finished run.
+    """
+    folder = user_path(directory)
+    try:
+        metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        record = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        return _read(
+            folder, metrics, data=str(record["data"]["source"]), layout="auto", clock=Clock()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"A finished run is a folder with model.keras, metrics.json and best_config.json; "
+            f"{folder} is none ({error}). Fix: name a folder below the runs directory, such as "
+            f"runs/auto/2026-11-30T10-00-00Z."
+        ) from error
+
+
+def _read(
+    directory: Path, metrics: dict[str, Any], *, data: str, layout: str, clock: Clock
+) -> RunOutput:
     from search.results.evaluate import Evaluation
 
     return RunOutput(
@@ -47,7 +79,7 @@ def _read(directory: Path, metrics: dict[str, Any], retraining: "Retraining") ->
         model=load_model(directory / "model.keras"),
         evaluation=Evaluation.from_metrics(metrics["test"]),
         metrics=metrics,
-        data=str(retraining.split.dataset.source),
-        layout=retraining.split.dataset.layout,
-        clock=retraining.clock,
+        data=data,
+        layout=layout,
+        clock=clock,
     )

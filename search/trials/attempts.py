@@ -1,8 +1,17 @@
-"""The attempts at one candidate: a trial that was cut short is continued by a later one.
+"""Attempts at one candidate: a later trial continues one that was interrupted or crashed.
 
-Each attempt is a trial with a number of its own. Several processes may find the same trial
-abandoned at once, and its own process may wake up at any moment; what decides is who ends the trial
-first, which storages do atomically.
+Each attempt is a trial with its own number. Several processes may find the same trial abandoned at
+once, and its own process may resume at any moment; whoever ends the trial first decides, and
+storages make that atomic.
+
+Why not return the trial to the queue (RUNNING to WAITING) and keep its number? Because nothing
+would fence off the old holder. Optuna's storage API has two atomic transitions: WAITING to RUNNING,
+and any state to a finished one, after which every write to the trial is refused. A trial that runs
+again accepts reports, attributes and a result from any process that knows its id, also from a
+suspended holder that resumes late, and a late second give-back takes it from its new owner. A
+check of an owner attribute before each write is not atomic with the write, and only the storage API
+works alike on SQLite, PostgreSQL and the gRPC proxy. So the fence is the end of the trial: an
+attempt that was ended can write nothing any more.
 """
 
 from collections.abc import Collection, Mapping
@@ -36,9 +45,9 @@ def recover_abandoned(
 ) -> list[int]:
     """Continues or fails the running trials whose process is gone; returns their numbers.
 
-    Of this process' own workers, `children`, only suspended ones are looked for: who has died is
-    asked about his death before his trial ends. Of the `shared` checkpoints those are removed that
-    no attempt needs any more.
+    For this process's own workers (`children`) only suspended ones count: a dead worker's
+    supervisor first records how it died. `shared` checkpoints that no attempt needs any more are
+    removed.
     """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     abandoned = [
@@ -66,12 +75,12 @@ def end_crashed(
     cause: str | None = None,
     shared: "SharedCheckpoints | None" = None,
 ) -> Outcome:
-    """Ends a trial whose process died, and returns what became of it.
+    """Ends a trial whose process died; returns its outcome.
 
-    `cause` says more than the death does. The trial goes on in another one, from its last
-    checkpoint, up to `retries` times without a later checkpoint in between. A candidate that ran
-    out of memory is infeasible: unchanged it would do so again. A trial that is not to go on needs
-    no `shared` checkpoints any more.
+    `cause` replaces the description of the death in the stored reason. Another trial continues it
+    from its last checkpoint, up to `retries` times without a later checkpoint in between. A
+    candidate that ran out of memory is infeasible: unchanged, it would run out again. The `shared`
+    checkpoints of a trial that will not be continued are removed.
     """
     outcome = _end_crashed(study, trial, retries=retries, death=death, cause=cause)
     if outcome.counts and shared is not None:
@@ -89,7 +98,7 @@ def _end_crashed(
 ) -> Outcome:
     begun = _begun_to_end(trial)
     if begun is not None and death is None and cause is None:
-        # Who ended it knew more of it, but died before he had done.
+        # The process that recorded this end knew more, but died before it ended the trial.
         return _go_on(study, trial, begun)
     epoch = trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED, 0)
     reason = f"{cause or (_DIED if death is None else death.describe())}, after {epoch:g} epochs"
@@ -117,9 +126,10 @@ def continue_later(
 ) -> Outcome:
     """Ends a trial as interrupted or crashed, and enqueues its continuation.
 
-    First comes what is to be said of it, for whoever begins the continuation ends the trial; then
-    the continuation, and the end last: a process that dies in between leaves a trial that the next
-    one finds abandoned. Where that makes two continuations, `claim` drops all but the first.
+    The order matters. First the attributes are written, because a process that starts the
+    continuation may end the trial; then the continuation is enqueued; then the trial ends. If the
+    process dies in between, the next process finds an abandoned trial and recovers it. If that
+    makes two continuations, `claim` drops all but the first.
     """
     details = details or {TrialAttribute.CRASHES: _deaths_before(study, trial)}
     if not _record(study, trial, outcome, reason, details):
@@ -136,14 +146,14 @@ def end(
     *,
     constraint: str | None = None,
 ) -> Outcome:
-    """Ends a running trial without a value; returns how it ended where another one was first."""
+    """Ends a running trial without a value; returns its outcome, maybe of an earlier end."""
     if not _record(study, trial, outcome, reason, details or {}, constraint=constraint):
         return outcome_of(study._storage.get_trial(trial._trial_id))
     return _tell(study, trial, outcome)
 
 
 def _begun_to_end(trial: FrozenTrial) -> Outcome | None:
-    """Returns how a running trial was to end that was to be continued, if it was."""
+    """Returns the outcome that was recorded for a running trial about to be continued, if any."""
     recorded = trial.user_attrs.get(TrialAttribute.OUTCOME)
     return Outcome(recorded) if recorded in (Outcome.INTERRUPTED, Outcome.CRASHED) else None
 
@@ -157,7 +167,7 @@ def _record(
     *,
     constraint: str | None = None,
 ) -> bool:
-    """Writes what is to be said of a trial's end; returns False where it has ended already."""
+    """Writes the attributes of a trial's end; returns False if it has ended already."""
     storage = study._storage
     attributes = {**details, TrialAttribute.REASON: reason, TrialAttribute.OUTCOME: outcome}
     try:
@@ -165,7 +175,7 @@ def _record(
             if value is not None:
                 storage.set_trial_user_attr(trial._trial_id, name, value)
         if constraint is not None:
-            # As Trial.set_constraint does, for a trial that this process does not run.
+            # Like Trial.set_constraint, which exists only in the process that runs the trial.
             storage.set_trial_system_attr(trial._trial_id, f"{_CONSTRAINTS_KEY}:{constraint}", 1.0)
             storage.set_trial_user_attr(
                 trial._trial_id, TrialAttribute.CONSTRAINTS, {constraint: 1.0}
@@ -176,9 +186,9 @@ def _record(
 
 
 def _deaths_before(study: optuna.Study, trial: FrozenTrial) -> int:
-    """Returns how often the candidate died before without getting further.
+    """Returns how often the candidate's process died before without progress.
 
-    The count starts again when a trial has kept a later checkpoint than the one that it continues.
+    The count restarts when a trial has kept a later checkpoint than the trial it continues.
     """
     continued = trial.user_attrs.get(TrialAttribute.CONTINUES)
     if continued is None:
@@ -191,14 +201,14 @@ def _deaths_before(study: optuna.Study, trial: FrozenTrial) -> int:
 
 
 def _go_on(study: optuna.Study, trial: FrozenTrial, outcome: Outcome) -> Outcome:
-    """Enqueues the continuation of a trial whose record is written, and ends the trial."""
+    """Enqueues the continuation of a trial whose end is recorded, then ends the trial."""
     if not _continuations(study, trial.number):
         study.add_trial(_continuation(trial))
     return _tell(study, trial, outcome)
 
 
 def _tell(study: optuna.Study, trial: FrozenTrial, outcome: Outcome) -> Outcome:
-    """Ends a trial whose record is written; returns how it ended where another one was first."""
+    """Ends a trial whose end is recorded; returns its outcome, maybe of an earlier end."""
     state = TrialState.PRUNED if outcome is Outcome.INFEASIBLE else TrialState.FAIL
     try:
         study.tell(trial.number, state=state)
@@ -208,10 +218,10 @@ def _tell(study: optuna.Study, trial: FrozenTrial, outcome: Outcome) -> Outcome:
 
 
 def claim(study: optuna.Study, trial: optuna.Trial) -> str | None:
-    """Makes sure that a continuation just begun is the only one; returns why it is not needed.
+    """Makes sure that a continuation that just started is the only one; returns why it is not.
 
-    The trial that it continues may still be running for the storage, or may have finished after
-    all; and two processes may have enqueued a continuation at once.
+    The trial it continues may still be RUNNING in the storage, or may have finished after all, and
+    two processes may have enqueued a continuation at once. None means that it is needed.
     """
     continued = trial.user_attrs.get(TrialAttribute.CONTINUES)
     if continued is None:
@@ -231,7 +241,7 @@ def claim(study: optuna.Study, trial: optuna.Trial) -> str | None:
 
 
 def _continuations(study: optuna.Study, number: int) -> list[int]:
-    """Returns the numbers of the trials that continue a trial, those aside that gave way."""
+    """Returns the numbers of the trials that continue `number`."""
     return [
         trial.number
         for trial in study.get_trials(deepcopy=False)
@@ -253,7 +263,7 @@ def _continuation(trial: FrozenTrial) -> FrozenTrial:
     }
     attributes[TrialAttribute.CONTINUES] = trial.number
     attributes[TrialAttribute.CRASHES] = int(trial.user_attrs.get(TrialAttribute.CRASHES, 0))
-    # Values that an enqueued trial was given beforehand stand for what it did not come to suggest.
+    # An enqueued trial's fixed values also cover the parameters that it had not suggested yet.
     fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     rungs = {k: v for k, v in trial.system_attrs.items() if k.startswith("completed_rung_")}
     return create_trial(

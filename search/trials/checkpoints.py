@@ -1,4 +1,4 @@
-"""Where the attempts at one candidate keep their checkpoints, and when these are removed."""
+"""The checkpoints of the attempts at one candidate: where they are, when they are removed."""
 
 import contextlib
 import os
@@ -26,9 +26,9 @@ def checkpoint_folder(
 ) -> Path:
     """Returns the trial's own folder, with the last checkpoint of the attempts before it.
 
-    An attempt that left none on this machine may have kept one among the `shared` ones; and one
-    may have died before it came to a checkpoint, so that an earlier attempt's is the last. An
-    attempt that wakes up late writes into its own folder, and harms nobody.
+    If an attempt left none on this machine, its `shared` one is fetched; if it died before its
+    first checkpoint, the one of the attempt before counts. A suspended attempt that resumes late
+    writes only to its own folder.
     """
     folder = checkpoints / f"trial_{trial.number}"
     continued = trial.user_attrs.get(TrialAttribute.CONTINUES)
@@ -44,7 +44,7 @@ def checkpoint_folder(
 
 
 def _take_over(earlier: Path, folder: Path) -> None:
-    # A checkpoint is replaced, never written into, so that a link keeps what it points to.
+    # Checkpoint files are replaced, never modified, so a hard link keeps its content.
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -70,9 +70,10 @@ def remove_checkpoints(
 def remove_left_checkpoints(
     study: optuna.Study, checkpoints: Path, shared: "SharedCheckpoints | None" = None
 ) -> None:
-    """Removes what a study that needs no checkpoint any more has left of them.
+    """Removes the remaining checkpoints of a study that needs none any more.
 
-    It is of attempts that died for good, or woke up late. A store that fails is not asked again.
+    They belong to attempts that died for good or resumed late. After the first failure of the
+    shared store the rest stays.
     """
     shutil.rmtree(checkpoints, ignore_errors=True)
     if shared is None:
@@ -83,16 +84,17 @@ def remove_left_checkpoints(
 
 
 def shared_name(study: optuna.Study, trial: FrozenTrial) -> str:
-    """Returns the name of a trial's checkpoint where several machines keep theirs.
+    """Returns the name of a trial's checkpoint in the store that several machines share.
 
-    Studies of one name in two databases may share that place: the holder's name tells them apart.
+    Studies with the same name in two databases may use one store; the holder's name tells their
+    checkpoints apart.
     """
     holder = lease_of(trial).get("worker", "nobody")
     return f"{study.study_name}/trial_{trial.number}_{holder}"
 
 
 def remove_shared(study: optuna.Study, number: int, shared: "SharedCheckpoints") -> None:
-    """Removes what a finished trial and the attempts before it have among the shared ones."""
+    """Removes the shared checkpoints of a finished trial and of the attempts before it."""
     for attempt in _attempts(study, number):
         shared.remove(shared_name(study, attempt))
 
@@ -103,7 +105,7 @@ def _was_cut_short(trial: FrozenTrial) -> bool:
 
 
 def _attempts(study: optuna.Study, number: int) -> Iterator[FrozenTrial]:
-    """Yields a trial and those that it continues, the last one first."""
+    """Yields a trial and the trials that it continues, newest first."""
     trials = study.get_trials(deepcopy=False)
     attempt: int | None = number
     while attempt is not None:

@@ -1,7 +1,7 @@
-"""The lease of a running trial: who works on it, and a beat that shows that he still does.
+"""A lease on a running trial: which process owns it, and a heartbeat that shows it is alive.
 
-It is kept through Optuna's storage API alone, so that it works over any database and over the gRPC
-proxy. Optuna's own heartbeat exists in one kind of storage, and under `optimize()` only.
+It uses Optuna's storage API alone, so it works with any database and over the gRPC proxy. Optuna's
+own heartbeat exists only in its RDB storage and only under `optimize()`.
 """
 
 import os
@@ -21,18 +21,18 @@ from search.storage import TrialAttribute
 from search.system.processes import host_identity, process_identity
 
 LEASE_SECONDS = 120.0
-# So many beats may be lost to a slow storage or a busy machine before a lease lapses.
+# Heartbeats per lease. A slow storage or a busy machine may miss this many before it expires.
 _BEATS_PER_LEASE = 8
-# Who holds a trial in this process now: one that an error left behind names this process too.
+# The leases held by this process now. A lease that an error left behind names this process, too.
 _holders: set[str] = set()
 
 
 class Lease:
-    """Holds a trial for this process, while the block runs; a thread beats.
+    """Holds a trial for this process while the block runs; a thread writes the heartbeat.
 
-    `worker` is the name of a worker that this process' parent supervises; None where nobody does.
-    Where another process ended the trial meanwhile, because this one was suspended, `lost` is true
-    and nothing of the trial may be written any more.
+    `worker` is the name of this process if its parent supervises it, else None. `lost` becomes true
+    when another process has ended the trial because this one was suspended; nothing may be written
+    to the trial after that.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Lease:
                 self.lost = True
                 return
             except Exception:
-                # The storage is away for a moment: the trial itself notices if it stays away.
+                # The storage is unavailable for now; the trial itself notices if it stays so.
                 continue
 
     def _write(self) -> None:
@@ -91,12 +91,13 @@ class Lease:
 
 
 class LeaseWatch:
-    """Tells which running trials nobody works on any more.
+    """Finds running trials that no process works on any more.
 
-    A process of this machine is looked at. For another machine's the beat must stand still for
-    `seconds` by this process' monotonic clock: no clock of another machine is read, and none that
-    can be set. A trial without a lease is treated so too: its process may have died before it
-    wrote one; and that of a dead worker whose supervisor runs, who alone knows how it died.
+    A process of this machine is looked up directly. For a process of another machine the heartbeat
+    must stand still for `seconds` of this process's monotonic clock, so that neither another
+    machine's clock nor a clock change matters. The same holds for a trial without a lease, whose
+    process may have died before writing one, and for a dead worker whose supervisor is alive: the
+    supervisor alone knows how the worker died.
     """
 
     def __init__(
@@ -108,10 +109,10 @@ class LeaseWatch:
         self._seen: dict[int, tuple[Any, float]] = {}
 
     def lapsed(self, running: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-        """Returns those of the running trials that are abandoned, as far as can be said now."""
+        """Returns the running trials that are known to be abandoned by now."""
         now = self._clock()
-        # While the storage was away, or this process suspended, nobody's beat could arrive: such a
-        # gap alone makes no lease lapse.
+        # No heartbeat could arrive while the storage was unavailable or this process suspended:
+        # such a gap alone expires no lease.
         gap = min(now - (now if self._looked is None else self._looked), self.seconds / 2)
         self._looked = now
         found, seen = [], {}
@@ -128,18 +129,18 @@ class LeaseWatch:
 
 
 def lease_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Returns a trial's lease; empty where none was written."""
+    """Returns a trial's lease; empty if none was written."""
     lease: dict[str, Any] = trial.user_attrs.get(TrialAttribute.LEASE) or {}
     return lease
 
 
 def is_here(lease: dict[str, Any]) -> bool:
-    """Returns whether a lease is held by a process of this machine."""
+    """Returns whether a process of this machine holds a lease."""
     return lease.get("host") == host_identity()
 
 
 def is_gone(lease: dict[str, Any]) -> bool:
-    """Returns whether a lease was held by a process of this machine that has died or let it go."""
+    """Returns whether a lease belonged to a process of this machine that died or released it."""
     if not is_here(lease):
         return False
     if lease["process"] == os.getpid() and lease.get("worker") not in _holders:
@@ -152,7 +153,7 @@ def _process(process_id: int) -> dict[str, Any]:
 
 
 def _runs(process: dict[str, Any]) -> bool:
-    # A user may not be shown the processes of others: an identity of None says nothing.
+    # Other users' processes may be invisible: an identity of None proves nothing.
     started = process["started"]
     return started is not None and process_identity(int(process["process"])) == started
 
@@ -164,13 +165,13 @@ def _is_abandoned(lease: dict[str, Any], *, lapsed: bool) -> bool:
 
 
 def _is_supervised(lease: dict[str, Any]) -> bool:
-    """Whether another process of this machine is there to say how a dead holder ended."""
+    """Whether a living supervisor on this machine will record how a dead holder ended."""
     supervisor = lease.get("supervisor")
     return supervisor is not None and supervisor["process"] != os.getpid() and _runs(supervisor)
 
 
 def _is_at_work(lease: dict[str, Any]) -> bool:
-    """Whether a process of this machine runs: a slow storage alone must not cost it its trial."""
+    """Whether the holder runs on this machine: a slow storage alone must not cost it its trial."""
     if not is_here(lease):
         return False
     try:

@@ -6,7 +6,7 @@ import re
 import time
 import traceback
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -23,13 +23,11 @@ from search.training import feasibility, fit
 from search.training.metrics import RANKING_METRICS
 from search.training.mirroring import flips_are_harmless
 from search.trials.checkpoints import checkpoint_folder, remove_checkpoints
-from search.trials.context import TrialContext
+from search.trials.lease import Lease
 from search.trials.outcomes import Outcome, outcome_of
 from search.trials.reporter import StopTrial, TrialReporter, remember_candidate
+from search.trials.session import Session
 from spaces.candidate import Candidate
-
-if TYPE_CHECKING:
-    pass
 
 _TRACEBACK_CHARACTERS = 2000
 _STEPS = re.compile(r'"steps":(?:\d+|null),')
@@ -37,26 +35,27 @@ _STEPS = re.compile(r'"steps":(?:\d+|null),')
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What became of a trial."""
+    """The outcome of a trial, with its value and the reason for any other end."""
 
     outcome: Outcome
     value: float | None = None
     reason: str | None = None
 
 
-def run_trial(trial: optuna.Trial, context: TrialContext) -> TrialResult:
-    """Builds, trains and tells one trial; whatever goes wrong with it stays its own.
+def run_trial(trial: optuna.Trial, session: Session, lease: Lease | None = None) -> TrialResult:
+    """Builds, trains and tells one trial; its errors end the trial, not the search.
 
-    The value is the metric on the validation images at the end of the schedule, because the winner
-    is retrained for a fixed number of epochs: the best of many epochs would favour noise. Where
-    early stopping restores the best weights, it is their epoch's value.
-    Only `SearchInterrupted`, `KeyboardInterrupt`, errors of the storage, and Optuna's
-    `UpdateFinishedTrialError` get out: the last where another process ended the trial meanwhile.
+    The value is the metric on the validation images at the end of the schedule: the winner is
+    retrained for a fixed length, and the best of many epochs would favour noise. If early stopping
+    restores the best weights, it is the value of their epoch.
+
+    Raises KeyboardInterrupt, Optuna's StorageInternalError, and its UpdateFinishedTrialError when
+    another process has ended the trial meanwhile.
     """
     started = time.monotonic() - float(trial.user_attrs.get(TrialAttribute.SECONDS, 0.0))
     failure: BaseException | None = None
     try:
-        value = _evaluate(trial, context)
+        value = _evaluate(trial, session, lease)
         result = TrialResult(Outcome.COMPLETE, value, trial.user_attrs.get(TrialAttribute.REASON))
     except StopTrial as stop:
         result = TrialResult(Outcome.PRUNED, _last_value(trial), str(stop))
@@ -69,69 +68,71 @@ def run_trial(trial: optuna.Trial, context: TrialContext) -> TrialResult:
         failure = error
         result = TrialResult(Outcome.FAILED, None, f"{type(error).__name__}: {_reason(error)}")
     finally:
-        # First the memory: the storage may refuse to hear of a trial that another process ended.
+        # Memory first: the storage refuses writes to a trial that another process has ended.
         _release_memory()
-        with context.clock.measure("storage"):
+        with session.clock.measure("storage"):
             _store(trial, TrialAttribute.SECONDS, round(time.monotonic() - started, 3))
-    with context.clock.measure("storage"):
+    with session.clock.measure("storage"):
         if failure is not None:
             text = "".join(traceback.format_exception(failure))
             _store(trial, TrialAttribute.TRACEBACK, text[-_TRACEBACK_CHARACTERS:])
         _store(trial, TrialAttribute.REASON, result.reason)
         _store(trial, TrialAttribute.OUTCOME, result.outcome)
         _tell(trial, result)
-        remove_checkpoints(trial.study, trial.number, context.checkpoints, context.shared)
+        remove_checkpoints(
+            trial.study, trial.number, session.experiment.checkpoints, session.shared
+        )
     return result
 
 
-def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
-    plan, trial_seconds = context.plan, context.plan.trial_seconds
-    with context.clock.measure("sampling"):
-        candidate = _continued(trial, context.spec.candidate(trial, plan.task))
-    remember_candidate(trial, candidate, context)
-    context.progress.handle(
+def _evaluate(trial: optuna.Trial, session: Session, lease: Lease | None) -> float:
+    experiment, plan = session.experiment, session.experiment.plan
+    trial_seconds = plan.trial_seconds
+    with session.clock.measure("sampling"):
+        candidate = _continued(trial, session.spec.candidate(trial, plan.task))
+    remember_candidate(trial, candidate, session)
+    session.progress.handle(
         TrialStarted(
             number=trial.number,
             summary=candidate.summary(),
-            # How long it is shows when its speed is known.
+            # With a time plan the length is known only once its speed is measured.
             epochs=0 if plan.trial_seconds is not None else candidate.training.epochs,
         )
     )
     earlier = _find_equal(trial, candidate)
     if earlier is not None:
         return _repeat(trial, earlier)
-    with context.clock.measure("compiling"):
-        shape = describe_model(candidate.model, context.split.spec)
-    on_features = context.features is not None and context.features.suits(candidate)
-    _check_memory(trial, shape, candidate, on_features=on_features, context=context)
-    feasibility.require_parameters(shape.parameters, context.spec.most_parameters)
-    cost = _predict(shape, candidate, context.speed, context, on_features=on_features)
+    with session.clock.measure("compiling"):
+        shape = describe_model(candidate.model, session.split.spec)
+    on_features = session.features.suits(candidate)
+    _check_memory(trial, shape, candidate, on_features=on_features, session=session)
+    feasibility.require_parameters(shape.parameters, session.spec.most_parameters)
+    cost = _predict(shape, candidate, session.speed, session, on_features=on_features)
     if cost is not None:
         speed = cost.step_images / cost.step_seconds
         trial.set_user_attr(TrialAttribute.PREDICTED_IMAGES_PER_SECOND, round(speed, 1))
-        # The final training has the whole machine, of which this may be one worker of many.
-        whole = _predict(shape, candidate, plan.speed, context, on_features=on_features) or cost
-        plan.require_affordable(corrected(whole, context.slowdowns), candidate)
+        # The final training has the whole machine; this process may be one of many workers.
+        whole = _predict(shape, candidate, plan.speed, session, on_features=on_features) or cost
+        plan.require_affordable(corrected(whole, session.slowdowns), candidate)
     result = fit(
         candidate,
-        context.split.train,
-        spec=context.split.spec,
-        validation=context.split.validation,
-        seed=context.seed,
-        reports_per_epoch=context.spec.reports_per_epoch,
+        session.split.train,
+        spec=session.split.spec,
+        validation=session.split.validation,
+        seed=experiment.seed,
+        reports_per_epoch=session.spec.reports_per_epoch,
         intervals=plan.intervals,
         seconds=None if trial_seconds is None else lambda: trial_seconds,
         most_steps=plan.most_trial_steps(candidate, on_features=on_features),
         mirrored=plan.trial_seconds is not None and flips_are_harmless(trial.study) is None,
-        ranking=context.metric in RANKING_METRICS,
-        checkpoint_directory=checkpoint_folder(trial, context.checkpoints, context.shared),
-        precision=context.precision,
-        xla=context.xla,
-        clock=context.clock,
-        features=context.features,
-        listener=TrialReporter(trial, candidate, context),
+        ranking=experiment.metric in RANKING_METRICS,
+        checkpoint_directory=checkpoint_folder(trial, experiment.checkpoints, session.shared),
+        compute=experiment.compute,
+        clock=session.clock,
+        features=session.features,
+        listener=TrialReporter(trial, candidate, session, lease),
     )
-    with context.clock.measure("storage"):
+    with session.clock.measure("storage"):
         trial.set_user_attr(TrialAttribute.BEST_EPOCH, result.best["epoch"])
         trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, result.epochs_trained)
         trial.set_user_attr(TrialAttribute.STEPS, result.history[-1]["step"])
@@ -139,12 +140,12 @@ def _evaluate(trial: optuna.Trial, context: TrialContext) -> float:
         if result.mirrored is not None:
             trial.set_user_attr(TrialAttribute.MIRRORED, asdict(result.mirrored))
     if cost is not None and result.images_per_second > 0:
-        context.slowdowns.append(speed / result.images_per_second)
-    return float(result.best[f"val_{context.metric}"])
+        session.slowdowns.append(speed / result.images_per_second)
+    return float(result.best[f"val_{experiment.metric}"])
 
 
 def _continued(trial: optuna.Trial, candidate: Candidate) -> Candidate:
-    """Returns the candidate with the length that an interrupted attempt has chosen, if it had."""
+    """Returns the candidate with the length that an interrupted attempt had chosen, if any."""
     stored = trial.user_attrs.get(TrialAttribute.CANDIDATE)
     if stored is None or TrialAttribute.CONTINUES not in trial.user_attrs:
         return candidate
@@ -159,14 +160,14 @@ def _predict(
     shape: ModelShape,
     candidate: Candidate,
     speed: MachineSpeed | None,
-    context: TrialContext,
+    session: Session,
     *,
     on_features: bool,
 ) -> TrainingCost | None:
     if speed is None:
         return None
     training = candidate.phases()[-1].candidate.training
-    images = len(context.split.train)
+    images = len(session.split.train)
     return predict_cost(shape, training, speed, images=images, on_features=on_features)
 
 
@@ -175,10 +176,10 @@ def _without_steps(text: str) -> str:
 
 
 def _find_equal(trial: optuna.Trial, candidate: Candidate) -> optuna.trial.FrozenTrial | None:
-    """Returns a complete trial of the same candidate, which would only repeat: seeds are equal.
+    """Returns a complete trial of the same candidate: with equal seeds it would only be repeated.
 
-    How many steps the time allowed does not make another candidate.
-    Raises OutOfMemoryError where the same candidate cost a worker its life.
+    Candidates that differ only in their number of steps are the same one.
+    Raises OutOfMemoryError if a worker died of the same candidate for lack of memory.
     """
     wanted = _without_steps(candidate.to_json())
     states = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -216,17 +217,17 @@ def _check_memory(
     candidate: Candidate,
     *,
     on_features: bool,
-    context: TrialContext,
+    session: Session,
 ) -> None:
     needed = feasibility.estimate_memory(
         shape,
         candidate.training,
         on_features=on_features,
-        images=max(len(context.split.train), len(context.split.validation)),
+        images=max(len(session.split.train), len(session.split.validation)),
     )
     trial.set_user_attr(TrialAttribute.PARAMETERS, shape.parameters)
     trial.set_user_attr(TrialAttribute.MEMORY_MIB, round(needed / feasibility.MEBIBYTE))
-    feasibility.require_memory(needed, share=context.memory_bytes)
+    feasibility.require_memory(needed, share=session.memory_bytes)
 
 
 def _constrain(trial: optuna.Trial, error: Exception) -> None:
@@ -245,7 +246,7 @@ def _tell(trial: optuna.Trial, result: TrialResult) -> None:
         else:
             trial.study.tell(trial, state=TrialState.PRUNED)
     except ValueError as error:
-        # So says Optuna where it looks at the state before the storage does.
+        # Optuna's own check of the state, before the storage's.
         if not trial.storage.get_trial(trial._trial_id).state.is_finished():
             raise
         raise UpdateFinishedTrialError(str(error)) from error

@@ -1,4 +1,4 @@
-"""How trials end, and how many ended how."""
+"""The outcomes of trials."""
 
 from collections import Counter
 from enum import StrEnum
@@ -10,9 +10,9 @@ from search.storage import TrialAttribute
 
 
 class Outcome(StrEnum):
-    """How a trial ended.
+    """The outcome of a trial.
 
-    An interrupted trial, and a crashed one, is continued by a later trial; the two count once.
+    A later trial continues an interrupted or crashed one; together they count once.
     """
 
     COMPLETE = "complete"
@@ -28,8 +28,8 @@ class Outcome(StrEnum):
         return self not in (Outcome.INTERRUPTED, Outcome.CRASHED)
 
 
-# The state is written once, by whoever ends the trial first; the attribute beside it may come from
-# a worker that was too late. So the state decides, and the attribute only says more.
+# The state is written once, by the process that ends the trial first; the attribute may come from a
+# worker that was too late. So the state decides, and the attribute only refines it.
 _OUTCOMES_OF_STATE = {
     TrialState.COMPLETE: (Outcome.COMPLETE,),
     TrialState.PRUNED: (Outcome.PRUNED, Outcome.INFEASIBLE),
@@ -38,18 +38,18 @@ _OUTCOMES_OF_STATE = {
 
 
 def outcome_of(trial: FrozenTrial) -> Outcome:
-    """Returns how a finished trial ended."""
+    """Returns the outcome of a finished trial."""
     possible = _OUTCOMES_OF_STATE[trial.state]
     stored = trial.user_attrs.get(TrialAttribute.OUTCOME)
     return Outcome(stored) if stored in possible else possible[0]
 
 
 def count_outcomes(study: optuna.Study) -> Counter[Outcome]:
-    """Counts the finished trials of a study by how they ended."""
+    """Counts the finished trials of a study by outcome."""
     trials = study.get_trials(deepcopy=False)
     return Counter(outcome_of(trial) for trial in trials if trial.state.is_finished())
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Returns whether a trial counts towards the total, or will when it is finished."""
+    """Returns whether a trial counts towards the total, now or once it is finished."""
     return not trial.state.is_finished() or outcome_of(trial).counts

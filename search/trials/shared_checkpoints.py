@@ -1,4 +1,4 @@
-"""Checkpoints kept where every machine finds them, so that a trial goes on on another one."""
+"""Checkpoints in an artifact store, so that another machine can continue a trial."""
 
 import os
 import shutil
@@ -16,11 +16,11 @@ _FOLDER = "checkpoints"
 
 
 class SharedCheckpoints:
-    """Carries checkpoints to and from an artifact store.
+    """Copies checkpoints to and from an artifact store.
 
-    A store that fails costs at most the epochs since the last checkpoint that arrived there: `warn`
-    is told once for each time that it begins to fail, and the training goes on. What is carried is
-    whole: a checkpoint file is replaced, never written into, and so are the stores' files.
+    If the store fails, training continues and `warn` is called once per outage; at most the epochs
+    since the last stored checkpoint are lost. Copies are always complete, because checkpoint files
+    and the stores' files are replaced, never modified.
     """
 
     def __init__(self, artifacts: Artifacts, *, warn: Callable[[str], None]) -> None:
@@ -30,9 +30,9 @@ class SharedCheckpoints:
         self._failing = False
 
     def push(self, folder: Path, name: str) -> bool:
-        """Keeps the checkpoint in a trial's folder under a name; returns whether it is kept.
+        """Stores the checkpoint in a trial's folder under a name; returns whether it is stored.
 
-        One that has not changed since the last time is not sent again.
+        One that has not changed since the last call is not sent again.
         """
         if not (folder / _CHECKPOINT).exists():
             return False
@@ -72,7 +72,7 @@ class SharedCheckpoints:
         return True
 
     def remove(self, name: str) -> bool:
-        """Forgets the checkpoint of a name, if there is one; returns whether none is left."""
+        """Removes the checkpoint of a name, if there is one; returns whether none is left."""
         self._pushed.pop(name, None)
         try:
             self._artifacts.store.remove(_key(name))
@@ -90,7 +90,7 @@ class SharedCheckpoints:
 
 
 def shared_checkpoints(location: str | None, progress: Progress) -> SharedCheckpoints | None:
-    """Opens the place where several machines keep their checkpoints; None where none is named."""
+    """Opens the store that several machines share; None if there is none."""
     if location is None:
         return None
     return SharedCheckpoints(open_artifacts(location, check=False), warn=progress.warning)

@@ -5,7 +5,7 @@ from spaces import Candidate, Task, Trial, reference_model, reference_training, 
 
 
 def activation_pooling(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests the reference network's activation, reductions and head, and mirroring."""
+    """Suggests the reference network's activation, reductions and head, and horizontal flips."""
     activation = trial.suggest_categorical(
         "activation",
         ["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hard_silu"],

@@ -5,7 +5,7 @@ from spaces import Candidate, Task, Trial, reference_model, reference_training, 
 
 
 def dropout_l2(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests how the reference network is regularised."""
+    """Suggests the regularisation of the reference network."""
     model = reference_model(
         task=task,
         dropout=trial.suggest_float("dropout", 0.0, 0.5),

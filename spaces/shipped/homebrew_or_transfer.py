@@ -1,4 +1,4 @@
-"""Two families in one conditional space: a network of one's own, or a pretrained one."""
+"""Two families in one conditional space: a custom network, or a pretrained one."""
 
 from collections.abc import Sequence
 

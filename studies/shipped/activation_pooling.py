@@ -13,7 +13,7 @@ study = StudySpec(
     description="Activation; GAP, GMP or Flatten; max, average or strided reduction; dense layer; "
     "flips.",
     space=activation_pooling,
-    fixes="The reference network's filters and depth; Muon under one-cycle, padded crops.",
+    fixes="The reference network's filters and depth; Muon with one-cycle, padded crops.",
     expected="Which activation, reduction and head suit your images.",
     trials=30,
     budget_seconds=2400,

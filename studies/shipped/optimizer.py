@@ -2,7 +2,7 @@
 
     python -m search.run --study optimizer --data cifar10
 
-Expect: An optimizer, its rate and a batch size for your images and the time given.
+Expect: An optimizer, its rate and a batch size for your images and time budget.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from studies import StudySpec, Task, reference_batch_size, reference_learning_ra
 
 
 def start(task: Task) -> list[dict[str, Any]]:
-    """Returns the reference training, and those with AdamW and SGD, in this space's words."""
+    """Returns the reference training, and trainings with AdamW and SGD, as parameters."""
     batch_size = max(16, reference_batch_size(task))
     common = {
         "batch_size": batch_size,
@@ -50,7 +50,7 @@ study = StudySpec(
     "flips.",
     space=optimizer,
     fixes="The reference network, padded crops, clipped gradients.",
-    expected="An optimizer, its rate and a batch size for your images and the time given.",
+    expected="An optimizer, its rate and a batch size for your images and time budget.",
     trials=40,
     budget_seconds=2400,
     start=start,

@@ -1,4 +1,4 @@
-"""What a dry run says."""
+"""The output of a dry run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,25 +7,27 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cnn_blocks.errors import UserError
-from search.dry_run import describe_distribution, dry_run
+from search.dry_run import describe_distribution, describe_study
+from search.optimize.budget import Budget
 from search.sizing.machine_speed import MachineSpeed
+from search.storage.places import Places
 from studies.study import StudySpec, load_study
 
 
 @pytest.fixture
 def quick_speed(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
-    """A machine whose speed is known."""
+    """Skips the speed measurement."""
     for place in ("search.optimize.planning", "search.dry_run"):
-        monkeypatch.setattr(f"{place}.measured_speed", lambda **_: speed)
+        monkeypatch.setattr(f"{place}.measured_speed", lambda *_, **__: speed)
 
 
-def test_names_the_space_its_extremes_and_the_time(
+def test_a_dry_run_shows_the_space_its_extremes_and_the_time(
     tiny_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
-    answer = dry_run(tiny_study, trials=4)
+    answer = describe_study(tiny_study, trials=4)
 
     assert list(answer.parameters) == ["filters", "dropout"]
     # 3x3 convolution of 3 channels, batch normalisation, ten classes.
@@ -37,14 +39,14 @@ def test_names_the_space_its_extremes_and_the_time(
     assert "search: 4 trials of 2 epochs on 1,259 images" in str(answer)
     assert not (tmp_path / "runs").exists()
 
-    bounded = dry_run(tiny_study, budget_seconds=30.0, trials=100_000)
+    bounded = describe_study(tiny_study, budget=30.0, trials=100_000)
     assert bounded.search_seconds == bounded.plan.search_seconds
     assert bounded.search_seconds is not None and bounded.search_seconds < 30
-    assert "time plan: 30 s in all: " in str(bounded)
+    assert "time plan: 30 s in total: " in str(bounded)
 
 
 @pytest.mark.usefixtures("quick_speed")
-def test_a_study_of_planned_lengths_shows_the_plan_and_trains_nothing(
+def test_a_study_with_planned_lengths_shows_the_plan_and_trains_nothing(
     timed_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import keras
@@ -55,7 +57,7 @@ def test_a_study_of_planned_lengths_shows_the_plan_and_trains_nothing(
         raise AssertionError("a dry run trains nothing")
 
     monkeypatch.setattr(keras.Model, "fit", refuse)
-    answer = dry_run(timed_study, budget_seconds=480.0)
+    answer = describe_study(timed_study, budget=480.0)
 
     text = str(answer)
     assert (answer.epochs, answer.retrain_epochs, answer.trials) == (None, None, None)
@@ -66,8 +68,8 @@ def test_a_study_of_planned_lengths_shows_the_plan_and_trains_nothing(
     assert answer.default.images_per_second > 0
     assert answer.default.multiply_accumulates > 0
     assert answer.retrain_seconds == answer.plan.retraining_seconds
-    unlimited = dry_run(timed_study, trials=3, retrain=False)
-    assert "time plan: no limit of time" in str(unlimited)
+    unlimited = describe_study(timed_study, budget=Budget(trials=3, retrain=False))
+    assert "time plan: no time limit" in str(unlimited)
     assert unlimited.search_seconds == 3 * unlimited.plan.trial_seconds  # type: ignore[operator]
     assert unlimited.retrain_seconds is None
 
@@ -78,23 +80,23 @@ def test_a_retraining_that_leaves_no_time_is_refused(
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
 
-    with pytest.raises(UserError, match="the final training included"):
-        dry_run(timed_study, budget_seconds=60.0, retrain_budget_seconds=60.0)
+    with pytest.raises(UserError, match="including the final training"):
+        describe_study(timed_study, budget=Budget(seconds=60.0, retraining_seconds=60.0))
 
 
-def test_says_which_recipes_come_first(
+def test_a_dry_run_shows_which_recipes_come_first(
     tiny_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
 
-    answer = dry_run(tiny_study, warm_start="recipes")
+    answer = describe_study(tiny_study, warm_start="recipes")
 
     assert any(note.startswith("no first trial: granita_1: ") for note in answer.notes)
     assert answer.notes[-1] in str(answer)
 
 
 @pytest.mark.slow
-def test_a_frozen_backbone_costs_less_than_the_times_say(
+def test_a_dry_run_says_that_a_frozen_backbone_costs_less(
     real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
@@ -103,8 +105,8 @@ def test_a_frozen_backbone_costs_less_than_the_times_say(
     )
     brief = replace(frozen, spec=frozen.spec.model_copy(update={"probes": 1}))
 
-    assert "The frozen backbone runs once" in str(dry_run(brief, data="digits"))
-    with_none_kept = dry_run(brief, data="digits", cache_limit=0)
+    assert "The frozen backbone runs once" in str(describe_study(brief, data="digits"))
+    with_none_kept = describe_study(brief, data="digits", places=Places(cache_limit=0))
     assert "The frozen backbone" not in str(with_none_kept)
 
 

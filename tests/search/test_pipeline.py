@@ -1,4 +1,4 @@
-"""The whole line with real trainings: search, interruption, resumption, retraining."""
+"""Complete runs with real trainings: search, interruption, resumption, retraining."""
 
 import signal
 import sqlite3
@@ -17,9 +17,10 @@ from optuna.trial import TrialState
 
 from cnn_blocks.errors import UserError
 from search import pipeline
-from search.engines import launch
+from search.engines.local.engine import LocalEngine
 from search.errors import SearchFailure, SearchInterrupted
-from search.optimize import planning, stored_study, time_division
+from search.optimize import opening, planning, stored_study, time_division
+from search.optimize.budget import Budget
 from search.optimize.winner import load_stored_study
 from search.pipeline import run_study
 from search.progress.events import Event, Note, Progress
@@ -30,7 +31,7 @@ from search.sizing import time_plan
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import quiet_optuna
-from search.trials.context import TrialContext
+from search.trials.session import Session
 from spaces.candidate import Candidate
 from studies.study import StudySpec
 from tests.search.optimize.test_stored_study import store_golden
@@ -74,10 +75,10 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, Any]:
-    return {"storage": f"sqlite:///{tmp_path / 'studies.db'}", "runs_directory": tmp_path / "runs"}
+    return {"storage": f"sqlite:///{tmp_path / 'studies.db'}", "places": tmp_path / "runs"}
 
 
-def test_a_study_runs_to_its_end_and_resumes_into_retraining(
+def test_a_study_completes_and_a_repeated_run_retrains(
     tiny_study: StudySpec,
     places: dict[str, Any],
     capfd: pytest.CaptureFixture[str],
@@ -98,7 +99,7 @@ def test_a_study_runs_to_its_end_and_resumes_into_retraining(
     assert [trial.state.is_finished() for trial in result.study.trials] == [True] * 3
     assert result.study.trials[0].params == {"filters": 3, "dropout": 0.0}
     assert result.candidate == Candidate.from_json(result.study.best_trial.user_attrs["candidate"])
-    assert result.directory.parent == places["runs_directory"] / "tiny"
+    assert result.directory.parent == places["places"] / "tiny"
     assert (result.directory / "model.keras").is_file()
     assert result.model.output_shape == (None, 10)
     assert 0 <= result.metrics["test"]["accuracy"] <= 1
@@ -129,7 +130,7 @@ def test_a_study_runs_to_its_end_and_resumes_into_retraining(
 
 
 class Notes(Progress):
-    """Keeps what the user is told."""
+    """Collects the notes to the user."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -141,47 +142,47 @@ class Notes(Progress):
 
 @pytest.fixture
 def quick_plans(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
-    """Nothing is measured, and no training takes longer than a few passes."""
-    for module in (planning, pipeline):
-        monkeypatch.setattr(module, "measured_speed", lambda **_: speed)
+    """Skips the speed measurement and limits trainings to a few passes."""
+    for module in (planning, opening):
+        monkeypatch.setattr(module, "measured_speed", lambda *_, **__: speed)
     for module in (time_plan, time_division):
         monkeypatch.setattr(module, "MOST_TRIAL_PASSES", 2.0)
         monkeypatch.setattr(module, "MOST_RETRAINING_PASSES", 3.0)
-    # However busy this machine is, no candidate is too slow.
+    # No candidate is too slow, however busy this machine is.
     monkeypatch.setattr(time_division, "_FEWEST_PART", 0.0)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_plans")
-def test_of_two_commands_that_begin_together_the_first_plan_counts(
+def test_two_concurrent_commands_use_the_first_plan(
     timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_plan = planning.plan_run
-    settings = {**places, "trials": 1, "retrain": False}
+    settings = {**places, "trials": 1}
 
     def plan_slowly(*arguments: Any, **options: Any) -> Any:
         planned = make_plan(*arguments, **options)
         monkeypatch.setattr(pipeline, "plan_run", make_plan)
-        run_study(timed_study, budget_seconds=20, **settings)
+        run_study(timed_study, budget=Budget(seconds=20, retrain=False), **settings)
         return planned
 
     monkeypatch.setattr(pipeline, "plan_run", plan_slowly)
-    joined = run_study(timed_study, budget_seconds=30, **settings)
+    joined = run_study(timed_study, budget=Budget(seconds=30, retrain=False), **settings)
 
     plan = TimePlan.model_validate_json(joined.study.user_attrs["time_plan"])
     assert plan.budget_seconds == 20
 
 
 @pytest.mark.usefixtures("quick_plans")
-def test_one_budget_is_divided_once_and_another_one_is_not_heard(
+def test_a_budget_is_divided_once_and_a_later_one_is_ignored(
     timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
+    def refuse(*_: object) -> None:
         raise AssertionError("workers would take longer to start than this search lasts")
 
-    monkeypatch.setattr(launch, "search_with_workers", refuse)
+    monkeypatch.setattr(LocalEngine, "search", refuse)
     progress = Notes()
-    settings = {**places, "budget_seconds": 30, "trials": 2, "progress": progress}
+    settings = {**places, "budget": 30, "trials": 2, "progress": progress}
     first = run_study(timed_study, workers="auto", **settings)
 
     stored = first.study.user_attrs["time_plan"]
@@ -195,27 +196,27 @@ def test_one_budget_is_divided_once_and_another_one_is_not_heard(
     assert first.metrics["retraining"]["epochs"] == pytest.approx(3, rel=0.1)
     assert set(first.study.user_attrs["seconds_by_phase"]) == {"search", "retraining"}
 
-    for budget, told in ((600, True), (30, False), (None, False)):
+    for seconds, told in ((600, True), (30, False), (None, False)):
         again = Notes()
-        settings = {**places, "budget_seconds": budget, "trials": 2, "progress": again}
-        later = run_study(timed_study, retrain=False, **settings)
+        budget = Budget(seconds=seconds, trials=2, retrain=False)
+        later = run_study(timed_study, budget=budget, progress=again, **places)
 
         assert later.study.user_attrs["time_plan"] == stored
         assert len(later.study.trials) == 2
-        assert any("begun with a budget of 30 s" in line for line in again.lines) is told
+        assert any("keeps its first budget (30 s)" in line for line in again.lines) is told
 
 
-def test_a_study_of_an_earlier_version_goes_on_in_its_epochs(
+def test_a_study_of_an_earlier_version_keeps_its_epochs(
     timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_: object) -> MachineSpeed:
+    def refuse(*_: object) -> MachineSpeed:
         raise AssertionError("there is nothing to plan")
 
     monkeypatch.setattr(planning, "measured_speed", refuse)
     spec = timed_study.model_copy(update={"pruner": lambda first_rung: NopPruner()})
     store_golden(places["storage"])
 
-    run_study(spec, trials=3, retrain=False, **places)
+    run_study(spec, budget=Budget(trials=3, retrain=False), **places)
     result = run_study(spec, trials=4, **places)
 
     trials = result.study.trials
@@ -224,39 +225,41 @@ def test_a_study_of_an_earlier_version_goes_on_in_its_epochs(
     assert result.metrics["retraining"]["epochs"] == 1
 
 
-def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict[str, Any]) -> None:
+def test_the_retraining_can_be_left_to_another_run(
+    tiny_study: StudySpec, places: dict[str, Any]
+) -> None:
     settings = {**places, "trials": 1}
 
-    searched = run_study(tiny_study, retrain=False, **settings)
+    searched = run_study(tiny_study, budget=Budget(retrain=False), **settings)
     retraining = Retraining(
         configuration=searched.configuration,
         split=searched.split,
         epochs=tiny_study.retrain_epochs,
     )
-    with only_retraining(places["runs_directory"] / "tiny", retraining) as first:
+    with only_retraining(places["places"] / "tiny", retraining) as first:
         beside = run_study(tiny_study, **settings)
 
     assert first
     assert searched.output is None and beside.output is None
     assert "python -m search.export --study tiny" in summarize_run(beside)
-    with pytest.raises(ValueError, match=r"did not retrain the winner\. Run it without"):
+    with pytest.raises(ValueError, match=r"did not\. Fix: run it without"):
         beside.model  # noqa: B018 - reading it is the point
-    assert not list(places["runs_directory"].glob("tiny/*/model.keras"))
+    assert not list(places["places"].glob("tiny/*/model.keras"))
 
 
-def test_a_signal_that_comes_while_the_last_worker_ends_stops_before_the_retraining(
+def test_a_signal_while_the_last_worker_ends_prevents_the_retraining(
     tiny_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def search(study: optuna.Study, context: TrialContext, *_: object, **__: object) -> None:
-        context.interruption.requested = True
+    def search(engine: LocalEngine, session: Session) -> None:
+        session.interruption.requested = True
 
-    monkeypatch.setattr(launch, "search_with_workers", search)
+    monkeypatch.setattr(LocalEngine, "search", search)
 
     with pytest.raises(SearchInterrupted):
         run_study(tiny_study, workers=1, **places)
 
 
-def test_a_study_runs_in_another_thread_under_another_name_by_another_metric(
+def test_a_study_runs_in_a_thread_with_another_name_and_metric(
     tiny_study: StudySpec, places: dict[str, Any]
 ) -> None:
     results: list[RunResult] = []
@@ -288,9 +291,12 @@ def test_a_study_without_a_usable_trial_fails_clearly(
     ("arguments", "words"),
     [
         ({"trials": 0}, "at least one trial"),
-        ({"budget_seconds": -1.0}, "budget must be positive"),
+        ({"budget": -1.0}, "budget must be positive"),
         ({"metric": "precision"}, "must be one of accuracy"),
-        ({"retrain": False, "retrain_again": True}, "--retrain-again beside --no-retrain"),
+        (
+            {"budget": Budget(retrain=False), "retrain_again": True},
+            "--retrain-again with --no-retrain",
+        ),
         ({"study_name": "../elsewhere"}, "letters, digits"),
         ({"storage": "studies.db"}, "database URL"),
     ],
@@ -301,10 +307,10 @@ def test_bad_arguments_are_refused_before_anything_is_made(
     with pytest.raises(UserError, match=words):
         run_study(tiny_study, **{**places, **arguments})
 
-    assert not places["runs_directory"].exists()
+    assert not places["places"].exists()
 
 
-def test_a_study_without_data_names_the_option(
+def test_the_error_for_a_study_without_data_names_the_option(
     tiny_study: StudySpec, places: dict[str, Any]
 ) -> None:
     with pytest.raises(UserError, match="--data"):
@@ -334,7 +340,7 @@ def _stored(tmp_path: Path) -> optuna.Study:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_same_command_goes_on_after_a_signal(
+def test_the_same_command_resumes_after_a_signal(
     number: signal.Signals, tmp_path: Path, repository: Path
 ) -> None:
     command = _command(tmp_path)
@@ -350,7 +356,7 @@ def test_the_same_command_goes_on_after_a_signal(
         assert first.state is TrialState.RUNNING
     else:
         assert process.returncode == 130
-        assert "the same command goes on from there" in errors
+        assert "run the same command to resume" in errors
         assert [trial.state for trial in _stored(tmp_path).trials] == [
             TrialState.FAIL,
             TrialState.WAITING,
@@ -378,7 +384,7 @@ def test_the_same_command_goes_on_after_a_signal(
 
 
 @pytest.mark.slow
-def test_a_planned_run_goes_on_with_its_plan_after_a_kill(tmp_path: Path, repository: Path) -> None:
+def test_a_planned_run_keeps_its_plan_after_a_kill(tmp_path: Path, repository: Path) -> None:
     command = _command(tmp_path, "--budget", "45s", text=PLANNED_FILE)
     with subprocess.Popen(
         command, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -394,7 +400,7 @@ def test_a_planned_run_goes_on_with_its_plan_after_a_kill(tmp_path: Path, reposi
     resumed = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=150)
 
     assert resumed.returncode == 0, resumed.stderr
-    assert "was begun with a budget of 45 s, which counts" in resumed.stdout + resumed.stderr
+    assert "keeps its first budget (45 s)" in resumed.stdout + resumed.stderr
     study = _stored(tmp_path)
     assert study.user_attrs["time_plan"] == begun.user_attrs["time_plan"]
     continued = study.trials[1]
@@ -422,7 +428,7 @@ class Watch(Progress):
 study = load_study(sys.argv[1]).spec
 
 def same_network(trial):
-    # Equal candidates are not trained twice; these differ in a decay that changes nothing.
+    # Equal candidates are not trained twice; these differ in a negligible weight decay.
     decay = trial.suggest_float("weight_decay", 1e-6, 1e-5)
     fixed = type("Fixed", (), {"suggest_int": lambda self, name, low, high: 16})()
     return study.space(fixed).with_training(optimizer="adamw", weight_decay=decay)

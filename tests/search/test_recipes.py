@@ -1,4 +1,4 @@
-"""A recipe from its name to a finished run, on real digits."""
+"""Recipes, from the name to a finished run on real digits."""
 
 import csv
 import json
@@ -16,12 +16,13 @@ from search.results.configuration_file import read_configuration
 from search.results.evaluate import evaluate
 from search.results.run_result import RunOutput
 from search.results.summary import summarize
+from search.system.runtime import Compute
 from spaces.recipes import RECIPES, find_recipe
 from tests.search.results.test_retrain import FILES
 
 
 class Recorder(Progress):
-    """Keeps the epochs it is told of, and interrupts in the second one if asked to."""
+    """Records the reported epochs; with `interrupts` it interrupts in the second one."""
 
     def __init__(self, *, interrupts: bool = False) -> None:
         self.interrupts = interrupts
@@ -51,13 +52,13 @@ def run(folder: Path, cache: None) -> RunOutput:
     return run_recipe(
         "bicocca_cnn",
         data="digits",
-        retrain_epochs=2,
-        runs_directory=folder,
-        precision="float32",
+        epochs=2,
+        places=folder,
+        compute=Compute(precision="float32"),
     )
 
 
-def test_a_recipe_leaves_the_files_of_a_run(run: RunOutput, folder: Path) -> None:
+def test_a_recipe_writes_the_files_of_a_run(run: RunOutput, folder: Path) -> None:
     assert run.directory.parent == folder / "bicocca_cnn"
     assert {path.name for path in run.directory.iterdir()} == FILES
 
@@ -81,7 +82,7 @@ def test_the_test_images_are_opened_once(run: RunOutput) -> None:
     assert [opening["purpose"] for opening in run.metrics["test_openings"]] == ["final evaluation"]
 
 
-def test_published_figures_stand_beside_ours(run: RunOutput) -> None:
+def test_published_figures_are_shown_next_to_ours(run: RunOutput) -> None:
     recipe = RECIPES["bicocca_cnn"]
     stored = json.loads((run.directory / "metrics.json").read_text("utf-8"))
 
@@ -102,10 +103,10 @@ def test_the_model_is_the_recipes_own_for_other_images(run: RunOutput) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_recipe_goes_on_where_it_was(tmp_path: Path) -> None:
-    arguments: dict[str, Any] = {"data": "digits", "retrain_epochs": 2, "runs_directory": tmp_path}
+def test_an_interrupted_recipe_resumes_where_it_stopped(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"data": "digits", "epochs": 2, "places": tmp_path}
 
-    with pytest.raises(KeyboardInterrupt, match="'siaj_tensorflow' keeps its finished epochs"):
+    with pytest.raises(KeyboardInterrupt, match="finished epochs of 'siaj_tensorflow' are kept"):
         run_recipe("siaj_tensorflow", progress=Recorder(interrupts=True), **arguments)
     rest = Recorder()
     output = run_recipe("siaj_tensorflow", progress=rest, **arguments)
@@ -120,7 +121,7 @@ def test_a_recipes_own_validation_share_and_images_are_used(
     small = find_recipe("siaj_tensorflow").model_copy(update={"images": 500})
     monkeypatch.setitem(RECIPES, "siaj_tensorflow", small)
 
-    output = run_recipe("siaj_tensorflow", data="digits", retrain_epochs=1, runs_directory=tmp_path)
+    output = run_recipe("siaj_tensorflow", data="digits", epochs=1, places=tmp_path)
 
     assert output.metrics["retraining"]["images"] == pytest.approx(500 * 0.9, rel=0.05)
 

@@ -1,234 +1,33 @@
-"""Workers on a Ray cluster: Ray finds each a place, and another one where it is lost."""
+"""The engine that runs a search on a Ray cluster."""
 
-import os
-import time
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import optuna
-
-from search.engines.channel import Command
-from search.engines.job import WorkerJob, WorkerLimits
-from search.engines.messages import LogPosition, Placed
-from search.engines.pool import SECONDS_BETWEEN_LOOKS, PoolWorker, WorkerPool
-from search.engines.ray.cluster import RayCluster, for_any_folder, image_bytes
-from search.engines.ray.post_mortem import ask_node
-from search.engines.ray.resources import Share
-from search.engines.ray.worker import RayWorker
-from search.optimize.budget import Budget
-from search.progress.events import TrialStarted
-from search.progress.words import counted
-from search.system.crash import Death, DeathWatch
-from search.trials.context import TrialContext
-
-_SECONDS_TO_BE_PLACED = 20.0
-_GIBIBYTE = 2**30
-_KEPT_VARIABLES = ("KERAS_BACKEND",)
+from search.engines.engine import Engine
+from search.engines.job import WorkerJob
+from search.engines.ray.cluster import RayCluster, connected
+from search.engines.ray.pool import RayPool
+from search.engines.workers import RayWorkers
+from search.optimize.loop import searching
+from search.trials.session import Session
 
 
-class _Worker(PoolWorker):
-    """An actor of the cluster; `arguments` are those of its work, its name aside."""
+class RayEngine(Engine):
+    """Runs trials in workers on a Ray cluster; each has its share of a node's resources."""
 
-    def __init__(self, actor: Any, *arguments: Any, **options: Any) -> None:
-        super().__init__()
-        self.node: str | None = None
-        self.address: str | None = None
-        self.log: Path | None = None
-        self.log_start = 0
-        self.watch: DeathWatch | None = None
-        self._actor = actor
-        run = actor.run.options(num_returns="streaming")
-        self.stream = run.remote(self.name, *arguments, **options)
+    def __init__(self, workers: RayWorkers) -> None:
+        self._workers = workers
+        self._cluster: RayCluster | None = None
 
-    def command(self, command: Command) -> None:
-        self._actor.command.options(concurrency_group="commands").remote(command)
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        with connected(self._workers.address) as self._cluster:
+            yield
 
-    def kill(self) -> None:
-        import ray
-
-        ray.kill(self._actor)
-
-    def close(self) -> None:
-        """Ray keeps nothing of an actor that was killed."""
-
-
-class RayWorkers(WorkerPool[_Worker]):
-    """Keeps workers on a cluster, until no trial is wanted any more.
-
-    So many `workers` are asked for; "auto" asks for as many as fit on the nodes, and for more when
-    nodes join. An actor that dies is asked for anew, rather than restarted by Ray, which would not
-    say why it died: a candidate that ran out of memory must not be tried again.
-    """
-
-    def __init__(
-        self,
-        study: optuna.Study,
-        context: TrialContext,
-        job: WorkerJob,
-        *,
-        cluster: RayCluster,
-        workers: int | Literal["auto"],
-        share: Share,
-        budget: Budget,
-        limits: WorkerLimits,
-    ) -> None:
-        job = for_any_folder(job)
-        super().__init__(study, context, job, budget=budget, limits=limits)
-        self._split = context.split
-        self._job = job
-        self._cluster = cluster
-        self._number = workers
-        self._share = share
-        self._images: Any = None
-
-    def run(self) -> None:
-        addresses = {node["NodeManagerAddress"] for node in self._cluster.nodes()}
-        self._cluster.require_shared_storage(self._job.storage, addresses=addresses)
-        with self._interruption.deferred():
-            self._send_images()
-        try:
-            super().run()
-        finally:
-            self._images = None
-
-    def _send_images(self) -> None:
-        self._images = self._cluster.store(self._split)
-        size = f"{image_bytes(self._split) / _GIBIBYTE:.2f} GiB"
-        if self._images is None:
-            self._supervision.note(
-                f"the images ({size}) would fill the cluster's object store: every node reads them "
-                f"from {self._job.data}"
-            )
-        else:
-            self._supervision.note(f"the images ({size}) reach nodes through Ray's object store")
-
-    def _wanted_workers(self) -> int:
-        places = self._cluster.places(self._share)
-        wanted = max(1, places) if self._number == "auto" else self._number
-        return min(wanted, self._job.trials)
-
-    def _start_missing(self) -> None:
-        for _ in range(self._wanted_workers() - len(self._workers)):
-            self._workers.append(self._start())
-
-    def _start(self) -> _Worker:
-        import ray
-
-        options = {"num_cpus": self._share.cpus, "num_gpus": self._share.gpus, "max_restarts": 0}
-        kind = ray.remote(**options, concurrency_groups={"commands": 1})(RayWorker)
-        return _Worker(
-            kind.remote(),
-            self._supervision.job_now(),
-            self._images,
-            share=self._share,
-            limits=self._limits,
-            environment={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+    def search(self, session: Session) -> None:
+        assert self._cluster is not None, "search() runs inside connected()"
+        job = WorkerJob(
+            experiment=session.experiment, lease_seconds=self._workers.limits.lease_seconds
         )
-
-    def _receive(self) -> None:
-        import ray
-
-        streams = [worker.stream for worker in self._workers]
-        ready, _ = ray.wait(streams, timeout=SECONDS_BETWEEN_LOOKS, fetch_local=False)
-        while ready:
-            for worker in [worker for worker in self._workers if worker.stream in ready]:
-                self._read(worker)
-            streams = [worker.stream for worker in self._workers]
-            if not streams:
-                return
-            ready, _ = ray.wait(streams, num_returns=len(streams), timeout=0, fetch_local=False)
-
-    def _read(self, worker: _Worker) -> None:
-        import ray
-
-        try:
-            message, worker.watch = ray.get(next(worker.stream))
-        except StopIteration:
-            # An actor's process outlives its work, and keeps what the training framework took.
-            self._workers.remove(worker)
-            worker.kill()
-            return
-        except ray.exceptions.RayError as error:
-            self._bury(worker, error)
-            return
-        worker.heard = time.monotonic()
-        match message:
-            case Placed(node, address, log):
-                worker.node, worker.address, worker.log = node, address, log
-                self._cluster.require_shared_storage(self._job.storage, addresses={address})
-            case LogPosition(size):
-                worker.log_start = size
-            case TrialStarted():
-                worker.has_begun = True
-        self._supervision.show(message)
-
-    def _bury(self, worker: _Worker, error: Exception) -> None:
-        """Finds out how a worker ended, and what becomes of its trial."""
-        self._workers.remove(worker)
-        worker.kill()
-        death = _death(worker, error)
-        cause = _cause(error, worker.address, death)
-        held = self._supervision.end_trials(
-            worker.name, death=death, cause=cause, stalled=worker.stalled
-        )
-        if not held and not worker.has_begun:
-            self._supervision.count_false_start(
-                f"{cause}. {_last_line(error)}", most=2 * self._wanted_workers() + 1
-            )
-
-    def _look_after(self, worker: _Worker, *, silent: float) -> None:
-        if worker.address is not None and silent > self._limits.stall_seconds:
-            self._end_stalled(worker)
-        elif worker.address is None and silent > _SECONDS_TO_BE_PLACED:
-            self._supervision.note(self._waiting())
-
-    def _waiting(self) -> str:
-        needs = f"{self._share.cpus:g} CPUs"
-        if self._share.gpus:
-            needs += f" and {self._share.gpus:g} GPUs"
-        places = counted(self._cluster.places(self._share), "worker")
-        return f"waiting for Ray to place workers of {needs}: {places} fit on the nodes of now"
-
-    def _withdraw_unplaced(self) -> None:
-        for worker in [worker for worker in self._workers if worker.address is None]:
-            self._workers.remove(worker)
-            worker.kill()
-
-
-def _death(worker: _Worker, error: Exception) -> Death | None:
-    """Returns what can be known of how a worker died; None where it was never heard of."""
-    import ray
-
-    if worker.node is None or worker.watch is None:
-        return None
-    unseen = Death(None, None, False, worker.watch.peak_memory_mib)
-    if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return replace(unseen, signal="SIGKILL", out_of_memory=True)
-    crashed = isinstance(error, ray.exceptions.ActorDiedError) and not _lost_node(error)
-    if worker.stalled or not crashed:
-        return unseen
-    return ask_node(worker.node, worker.watch, log=worker.log, log_start=worker.log_start) or unseen
-
-
-def _cause(error: Exception, address: str | None, death: Death | None) -> str:
-    """Returns in words how Ray lost a worker."""
-    import ray
-
-    if isinstance(error, ray.exceptions.RayTaskError):
-        return f"its Ray worker failed: {_last_line(error)}"
-    where = "" if address is None else f" at {address}"
-    if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return f"Ray ended its worker{where}, because the node ran out of memory"
-    who = "Ray node" if _lost_node(error) else "Ray worker"
-    how = f": {death.describe()}" if death is not None and death.signal else ""
-    return f"its {who}{where} died{how}"
-
-
-def _lost_node(error: Exception) -> bool:
-    return "node has died" in str(error)
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][-500:] if lines else type(error).__name__
+        with searching(session):
+            RayPool(session, job, cluster=self._cluster, workers=self._workers).run()

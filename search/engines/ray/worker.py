@@ -1,4 +1,4 @@
-"""A worker on a node of a Ray cluster: the loop, and the messages, of a local worker process."""
+"""A worker on a Ray cluster: the same loop and messages as a local worker process."""
 
 import os
 import threading
@@ -8,12 +8,13 @@ from multiprocessing.connection import Pipe
 from typing import TYPE_CHECKING
 
 from search.engines.channel import Command
-from search.engines.job import WorkerJob, WorkerLimits
+from search.engines.job import WorkerJob
 from search.engines.messages import Message, Placed
 from search.engines.ray.post_mortem import STANDARD_ERROR, own_log
-from search.engines.ray.resources import Share
+from search.engines.ray.resources import WorkerResources
 from search.engines.recycling import is_spent, own_memory
 from search.engines.worker import work
+from search.engines.workers import WorkerLimits
 from search.system.crash import DeathWatch
 from search.system.streams import escape_unencodable
 from search.training.feasibility import whole_gpu_memory
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
 
 class RayWorker:
-    """An actor: `run` yields what the worker says, `command` tells it what to do meanwhile.
+    """A Ray actor: `run` yields the worker's messages, `command` sends it commands meanwhile.
 
-    With every message goes the watch on its own process, which nobody else on the node keeps.
+    Each message comes with the worker's watch on its own process, because no other process on the
+    node watches it.
     """
 
     def __init__(self) -> None:
@@ -37,19 +39,19 @@ class RayWorker:
         job: WorkerJob,
         split: "Split | None",
         *,
-        share: Share,
+        resources: WorkerResources,
         limits: WorkerLimits,
         environment: Mapping[str, str],
     ) -> Iterator[tuple[Message, DeathWatch]]:
-        """Works until no trial is wanted, or the worker is told to leave, or is spent.
+        """Works until no more trials are needed, or the worker is told to leave or is used up.
 
-        `split` comes out of the object store; without it the images are loaded on this node.
+        `split` comes from the object store; without it the images are loaded on this node.
         """
-        # Ray has told the libraries that are loaded already how many threads to take.
-        os.environ.update({**environment, **share.environment()})
+        # Too late for libraries that are loaded already, but Ray has limited their threads itself.
+        os.environ.update({**environment, **resources.environment()})
         escape_unencodable()
         watch = DeathWatch(os.getpid())
-        node, address, memory, host_memory = _node(share)
+        node, address, memory, host_memory = _node(resources)
         yield Placed(node, address, own_log()), watch
         job = replace(job, memory_bytes=memory)
         errors: list[BaseException] = []
@@ -74,27 +76,28 @@ class RayWorker:
             raise errors[0]
 
     def command(self, command: Command) -> None:
-        """Tells the running worker what to do."""
+        """Sends a command to the running worker."""
         self._ours.send(command)
 
 
-def _node(share: Share) -> tuple[str, str, int, int]:
-    """Returns this node's name and address, and a worker's share in bytes: of its device's memory,
-    and of the node's.
+def _node(resources: WorkerResources) -> tuple[str, str, int, int]:
+    """Returns this node's ID and address, and a worker's shares of device and node memory in bytes.
+
+    The device is the GPU if the worker has one, else the node itself.
     """
     import ray
 
     identity = ray.get_runtime_context().get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == identity)
-    resources = node["Resources"]
-    host_memory = int(resources["memory"]) // max(1, share.fits(resources))
-    gpu_memory = whole_gpu_memory() if share.gpus else None
-    memory = host_memory if gpu_memory is None else int(gpu_memory * min(1.0, share.gpus))
+    found = node["Resources"]
+    host_memory = int(found["memory"]) // max(1, resources.fits(found))
+    gpu_memory = whole_gpu_memory() if resources.gpus else None
+    memory = host_memory if gpu_memory is None else int(gpu_memory * min(1.0, resources.gpus))
     return identity, node["NodeManagerAddress"], memory, host_memory
 
 
 def _spent(limits: WorkerLimits, host_memory: int) -> Callable[[], bool]:
-    """Returns what says, asked before each trial, whether another process should go on."""
+    """Returns a function that tells, before each trial, whether to replace this worker."""
     held: list[int] = []
 
     def asked() -> bool:

@@ -1,4 +1,4 @@
-"""The command line as a person and as a program use it."""
+"""The command line, as used by people and by programs."""
 
 import io
 import json
@@ -14,9 +14,12 @@ from cnn_blocks.errors import UserError
 from search.cli import app as cli
 from search.cli import shared
 from search.data import DataSource
-from search.engines.job import WorkerLimits
+from search.engines.workers import LocalWorkers, RayWorkers, WorkerLimits
 from search.errors import SearchFailure, SearchInterrupted
+from search.optimize.budget import Budget
 from search.results import summary
+from search.storage.places import Places
+from search.system.runtime import Compute
 from studies.study import load_study
 
 COMMANDS = ("run", "list", "export", "retrain", "storage")
@@ -37,7 +40,7 @@ def test_the_help_of_run_names_the_exit_codes(capsys: pytest.CaptureFixture[str]
     assert cli.invoke(["run", "--help"]) == 0
 
     text = capsys.readouterr().out
-    assert "Exit codes: 0 done, 1 nothing found, 2 wrong input, 130 interrupted." in text
+    assert "Exit codes: 0 success, 1 nothing found, 2 wrong input, 130 interrupted." in text
     assert "--engine ray" in text and "--workers 4" in text and "--no-retrain" in text
 
 
@@ -51,7 +54,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["run"], "'auto' brings none of its own. Name them with --data FOLDER"),
+        (["run"], "'auto' has none of its own. Fix: name them with --data FOLDER"),
         (["run", "--study", "quickstart", "--hypermodel", "package.Model"], "one of '--study'"),
         (["run", "--hypermodel", "no/such/file.py:Model"], "no/such/file.py"),
         (["run", "--study", "quickstart", "--budget", "forty"], "--budget must be a duration"),
@@ -69,15 +72,15 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--recipe", "granita_1", "--dry-run"], "--dry-run"),
         (
             ["run", "--recipe", "granita_1", "--retries", "1", "--stall-timeout", "1m"],
-            "--retries, --stall-timeout beside '--recipe granita_1'",
+            "--retries, --stall-timeout with '--recipe granita_1'",
         ),
         (
             ["run", "--recipe", "granita_1", "--no-retrain", "--backbone", "a", "--engine", "ray"],
-            "received --backbone, --engine, --no-retrain beside",
+            "received --backbone, --engine, --no-retrain with",
         ),
         (
             ["run", "--study", "quickstart", "--hypermodel", "a.B"],
-            "received --study quickstart --hypermodel a.B. Write one, as in: cnn-search run",
+            "received --study quickstart --hypermodel a.B. Fix: use one, as in: cnn-search run",
         ),
         (["run", "--study", "no/such/study.py"], "no/such/study.py"),
         (["run", "--studdy", "quickstart"], "--study"),
@@ -214,7 +217,7 @@ def test_a_reader_that_stops_early_is_no_error(repository: Path) -> None:
 
 
 def _calls(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[dict[str, Any]]:
-    """Puts a recorder in the place of the pipeline; it returns or raises `answer`."""
+    """Replaces the pipeline with a recorder that returns or raises `answer`."""
     from search import pipeline
 
     calls: list[dict[str, Any]] = []
@@ -260,29 +263,31 @@ def test_run_hands_every_option_over(
         "data": DataSource(
             location="digits", image_size=(24, 16), fit="pad", max_bad_files=0.02, layout="classes"
         ),
-        "trials": 7,
-        "budget_seconds": 5400.0,
+        "budget": Budget(
+            seconds=5400.0,
+            trials=7,
+            retrain=False,
+            retraining_seconds=90.0,
+            retraining_epochs=9,
+        ),
         "storage": "sqlite:///a.db",
         "study_name": "second",
         "metric": "macro_f1",
         "class_weights": "balanced",
         "seed": 5,
-        "retrain_epochs": 9,
-        "retrain_budget_seconds": 90.0,
-        "precision": "float32",
-        "xla": "off",
-        "cache_limit": 2 * 2**30,
-        "runs_directory": Path("out"),
         "warm_start": "recipes",
-        "workers": 3,
-        "limits": WorkerLimits(retries=4, stall_seconds=120.0),
-        "engine": "ray",
-        "address": "127.0.0.1:6379",
-        "cpus_each": 2.0,
-        "gpus_each": 0.5,
-        "retrain": False,
+        "workers": RayWorkers(
+            number=3,
+            limits=WorkerLimits(retries=4, stall_seconds=120.0),
+            address="127.0.0.1:6379",
+            cpus=2.0,
+            gpus=0.5,
+        ),
+        "compute": Compute(precision="float32", xla="off"),
+        "places": Places(
+            runs_directory=Path("out"), artifacts="s3://results/here", cache_limit=2 * 2**30
+        ),
         "retrain_again": True,
-        "artifacts": "s3://results/here",
     }
 
 
@@ -291,7 +296,7 @@ def test_limits_that_are_not_given_are_the_workers_own(monkeypatch: pytest.Monke
 
     assert cli.invoke(["run", "--study", "quickstart"]) == 0
 
-    assert calls[0]["limits"] == WorkerLimits()
+    assert calls[0]["workers"] == LocalWorkers(number=load_study("quickstart").spec.workers)
 
 
 def test_a_recipe_gets_the_options_of_a_training(
@@ -324,12 +329,10 @@ def test_a_recipe_gets_the_options_of_a_training(
             location="digits", image_size=(24, 16), fit="pad", max_bad_files=0.02, layout="classes"
         ),
         "seed": 5,
-        "retrain_epochs": 9,
-        "retrain_budget_seconds": 90.0,
-        "precision": "float32",
-        "xla": "off",
-        "cache_limit": 20 * 2**30,
-        "runs_directory": Path("out"),
+        "epochs": 9,
+        "budget_seconds": 90.0,
+        "compute": Compute(precision="float32", xla="off"),
+        "places": Places(runs_directory=Path("out"), cache_limit=20 * 2**30),
         "retrain_again": False,
     }
 

@@ -1,4 +1,4 @@
-"""Several processes ask at once: the total stays exact. Trials are short functions."""
+"""Several processes ask for trials at once: the total stays exact. Trials are short functions."""
 
 import json
 import subprocess
@@ -15,21 +15,19 @@ from search.storage import TrialAttribute
 from search.trials.outcomes import Outcome, count_outcomes, counts, outcome_of
 
 WORKERS = 4
-# What a worker does, with another trial: it crashes, or is interrupted, as its options say.
+# A worker with a replaced trial, which crashes or is interrupted as its options say.
 WORKER = """
 import json, os, random, sys, time
-from pathlib import Path
 import optuna
 from search.optimize import loop as searching
-from search.optimize.budget import Budget
-from search.trials.context import TrialContext
 from search.trials.objective import TrialResult
 from search.trials.outcomes import Outcome
 from search.storage import TrialAttribute, open_storage, quiet_optuna
+from tests.support.sessions import make_session
 
 url, trials, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 
-def run_trial(trial, context):
+def run_trial(trial, session, lease):
     value = trial.suggest_float("x", 0, 1)
     trial.report(value, trial.user_attrs.get("continues_trial", -1) + 1)
     time.sleep(random.uniform(0, 0.05))
@@ -42,22 +40,22 @@ def run_trial(trial, context):
     return TrialResult(Outcome.COMPLETE, value)
 
 searching.run_trial = run_trial
-context = TrialContext(spec=None, split=None, metric="accuracy", seed=0, checkpoints=Path("c"))
 with quiet_optuna():
     sampler = optuna.samplers.RandomSampler()
     study = optuna.load_study(study_name="tiny", storage=open_storage(url), sampler=sampler)
+    session = make_session(study, trials=trials)
     print("ready", flush=True)
     sys.stdin.readline()
     if "search" in options:
-        searching.search(study, context, trials=trials, budget_seconds=None)
+        searching.search(session)
     else:
-        searching.run_trials(study, context, trials=trials, budget=Budget(None))
+        searching.run_trials(session)
 """
 
 
 @pytest.fixture
 def work(url: str, repository: Path) -> Callable[..., list[int]]:
-    """Lets processes work at once until none finds a trial to do; returns their exit codes."""
+    """Runs concurrent workers until no trial is left; returns their exit codes."""
 
     def run(trials: int, *, workers: int = WORKERS, **options: object) -> list[int]:
         processes = [
@@ -87,13 +85,13 @@ def work(url: str, repository: Path) -> Callable[..., list[int]]:
     return run
 
 
-def test_workers_that_ask_at_once_reach_the_total_and_no_more(
+def test_concurrent_workers_reach_the_total_exactly(
     study: optuna.Study, work: Callable[..., list[int]]
 ) -> None:
     assert work(25) == [0] * WORKERS
 
     assert count_outcomes(study)[Outcome.COMPLETE] == 25
-    # One that came too late says so, and is no result.
+    # A trial that came too late says so and has no value.
     others = [trial for trial in study.trials if outcome_of(trial) is not Outcome.COMPLETE]
     assert {trial.user_attrs[TrialAttribute.REASON] for trial in others} <= {
         "the total was reached"
@@ -101,9 +99,7 @@ def test_workers_that_ask_at_once_reach_the_total_and_no_more(
     assert all(trial.value is None for trial in others)
 
 
-def test_enqueued_trials_are_each_run_once(
-    study: optuna.Study, work: Callable[..., list[int]]
-) -> None:
+def test_each_enqueued_trial_runs_once(study: optuna.Study, work: Callable[..., list[int]]) -> None:
     for value in range(12):
         study.enqueue_trial({"x": value / 20})
 
@@ -114,7 +110,7 @@ def test_enqueued_trials_are_each_run_once(
 
 
 @pytest.mark.slow
-def test_searches_that_die_and_start_again_reach_the_total_and_no_more(
+def test_searches_that_die_and_restart_reach_the_total_exactly(
     study: optuna.Study, work: Callable[..., list[int]]
 ) -> None:
     starts = 0

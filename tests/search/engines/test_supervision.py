@@ -1,4 +1,4 @@
-"""What a supervisor decides, without workers."""
+"""A supervisor's decisions, without workers."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,13 +7,13 @@ from typing import Any
 import optuna
 import pytest
 
-from search.engines.job import WorkerLimits
+from search.engines.job import WorkerJob
 from search.engines.supervision import Supervision
-from search.optimize.budget import Budget
+from search.engines.workers import WorkerLimits
 from search.storage import open_storage, quiet_optuna
 from search.trials.attempts import continue_later
-from search.trials.lease import LEASE_SECONDS
 from search.trials.outcomes import Outcome
+from tests.support.sessions import make_session
 
 
 @pytest.fixture
@@ -23,11 +23,12 @@ def study(tmp_path: Path) -> optuna.Study:
         return optuna.create_study(storage=storage, direction="maximize")
 
 
-def test_a_search_is_over_when_one_look_says_so(study: optuna.Study) -> None:
+def test_a_search_is_over_only_if_a_single_read_says_so(study: optuna.Study) -> None:
     notes: list[str] = []
-    context: Any = SimpleNamespace(progress=SimpleNamespace(note=notes.append))
-    job: Any = SimpleNamespace(trials=1, lease_seconds=LEASE_SECONDS)
-    supervision = Supervision(study, context, job, budget=Budget(None), limits=WorkerLimits())
+    progress: Any = SimpleNamespace(note=notes.append)
+    session = make_session(study, trials=1, progress=progress)
+    job = WorkerJob(experiment=session.experiment)
+    supervision = Supervision(session, job, limits=WorkerLimits())
     assert supervision.work_left().may_start
     study.ask()
 

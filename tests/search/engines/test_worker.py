@@ -1,13 +1,13 @@
-"""A worker's way to its first trial, without any training."""
+"""A worker up to its first trial, without any training."""
 
 import importlib
+import pickle
 import sys
 import threading
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any, cast
 
-import cloudpickle
 import optuna
 import pytest
 
@@ -16,23 +16,23 @@ from search.engines import worker as worker_module
 from search.engines.job import WorkerJob
 from search.engines.messages import CannotWork
 from search.engines.worker import EXPLAINED, run_worker, work
+from search.optimize import opening
 from search.storage import open_storage, quiet_optuna
-from studies.study import StudySpec, load_study
-from tests.support.jobs import make_job
+from search.trials.experiment import Experiment
+from studies.study import StudySpec
+from tests.support.sessions import make_experiment
 
 _SPLIT = cast(Any, "never looked at")
 
 
 class _ReadyError(Exception):
-    """The worker has come so far."""
+    """Raised to stop a worker at the point that a test checks."""
 
 
 @pytest.fixture(autouse=True)
 def _no_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.system.runtime.start_keras", lambda: None)
-    monkeypatch.setattr(
-        "search.training.features.source.FeatureSource", lambda *given, **options: None
-    )
+    monkeypatch.setattr(opening, "start_keras", lambda: None)
+    monkeypatch.setattr(opening, "FeatureSource", lambda *given, **options: None)
 
 
 @pytest.fixture
@@ -44,11 +44,10 @@ def storage(tmp_path: Path) -> str:
 
 
 def _job(**changes: Any) -> WorkerJob:
-    spec = cloudpickle.dumps(load_study("quickstart").spec)
-    return make_job(**{"spec": spec, "memory_bytes": 2**30, **changes})
+    return WorkerJob(experiment=make_experiment(**changes), memory_bytes=2**30)
 
 
-def test_the_studys_trials_are_read_before_it_is_ready(
+def test_the_studys_trials_are_read_before_the_worker_is_ready(
     storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened: list[str] = []
@@ -69,35 +68,36 @@ def test_the_studys_trials_are_read_before_it_is_ready(
     assert happened == ["read", "ready"]
 
 
-def test_loading_images_for_long_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_sends_heartbeats_while_images_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "_SECONDS_BETWEEN_SIGNS", 0.01)
     alive = threading.Event()
 
-    def load_slowly(job: WorkerJob) -> None:
+    def load_slowly(experiment: Experiment) -> None:
         assert alive.wait(60)
         raise _ReadyError
 
-    monkeypatch.setattr(WorkerJob, "load_split", load_slowly)
+    monkeypatch.setattr(Experiment, "load_split", load_slowly)
     with pytest.raises(_ReadyError):
         run_worker(_job(), sign_of_life=alive.set)
     assert not [thread for thread in threading.enumerate() if thread.name == "sign of life"]
 
 
-def test_a_study_that_cannot_be_imported_is_said_with_the_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_study_that_cannot_be_imported_is_reported_with_a_fix(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_spaces.py").write_text("def space(trial): ...\n")
     with monkeypatch.context() as patch:
         patch.syspath_prepend(tmp_path)
         space = importlib.import_module("my_spaces").space
-        spec = cloudpickle.dumps(StudySpec(name="mine", description="Mine.", space=space))
+        spec = StudySpec(name="mine", description="Mine.", space=space)
+        sent = pickle.dumps(_job(storage=storage, spec=spec))
     del sys.modules["my_spaces"]
     with pytest.raises(UserError, match=r"No module named 'my_spaces'.*PYTHONPATH"):
-        run_worker(_job(spec=spec), split=_SPLIT)
+        run_worker(pickle.loads(sent), split=_SPLIT)
 
     ours, theirs = Pipe()
     with ours:
-        assert work(theirs, _job(spec=spec), "a worker", split=_SPLIT) == EXPLAINED
+        assert work(theirs, pickle.loads(sent), "a worker", split=_SPLIT) == EXPLAINED
         said = [ours.recv() for _ in range(2)]
     (reason,) = [message for message in said if isinstance(message, CannotWork)]
     assert reason.is_user_error

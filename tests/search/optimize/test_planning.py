@@ -1,4 +1,4 @@
-"""A run's plan: from what a person said, at the size that suits the time."""
+"""A run's time plan: from the user's settings, at an image size that suits the time."""
 
 import io
 import subprocess
@@ -12,9 +12,11 @@ import pytest
 from cnn_blocks.errors import UserError
 from search.data import Split
 from search.optimize import planning
-from search.optimize.planning import Lengths, plan_run
+from search.optimize.budget import Budget
+from search.optimize.planning import plan_run
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS, TimePlan
+from search.system.runtime import Compute
 from studies.study import StudySpec, load_study
 
 SOURCE = '''
@@ -35,11 +37,11 @@ Plan = Callable[..., tuple[Split, TimePlan]]
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> list[str]:
-    """Answers at once how fast this machine is, and grows by each time it is asked."""
+    """Replaces the speed measurement; returns a list that grows with each call."""
     asked: list[str] = []
 
-    def measured_speed(**options: Any) -> MachineSpeed:
-        asked.append(options["precision"])
+    def measured_speed(compute: Compute) -> MachineSpeed:
+        asked.append(compute.precision)
         return speed
 
     monkeypatch.setattr(planning, "measured_speed", measured_speed)
@@ -51,39 +53,38 @@ def measured(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> list[str]:
 def plan(digits: Split, measured: list[str]) -> Plan:
     """Plans a run on the digits."""
 
-    def make(spec: StudySpec, lengths: Lengths, **options: Any) -> tuple[Split, TimePlan]:
+    def make(spec: StudySpec, budget: Budget, **options: Any) -> tuple[Split, TimePlan]:
         settings: dict[str, Any] = {
             "load": lambda size: digits,
             "sized": False,
-            "precision": "float32",
-            "xla": "off",
+            "compute": Compute(precision="float32", xla="off"),
             "spent_seconds": lambda: 2.5,
         }
-        return plan_run(spec, lengths, **(settings | options))
+        return plan_run(spec, budget, **(settings | options))
 
     return make
 
 
 @pytest.mark.parametrize(
-    ("said", "of_study", "expected"),
+    ("given", "of_study", "expected"),
     [
         ({}, {}, DEFAULT_BUDGET_SECONDS),
         ({}, {"budget_seconds": 240.0}, 240.0),
-        ({"budget_seconds": 60.0}, {"budget_seconds": 240.0}, 60.0),
-        ({"budget_seconds": 60.0, "trials": 3}, {}, 60.0),
+        ({"seconds": 60.0}, {"budget_seconds": 240.0}, 60.0),
+        ({"seconds": 60.0, "trials": 3}, {}, 60.0),
         ({"trials": 3}, {"budget_seconds": 240.0}, None),
         ({}, {"epochs": 2}, None),
         ({}, {"epochs": 2, "budget_seconds": 240.0}, 240.0),
     ],
 )
-def test_the_budget_is_what_was_said_or_the_studys_or_half_an_hour(
-    said: dict[str, Any], of_study: dict[str, Any], expected: float | None, timed_study: StudySpec
+def test_the_budget_is_the_given_one_or_the_studys_or_the_default(
+    given: dict[str, Any], of_study: dict[str, Any], expected: float | None, timed_study: StudySpec
 ) -> None:
-    assert Lengths(**said).of(timed_study.model_copy(update=of_study)).budget_seconds == expected
+    assert Budget(**given).completed_by(timed_study.model_copy(update=of_study)).seconds == expected
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("given", "expected"),
     [
         ({}, 7),
         ({"retraining_epochs": 2}, 2),
@@ -91,18 +92,18 @@ def test_the_budget_is_what_was_said_or_the_studys_or_half_an_hour(
         ({"retraining_seconds": 30.0, "retraining_epochs": 2}, 2),
     ],
 )
-def test_the_studys_epochs_count_where_nothing_was_said_of_the_retraining(
-    said: dict[str, Any], expected: int | None, timed_study: StudySpec
+def test_the_studys_retraining_epochs_apply_unless_a_length_is_given(
+    given: dict[str, Any], expected: int | None, timed_study: StudySpec
 ) -> None:
     spec = timed_study.model_copy(update={"retrain_epochs": 7})
 
-    assert Lengths(**said).of(spec).retraining_epochs == expected
+    assert Budget(**given).completed_by(spec).retraining_epochs == expected
 
 
 def test_lengths_in_epochs_need_no_measurement(
     plan: Plan, measured: list[str], tiny_study: StudySpec, digits: Split
 ) -> None:
-    split, made = plan(tiny_study, Lengths(trials=2))
+    split, made = plan(tiny_study, Budget(trials=2))
 
     assert split is digits
     assert measured == []
@@ -111,10 +112,10 @@ def test_lengths_in_epochs_need_no_measurement(
     assert (made.task.classes, made.task.image_shape) == (10, (32, 32, 3))
 
 
-def test_a_plan_is_made_of_what_is_left_of_the_time(
+def test_a_plan_divides_the_remaining_time(
     plan: Plan, measured: list[str], timed_study: StudySpec
 ) -> None:
-    _, made = plan(timed_study, Lengths(budget_seconds=120.0))
+    _, made = plan(timed_study, Budget(seconds=120.0))
 
     assert measured == ["float32"]
     assert made.budget_seconds == 120.0
@@ -124,7 +125,7 @@ def test_a_plan_is_made_of_what_is_left_of_the_time(
 
 
 @pytest.mark.parametrize("sized", [True, False])
-def test_images_are_loaded_again_at_the_size_of_the_plan(
+def test_images_are_reloaded_at_the_size_of_the_plan(
     sized: bool,
     plan: Plan,
     timed_study: StudySpec,
@@ -138,14 +139,14 @@ def test_images_are_loaded_again_at_the_size_of_the_plan(
         sizes.append(size)
         return digits
 
-    _, made = plan(timed_study, Lengths(), load=load, sized=sized)
+    _, made = plan(timed_study, Budget(), load=load, sized=sized)
 
     assert sizes == ([None] if sized else [None, (24, 20)])
     assert made.image_size == (None if sized else (24, 20))
     assert made.task.image_shape == ((32, 32, 3) if sized else (24, 20, 3))
 
 
-def test_the_plan_that_a_study_was_begun_with_stays(
+def test_a_study_keeps_the_plan_it_was_started_with(
     plan: Plan, measured: list[str], timed_study: StudySpec, digits: Split
 ) -> None:
     known = TimePlan(budget_seconds=30.0, trial_seconds=2.0, image_size=(20, 16))
@@ -155,7 +156,7 @@ def test_the_plan_that_a_study_was_begun_with_stays(
         sizes.append(size)
         return digits
 
-    _, made = plan(timed_study, Lengths(budget_seconds=900.0), known=known, load=load)
+    _, made = plan(timed_study, Budget(seconds=900.0), known=known, load=load)
 
     assert made is known
     assert (sizes, measured) == ([(20, 16)], [])
@@ -165,7 +166,7 @@ def test_the_plan_that_a_study_was_begun_with_stays(
 def in_another_process(
     monkeypatch: pytest.MonkeyPatch, measured: list[str]
 ) -> Callable[[int], None]:
-    """Makes a machine with a GPU, whose plans are made by a process that knows no user's file."""
+    """Simulates a machine with a GPU: a process that has not loaded the user's file plans."""
 
     def install(exit_code: int = 0) -> None:
         def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -186,33 +187,33 @@ def in_another_process(
     return install
 
 
-def test_with_a_gpu_another_process_makes_the_same_plan(
+def test_with_a_gpu_a_subprocess_makes_the_same_plan(
     plan: Plan, in_another_process: Callable[[], None], tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(SOURCE)
     loaded = load_study(file)
-    _, here = plan(loaded.spec, Lengths(budget_seconds=300.0))
+    _, here = plan(loaded.spec, Budget(seconds=300.0))
 
     in_another_process()
-    _, there = plan(loaded.spec, Lengths(budget_seconds=300.0), source=loaded.source)
+    _, there = plan(loaded.spec, Budget(seconds=300.0), source=loaded.source)
 
     assert there == here
 
 
-def test_what_another_process_refuses_is_said_here(
+def test_an_error_of_the_planning_process_is_raised_here(
     plan: Plan, in_another_process: Callable[[], None], timed_study: StudySpec
 ) -> None:
     in_another_process()
 
-    with pytest.raises(UserError, match="leaves none for the search"):
-        plan(timed_study, Lengths(budget_seconds=60.0, retraining_seconds=60.0))
+    with pytest.raises(UserError, match="leaves no time for the search"):
+        plan(timed_study, Budget(seconds=60.0, retraining_seconds=60.0))
 
 
-def test_a_process_that_dies_is_named(
+def test_the_exit_code_of_a_dead_planning_process_is_reported(
     plan: Plan, in_another_process: Callable[[int], None], timed_study: StudySpec
 ) -> None:
     in_another_process(3)
 
-    with pytest.raises(UserError, match="ended with exit code 3"):
-        plan(timed_study, Lengths(budget_seconds=60.0))
+    with pytest.raises(UserError, match="exited with code 3"):
+        plan(timed_study, Budget(seconds=60.0))

@@ -8,6 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.data import DataSource
+from search.optimize.budget import Budget
 from search.optimize.sampling import ReseedingSampler
 from search.optimize.warm_start import enqueue_once, enqueue_recipes
 from search.pipeline import run_study
@@ -23,7 +24,7 @@ STUDY = StudySpec(name="hand_made", description="All.", space=hand_made, epochs=
 
 
 class Notes(Progress):
-    """Keeps the notes."""
+    """Collects notes."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -75,7 +76,7 @@ def test_a_resumed_study_gets_them_once(study: optuna.Study) -> None:
     assert len(study.get_trials()) == once
 
 
-def test_of_two_processes_that_enqueue_at_once_one_trial_is_left(
+def test_two_processes_that_enqueue_at_once_leave_one_trial(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = study._storage.create_new_trial
@@ -101,7 +102,7 @@ def test_of_two_processes_that_enqueue_at_once_one_trial_is_left(
     ]
 
 
-def test_nobody_takes_a_trial_before_it_is_known_to_be_the_first(
+def test_no_process_takes_a_trial_before_it_is_known_to_be_the_first(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = study._storage.create_new_trial
@@ -121,7 +122,7 @@ def test_nobody_takes_a_trial_before_it_is_known_to_be_the_first(
     assert study.get_trials()[0].state is TrialState.WAITING
 
 
-def test_a_space_that_holds_none_says_why(study: optuna.Study) -> None:
+def test_a_space_that_can_express_no_recipe_says_why(study: optuna.Study) -> None:
     notes = Notes()
     spec = StudySpec(name="depth_filters", description="Plain.", space=depth_filters)
 
@@ -136,17 +137,16 @@ def test_a_space_that_holds_none_says_why(study: optuna.Study) -> None:
     assert notes.texts[-1] == "0 of 18 recipes are among the first trials"
 
 
-def test_a_search_begins_with_the_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_starts_with_the_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     spec = STUDY.model_copy(update={"epochs": 1, "start": ({"optimizer": "adam"},)})
 
     result = run_study(
         spec,
         data=DataSource(location="digits", image_size=32),
-        trials=1,
-        retrain_epochs=1,
+        budget=Budget(trials=1, retraining_epochs=1),
         storage=f"sqlite:///{tmp_path}/studies.db",
-        runs_directory=tmp_path,
+        places=tmp_path,
         warm_start="recipes",
     )
 

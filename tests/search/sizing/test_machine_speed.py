@@ -1,16 +1,18 @@
-"""A machine's speed: from probes to factors, measured once and kept."""
+"""A machine's speed: from probes to factors, measured once and cached."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from search.sizing import machine_speed
 from search.sizing.coefficients import GROUPS, PROBES, Group
 from search.sizing.machine_speed import MachineSpeed, MeasuredOn, measured_speed, speed_from
-from search.sizing.measuring_process import BusyTime
 from search.sizing.timing import Timed, fastest_window
+from search.sizing.timing_process import BusyTime
+from search.system.runtime import Compute
 
 MEASURED_ON = MeasuredOn(
     backend="tensorflow",
@@ -20,6 +22,8 @@ MEASURED_ON = MeasuredOn(
     processor="a processor",
     device="cpu",
 )
+
+FLOAT32 = Compute(precision="float32", xla="off")
 
 
 def timed(**factors: float) -> dict[Group, Timed]:
@@ -36,11 +40,11 @@ def timed(**factors: float) -> dict[Group, Timed]:
 
 @pytest.fixture
 def measurements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Probes that answer at once, and a list that grows by each."""
+    """Replaces the probes with instant ones; returns the precisions of those that ran."""
     made: list[str] = []
 
-    def time_training(candidate: object, spec: object, **options: object) -> Timed:
-        made.append(str(options["precision"]))
+    def time_training(candidate: object, spec: object, **options: Any) -> Timed:
+        made.append(options["compute"].precision)
         return Timed(step=0.02, compiling=1.0, validation=None)
 
     monkeypatch.setattr(machine_speed, "time_training", time_training)
@@ -79,13 +83,13 @@ def test_extreme_measurements_leave_finite_factors() -> None:
 def test_a_speed_is_measured_once_and_read_afterwards(
     measurements: list[str], tmp_path: Path
 ) -> None:
-    speed = measured_speed(precision="float32", xla="off", cache_directory=tmp_path)
-    again = measured_speed(precision="float32", xla="off", cache_directory=tmp_path)
+    speed = measured_speed(FLOAT32, cache_directory=tmp_path)
+    again = measured_speed(FLOAT32, cache_directory=tmp_path)
 
     assert again == speed
     assert measurements == ["float32"] * len(GROUPS)
     assert MachineSpeed.model_validate_json(speed.model_dump_json()) == speed
-    measured_speed(precision="bfloat16", xla="off", cache_directory=tmp_path)
+    measured_speed(Compute(precision="bfloat16", xla="off"), cache_directory=tmp_path)
     assert len(measurements) == 2 * len(GROUPS)
 
 
@@ -94,7 +98,7 @@ def test_threads_are_part_of_what_was_measured(
 ) -> None:
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
 
-    speed = measured_speed(precision="float32", xla="off", cache_directory=tmp_path)
+    speed = measured_speed(FLOAT32, cache_directory=tmp_path)
 
     assert speed.measured_on.threads == 1
 
@@ -103,7 +107,7 @@ def test_threads_are_part_of_what_was_measured(
 def test_a_damaged_or_foreign_file_is_measured_anew(
     content: str, measurements: list[str], tmp_path: Path
 ) -> None:
-    speed = measured_speed(precision="float32", xla="off", cache_directory=tmp_path)
+    speed = measured_speed(FLOAT32, cache_directory=tmp_path)
     (path,) = (tmp_path / "speed").glob("*.json")
     if content == "foreign":
         foreign = json.loads(path.read_text())
@@ -111,7 +115,7 @@ def test_a_damaged_or_foreign_file_is_measured_anew(
         content = json.dumps(foreign)
     path.write_text(content)
 
-    again = measured_speed(precision="float32", xla="off", cache_directory=tmp_path)
+    again = measured_speed(FLOAT32, cache_directory=tmp_path)
 
     assert again == speed
     assert len(measurements) == 2 * len(GROUPS)
@@ -123,7 +127,7 @@ def test_what_other_programs_disturbed_is_used_and_not_kept(
 ) -> None:
     monkeypatch.setattr(BusyTime, "others_share", lambda self: 0.6)
 
-    speed = measured_speed(precision="float32", xla="off", cache_directory=tmp_path)
+    speed = measured_speed(FLOAT32, cache_directory=tmp_path)
 
     assert speed.others_share == 0.6
     assert not list(tmp_path.rglob("*.json"))
@@ -134,7 +138,7 @@ def test_a_folder_that_cannot_be_written_only_costs_time(
 ) -> None:
     (tmp_path / "speed").write_text("in the way")
 
-    assert measured_speed(precision="float32", xla="off", cache_directory=tmp_path).overhead > 0
+    assert measured_speed(FLOAT32, cache_directory=tmp_path).overhead > 0
 
 
 def test_a_real_measurement_trains_and_is_plausible(
@@ -142,7 +146,7 @@ def test_a_real_measurement_trains_and_is_plausible(
 ) -> None:
     monkeypatch.setattr(machine_speed, "_PROBE_SECONDS", 0.1)
 
-    speed = measured_speed(precision="float32", xla="off", cache_directory=tmp_path)
+    speed = measured_speed(FLOAT32, cache_directory=tmp_path)
 
     assert all(0.01 < scale < 100 for scale in (*speed.scales.values(), speed.compiling))
 

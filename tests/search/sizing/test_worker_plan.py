@@ -1,4 +1,4 @@
-"""The plan for workers: given, or measured and kept."""
+"""The plan for workers: given, or measured and cached."""
 
 import os
 import subprocess
@@ -14,13 +14,14 @@ from search.progress.events import Event, Note, Progress
 from search.sizing.cache import backend_name, measurement_key, read_measured, write_measured
 from search.sizing.choice import Measurement, Setting
 from search.sizing.machine import Machine, available_cores
-from search.sizing.measurement import Measured, measure_workers, most_workers
 from search.sizing.messages import Loaded
 from search.sizing.worker_plan import WorkerPlan, plan_workers
-from search.system.runtime import Precision, worker_environment
+from search.sizing.worker_speed import Measured, measure_workers, most_workers
+from search.system.runtime import Compute, Precision, worker_environment
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.stages import staged
 
+FLOAT32 = Compute(precision="float32", xla="off")
 GIBIBYTE = 2**30
 on_cpu = pytest.mark.skipif(
     os.environ.get("CUDA_VISIBLE_DEVICES") is None and Path("/proc/driver/nvidia").exists(),
@@ -70,9 +71,13 @@ def measured(*speeds: float, loaded: Loaded | None = None) -> Measured:
 
 
 def keep(found: Measured, directory: Path, candidate: Candidate, spec: InputSpec) -> Path:
-    """Keeps a measurement as plan_workers does; returns the file."""
+    """Caches a measurement as plan_workers does; returns the file."""
     key = measurement_key(
-        candidate, spec, cores=available_cores(), gpus=(), precision="auto", xla="auto"
+        candidate,
+        spec,
+        cores=available_cores(),
+        gpus=(),
+        compute=Compute(precision="auto", xla="auto"),
     )
     write_measured(directory / "workers", key, found)
     return next((directory / "workers").glob("*.json"))
@@ -86,15 +91,14 @@ def test_a_number_is_taken_as_it_is(
     notes = Notes()
     plan = plan_workers(
         workers=workers,
-        precision="auto",
-        xla="off",
+        compute=Compute(precision="auto", xla="off"),
         candidate=candidate,
         spec=spec,
         cache_directory=tmp_path,
         progress=notes,
     )
 
-    assert plan == WorkerPlan(workers, max(1, available_cores() // workers), "auto", "off")
+    assert plan == WorkerPlan(workers, max(1, available_cores() // workers), Compute(xla="off"))
     assert not plan.measured and plan.images_per_second is None
     assert plan.describe().endswith("not measured")
     assert notes.texts == [] and list(tmp_path.iterdir()) == []
@@ -109,20 +113,20 @@ def test_what_was_kept_is_not_measured_again(
 
     plan = plan_workers(
         workers="auto",
-        precision="auto",
-        xla="auto",
+        compute=Compute(precision="auto", xla="auto"),
         candidate=candidate,
         spec=spec,
         cache_directory=tmp_path,
         progress=notes,
     )
 
-    assert (plan.workers, plan.threads, plan.precision, plan.xla) == (2, 1, "bfloat16", "off")
+    assert (plan.workers, plan.threads) == (2, 1)
+    assert plan.compute == Compute(precision="bfloat16", xla="off")
     assert plan.measured and plan.images_per_second == 7064
     assert notes.texts == []
     assert plan.describe() == (
         "2 workers x 1 thread, bfloat16: 7,064 images/s (1 worker x 2 threads, float32: 2,900, "
-        "1 worker x 2 threads: 3,829); measured before on this machine for this study"
+        "1 worker x 2 threads: 3,829); measured earlier on this machine for this study"
     )
 
 
@@ -135,14 +139,13 @@ def test_what_was_kept_is_held_against_the_memory_of_now(
 
     plan = plan_workers(
         workers="auto",
-        precision="auto",
-        xla="auto",
+        compute=Compute(precision="auto", xla="auto"),
         candidate=candidate,
         spec=spec,
         cache_directory=tmp_path,
     )
 
-    assert (plan.workers, plan.precision, plan.images_per_second) == (1, "bfloat16", 3829)
+    assert (plan.workers, plan.compute.precision, plan.images_per_second) == (1, "bfloat16", 3829)
 
 
 def test_a_key_holds_what_a_measurement_depends_on(candidate: Candidate, spec: InputSpec) -> None:
@@ -153,7 +156,7 @@ def test_a_key_holds_what_a_measurement_depends_on(candidate: Candidate, spec: I
         precision: Precision = "auto",
     ) -> dict[str, object]:
         return measurement_key(
-            candidate, spec, cores=cores, gpus=(), precision=precision, xla="auto"
+            candidate, spec, cores=cores, gpus=(), compute=Compute(precision=precision, xla="auto")
         )
 
     larger = spec.model_copy(update={"image_shape": (9, 9, 3)})
@@ -170,7 +173,11 @@ def test_a_damaged_file_counts_as_none(
 ) -> None:
     path = keep(measured(1.0), tmp_path, candidate, spec)
     key = measurement_key(
-        candidate, spec, cores=available_cores(), gpus=(), precision="auto", xla="auto"
+        candidate,
+        spec,
+        cores=available_cores(),
+        gpus=(),
+        compute=Compute(precision="auto", xla="auto"),
     )
     assert read_measured(path.parent, key) == measured(1.0)
 
@@ -185,7 +192,11 @@ def test_a_measurement_without_figures_counts_as_none(
 ) -> None:
     keep(measured(), tmp_path, candidate, spec)
     key = measurement_key(
-        candidate, spec, cores=available_cores(), gpus=(), precision="auto", xla="auto"
+        candidate,
+        spec,
+        cores=available_cores(),
+        gpus=(),
+        compute=Compute(precision="auto", xla="auto"),
     )
 
     assert read_measured(tmp_path / "workers", key) is None
@@ -202,7 +213,9 @@ def test_a_folder_that_cannot_be_written_is_no_error(
 
 
 def test_workers_take_the_gpus_in_turn_and_share_them() -> None:
-    plan = WorkerPlan(4, 2, "bfloat16", "auto", ("GPU-a", "GPU-b"), gpu_memory=10 * GIBIBYTE)
+    plan = WorkerPlan(
+        4, 2, Compute(precision="bfloat16"), ("GPU-a", "GPU-b"), gpu_memory=10 * GIBIBYTE
+    )
 
     environments = [plan.environment(index) for index in range(4)]
 
@@ -211,12 +224,12 @@ def test_workers_take_the_gpus_in_turn_and_share_them() -> None:
         assert environment["TF_NUM_INTRAOP_THREADS"] == "2"
         assert environment["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
         assert environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.450"
-        # Two workers on each GPU, and a tenth for what is not allocated.
+        # Two workers per GPU, and a tenth stays unallocated.
         assert environment["CNN_SEARCH_GPU_MEMORY_MIB"] == str(int(10 * 1024 * 0.9 / 2))
 
 
 def test_a_gpu_of_its_own_is_not_limited() -> None:
-    environment = WorkerPlan(1, 8, "float32", "off", ("0",), GIBIBYTE).environment(0)
+    environment = WorkerPlan(1, 8, FLOAT32, ("0",), GIBIBYTE).environment(0)
 
     assert environment["CUDA_VISIBLE_DEVICES"] == "0"
     assert "CNN_SEARCH_GPU_MEMORY_MIB" not in environment
@@ -224,7 +237,7 @@ def test_a_gpu_of_its_own_is_not_limited() -> None:
 
 
 def test_on_a_cpu_only_threads_are_set() -> None:
-    environment = WorkerPlan(2, 1, "float32", "off").environment(1)
+    environment = WorkerPlan(2, 1, FLOAT32).environment(1)
 
     assert set(environment.values()) == {"1"}
     assert not any("GPU" in name or "CUDA" in name for name in environment)
@@ -235,7 +248,7 @@ def test_on_a_cpu_only_threads_are_set() -> None:
     [
         (Loaded(False, GIBIBYTE, GIBIBYTE), Machine(8, (), 10 * GIBIBYTE, None), 4),
         (Loaded(False, GIBIBYTE, GIBIBYTE), Machine(8, (), GIBIBYTE, None), 1),
-        # Its own memory limits what each process holds beside the GPU's.
+        # RAM limits the number of processes, besides GPU memory.
         (Loaded(True, GIBIBYTE, GIBIBYTE), Machine(8, ("0",), 3 * GIBIBYTE, 99 * GIBIBYTE), 2),
         (Loaded(True, GIBIBYTE, 9 * GIBIBYTE), Machine(8, ("0",), 99 * GIBIBYTE, 24 * GIBIBYTE), 2),
         (
@@ -272,7 +285,7 @@ def test_tensorflow_starts_so_many_threads() -> None:
         )
         return int(answer.stdout)
 
-    # As many for one operation, and as many to run several at once.
+    # Threads within an operation, and as many to run operations in parallel.
     assert threads(7) - threads(2) == 2 * 5
 
 
@@ -284,8 +297,7 @@ def test_a_measuring_process_that_fails_ends_the_measurement(
         candidate,
         spec,
         machine=Machine(1, (), GIBIBYTE, None),
-        precision="auto",
-        xla="auto",
+        compute=Compute(precision="auto", xla="auto"),
         backend="tensorflow",
         environment=lambda setting, index: {"KERAS_BACKEND": "no such backend"},
     )
@@ -301,8 +313,7 @@ def test_one_that_takes_too_long_ends_it_too(spec: InputSpec, candidate: Candida
         candidate,
         spec,
         machine=Machine(1, (), GIBIBYTE, None),
-        precision="float32",
-        xla="off",
+        compute=Compute(precision="float32", xla="off"),
         backend="tensorflow",
         environment=lambda setting, index: {},
         longest_seconds=0.2,
@@ -323,15 +334,14 @@ def test_an_interruption_leaves_no_process(spec: InputSpec, candidate: Candidate
             candidate,
             spec,
             machine=Machine(1, (), GIBIBYTE, None),
-            precision="float32",
-            xla="off",
+            compute=Compute(precision="float32", xla="off"),
             backend="tensorflow",
             environment=lambda setting, index: {},
             check=check,
         )
 
     left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    assert not any("search.sizing.measured_training" in line for line in left)
+    assert not any("search.sizing.timing_program" in line for line in left)
 
 
 @on_cpu
@@ -350,8 +360,7 @@ def test_a_real_measurement_of_two_workers(
         candidate,
         spec,
         machine=Machine(2, (), 64 * GIBIBYTE, None),
-        precision="float32",
-        xla="auto",
+        compute=Compute(precision="float32", xla="auto"),
         backend="tensorflow",
         environment=environment,
     )
@@ -378,8 +387,7 @@ def test_what_was_measured_before_a_crash_is_used(spec: InputSpec, candidate: Ca
         candidate,
         spec,
         machine=Machine(2, (), 64 * GIBIBYTE, None),
-        precision="float32",
-        xla="auto",
+        compute=Compute(precision="float32", xla="auto"),
         backend="tensorflow",
         environment=environment,
     )
@@ -398,12 +406,13 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from search.sizing.worker_plan import plan_workers
+from search.system.runtime import Compute
 from spaces.candidate import Candidate
 from spaces.stages import staged
 backbone = staged(Plain(), filters=[2], depth=1, reduction="max", place="first", dropout=[0.0])
 candidate = Candidate(model=ModelConfig(backbone=backbone, head=Pooled()))
 spec = InputSpec(image_shape=(8, 8, 3), class_names=("a", "b"))
-plan = plan_workers(workers="auto", precision="auto", xla="auto", candidate=candidate, spec=spec,
+plan = plan_workers(workers="auto", compute=Compute(), candidate=candidate, spec=spec,
     cache_directory=Path({str(tmp_path)!r}))
 assert plan.measured, plan.describe()
 assert plan.precision != "auto" and plan.xla != "auto"

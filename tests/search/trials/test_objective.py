@@ -1,11 +1,11 @@
-"""One trial: what is stored, and what each kind of end becomes.
+"""One trial: what it stores, and the outcome of each kind of end.
 
-Training itself is replaced by a curve, except where a test says otherwise.
+A curve replaces the training itself, except where a test says otherwise.
 """
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +23,29 @@ from search.optimize.sampling import ReseedingSampler
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import open_storage, quiet_optuna
-from search.training import FitResult, Report, feasibility
+from search.training import FitResult, ValidationReport, feasibility
 from search.training.mirroring import MirroredAccuracy
 from search.trials import objective
 from search.trials import reporter as trial_reporter
 from search.trials.attempts import continue_later
-from search.trials.context import TrialContext
 from search.trials.objective import TrialResult, run_trial
 from search.trials.outcomes import Outcome
 from search.trials.reporter import TrialReporter
+from search.trials.search_time import SearchTime
+from search.trials.session import Session
 from spaces.candidate import Candidate, FineTuning, TrainingConfig
 from spaces.stages import staged
 from spaces.suggest import Trial
 from spaces.task import Task
 from studies.study import StudySpec
+from tests.support.sessions import changed, make_session
 
 Curve = Callable[[Candidate], list[float]]
 
 
 @pytest.fixture
-def context(tiny_study: StudySpec, digits: Split, tmp_path: Path) -> TrialContext:
-    return TrialContext(
-        spec=tiny_study, split=digits, metric="accuracy", seed=0, checkpoints=tmp_path / "c"
-    )
+def session(study: optuna.Study, tiny_study: StudySpec, digits: Split, tmp_path: Path) -> Session:
+    return make_session(study, spec=tiny_study, split=digits, checkpoints=tmp_path / "c")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def study(tiny_study: StudySpec, tmp_path: Path) -> Iterator[optuna.Study]:
 def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
     """Replaces training by a curve of validation accuracies; returns the calls made.
 
-    Where it is told to, it chooses so many steps, and says how mirrored images fare.
+    If given, `steps` is the chosen length and `mirrored` the accuracy on mirrored images.
     """
 
     def install(
@@ -83,7 +83,9 @@ def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, An
                 rows.append({"epoch": epoch, "step": epoch * 10, **measured})
                 per_epoch = settings["reports_per_epoch"]
                 settings["listener"].on_checkpoint(epoch * 10)
-                settings["listener"].on_report(Report(epoch * per_epoch, float(epoch), rows[-1]))
+                settings["listener"].on_report(
+                    ValidationReport(epoch * per_epoch, float(epoch), rows[-1])
+                )
             stops_early = candidate.training.early_stopping is not None
             best = max(rows, key=lambda row: row["val_accuracy"]) if stops_early else rows[-1]
             return FitResult(
@@ -104,16 +106,16 @@ def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, An
     return install
 
 
-def run(study: optuna.Study, context: TrialContext) -> TrialResult:
-    return run_trial(study.ask(), context)
+def run(study: optuna.Study, session: Session) -> TrialResult:
+    return run_trial(study.ask(), session)
 
 
-def test_a_complete_trial_stores_what_a_reader_wants(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+def test_a_complete_trial_stores_its_attributes(
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.9, 0.8])
 
-    result = run(study, context)
+    result = run(study, session)
 
     trial = study.trials[0]
     assert result == TrialResult(Outcome.COMPLETE, 0.8)
@@ -127,11 +129,11 @@ def test_a_complete_trial_stores_what_a_reader_wants(
     assert trial.user_attrs["seconds"] >= 0
     assert trial.user_attrs["outcome"] == "complete"
     assert Candidate.from_json(trial.user_attrs["candidate"]).training.epochs == 2
-    assert not list(context.checkpoints.glob("*"))
+    assert not list(session.experiment.checkpoints.glob("*"))
 
 
 def test_the_candidate_is_stored_before_training_starts(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     stored = []
 
@@ -140,33 +142,33 @@ def test_the_candidate_is_stored_before_training_starts(
         return [0.5, 0.6]
 
     train_as(look)
-    run(study, context)
+    run(study, session)
 
     assert json.loads(stored[0])["training"]["epochs"] == 2
 
 
-def test_with_early_stopping_the_value_is_the_restored_epochs(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+def test_with_early_stopping_the_value_is_that_of_the_restored_epoch(
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
-    space = context.spec.space
-    patient = context.spec.model_copy(
+    space = session.spec.space
+    patient = session.spec.model_copy(
         update={"space": lambda trial: space(trial).with_training(early_stopping=3)}
     )
     train_as(lambda candidate: [0.9, 0.8])
 
-    result = run(study, TrialContext(**{**vars(context), "spec": patient}))
+    result = run(study, changed(session, spec=patient))
 
     assert result.value == 0.9
     assert study.trials[0].user_attrs["best_epoch"] == 1
 
 
-def test_a_pruned_trial_says_why(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+def test_a_pruned_trial_stores_the_reason(
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     values = iter([[0.8, 0.9], [0.7, 0.95], [0.3, 0.9]])
     train_as(lambda candidate: next(values))
 
-    results = [run(study, context) for _ in range(3)]
+    results = [run(study, session) for _ in range(3)]
 
     assert results[1].outcome is Outcome.PRUNED
     assert results[1].reason == (
@@ -181,18 +183,18 @@ def test_a_pruned_trial_says_why(
 
 
 def test_the_last_epoch_is_never_pruned(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     values = iter([[0.5, 0.9], [0.6, 0.1]])
     train_as(lambda candidate: next(values))
 
-    outcomes = [run(study, context).outcome for _ in range(2)]
+    outcomes = [run(study, session).outcome for _ in range(2)]
 
     assert outcomes == [Outcome.COMPLETE, Outcome.COMPLETE]
 
 
-def test_pruners_see_nothing_of_the_phase_in_which_the_head_trains_alone(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+def test_pruners_do_not_see_the_phase_in_which_only_the_head_trains(
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     def two_phases(trial: Trial) -> Candidate:
         backbone = KerasApplication(family="MobileNetV3Small", weights="none", trainable="all")
@@ -209,15 +211,15 @@ def test_pruners_see_nothing_of_the_phase_in_which_the_head_trains_alone(
 
     values = iter([[0.8, 0.8, 0.8, 0.9], [0.1, 0.1, 0.85, 0.95], [0.9, 0.1, 0.9, 0.9]])
     train_as(lambda candidate: next(values))
-    for share, dropout in ((0.5, 0.0), (0.5, 0.1), (0.25, 0.0)):
-        study.enqueue_trial({"head_share": share, "dropout": dropout})
-    spec = context.spec.model_copy(update={"space": two_phases, "epochs": 4})
-    context = TrialContext(**{**vars(context), "spec": spec})
+    for subset, dropout in ((0.5, 0.0), (0.5, 0.1), (0.25, 0.0)):
+        study.enqueue_trial({"head_share": subset, "dropout": dropout})
+    spec = session.spec.model_copy(update={"space": two_phases, "epochs": 4})
+    session = changed(session, spec=spec)
 
-    results = [run(study, context) for _ in range(3)]
+    results = [run(study, session) for _ in range(3)]
 
-    # At 0.1 the second one's head would have been pruned; the third one's dip is a real one, but
-    # at its epoch the others have nothing to compare it with.
+    # The second trial's 0.1 would be pruned, but only its head trains then. The third trial's dip
+    # is real, but the others have no value at that epoch to compare it with.
     assert [result.outcome for result in results] == [Outcome.COMPLETE] * 3
     assert [list(trial.intermediate_values) for trial in study.trials] == [
         [6, 8],
@@ -226,22 +228,21 @@ def test_pruners_see_nothing_of_the_phase_in_which_the_head_trains_alone(
     ]
 
 
-def test_the_end_of_the_budget_prunes(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+def test_a_spent_budget_prunes_the_running_trial(
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.5, 0.9])
-    over = TrialContext(**{**vars(context), "stop_reason": lambda first: "the budget is over"})
+    study.add_trial(optuna.trial.create_trial(value=0.1))
 
-    result = run(study, over)
+    result = run(study, changed(session, time=SearchTime(10.0, 11.0)))
 
-    assert result == TrialResult(Outcome.PRUNED, 0.5, "the budget is over, at epoch 1")
+    reason = "the search's budget of 10 s is over, at epoch 1"
+    assert result == TrialResult(Outcome.PRUNED, 0.5, reason)
 
 
-def test_a_graph_that_cannot_be_built_is_infeasible(
-    study: optuna.Study, context: TrialContext
-) -> None:
+def test_a_graph_that_cannot_be_built_is_infeasible(study: optuna.Study, session: Session) -> None:
     def too_deep(trial: Any) -> Candidate:
-        candidate = context.spec.space(trial)
+        candidate = session.spec.space(trial)
         backbone = staged(
             Plain(), filters=[2] * 7, depth=1, reduction="max", place="last", dropout=[0.0] * 7
         )
@@ -249,9 +250,9 @@ def test_a_graph_that_cannot_be_built_is_infeasible(
             update={"model": candidate.model.model_copy(update={"backbone": backbone})}
         )
 
-    spec = context.spec.model_copy(update={"space": too_deep})
+    spec = session.spec.model_copy(update={"space": too_deep})
 
-    result = run(study, TrialContext(**{**vars(context), "spec": spec}))
+    result = run(study, changed(session, spec=spec))
 
     trial = study.trials[0]
     assert result.outcome is Outcome.INFEASIBLE
@@ -260,16 +261,16 @@ def test_a_graph_that_cannot_be_built_is_infeasible(
     assert trial.constraints == trial.user_attrs["constraints"] == {"buildable": 1.0}
 
 
-def test_a_candidate_beyond_the_memory_is_infeasible_and_never_built(
+def test_a_candidate_that_exceeds_the_memory_is_infeasible_and_not_built(
     study: optuna.Study,
-    context: TrialContext,
+    session: Session,
     train_as: Callable[[Curve], Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6])
     monkeypatch.setattr(feasibility, "free_memory", lambda: 10 * feasibility.MEBIBYTE)
 
-    result = run(study, context)
+    result = run(study, session)
 
     assert result.outcome is Outcome.INFEASIBLE
     assert "must fit into the free memory" in str(result.reason)
@@ -277,13 +278,13 @@ def test_a_candidate_beyond_the_memory_is_infeasible_and_never_built(
     assert calls == []
 
 
-def test_a_candidate_beyond_the_studys_parameters_is_infeasible_and_never_built(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+def test_a_candidate_with_too_many_parameters_is_infeasible_and_not_built(
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6])
-    spec = context.spec.model_copy(update={"most_parameters": 20})
+    spec = session.spec.model_copy(update={"most_parameters": 20})
 
-    result = run(study, TrialContext(**{**vars(context), "spec": spec}))
+    result = run(study, changed(session, spec=spec))
 
     assert result.outcome is Outcome.INFEASIBLE
     assert "at most 20 parameters" in str(result.reason)
@@ -293,14 +294,14 @@ def test_a_candidate_beyond_the_studys_parameters_is_infeasible_and_never_built(
 
 
 def test_a_loss_that_is_not_finite_is_infeasible(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     def diverge(candidate: Candidate) -> list[float]:
         raise NonFiniteLossError("the loss became nan at batch 3 of an epoch")
 
     train_as(diverge)
 
-    result = run(study, context)
+    result = run(study, session)
 
     assert result.outcome is Outcome.INFEASIBLE
     assert study.trials[0].user_attrs["reason"] == "the loss became nan at batch 3 of an epoch"
@@ -308,14 +309,14 @@ def test_a_loss_that_is_not_finite_is_infeasible(
 
 
 def test_an_unexpected_error_fails_the_trial_with_its_traceback(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     def break_down(candidate: Candidate) -> list[float]:
         raise RuntimeError("the space has a bug\nand more")
 
     train_as(break_down)
 
-    result = run(study, context)
+    result = run(study, session)
 
     trial = study.trials[0]
     assert result == TrialResult(Outcome.FAILED, None, "RuntimeError: the space has a bug")
@@ -323,14 +324,14 @@ def test_an_unexpected_error_fails_the_trial_with_its_traceback(
     assert "break_down" in trial.user_attrs["traceback"]
 
 
-def test_a_candidate_that_was_trained_before_is_not_trained_again(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+def test_an_equal_candidate_is_not_trained_again(
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6])
     for _ in range(2):
         study.enqueue_trial({"filters": 4, "dropout": 0.25})
 
-    results = [run(study, context) for _ in range(2)]
+    results = [run(study, session) for _ in range(2)]
 
     assert len(calls) == 1
     assert results[1] == TrialResult(Outcome.COMPLETE, 0.6, "same candidate as trial 0")
@@ -338,20 +339,20 @@ def test_a_candidate_that_was_trained_before_is_not_trained_again(
 
 
 @pytest.fixture
-def timed(context: TrialContext, timed_study: StudySpec, speed: MachineSpeed) -> TrialContext:
+def timed(session: Session, timed_study: StudySpec, speed: MachineSpeed) -> Session:
     """Trials of ten seconds, for a retraining of a hundred."""
     plan = TimePlan(
         trial_seconds=10.0,
         intervals=4,
         retraining_seconds=100.0,
         fewest_passes=0.5,
-        task=Task(images=len(context.split.train)),
+        task=Task(images=len(session.split.train)),
     )
-    return replace(context, spec=timed_study, plan=plan, speed=speed)
+    return changed(session, spec=timed_study, plan=plan, speed=speed)
 
 
 def test_a_trial_gets_the_plans_seconds(
-    study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
+    study: optuna.Study, timed: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6])
 
@@ -365,18 +366,18 @@ def test_a_trial_gets_the_plans_seconds(
 
 
 def test_fixed_epochs_are_neither_timed_nor_mirrored(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6])
 
-    run(study, context)
+    run(study, session)
 
     assert (calls[0]["seconds"], calls[0]["mirrored"]) == (None, False)
     assert "predicted_images_per_second" not in study.trials[0].user_attrs
 
 
-def test_how_many_steps_the_time_allowed_does_not_make_another_candidate(
-    study: optuna.Study, timed: TrialContext, train_as: Callable[..., Any]
+def test_candidates_that_differ_only_in_steps_are_equal(
+    study: optuna.Study, timed: Session, train_as: Callable[..., Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6], steps=123)
     for _ in range(2):
@@ -392,7 +393,7 @@ def test_how_many_steps_the_time_allowed_does_not_make_another_candidate(
 
 
 def test_a_continued_trial_keeps_the_steps_of_the_first_attempt(
-    study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
+    study: optuna.Study, timed: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     def die(candidate: Candidate) -> list[float]:
         trial = study.trials[-1]
@@ -412,13 +413,13 @@ def test_a_continued_trial_keeps_the_steps_of_the_first_attempt(
     assert study.trials[1].params == study.trials[0].params
 
 
-def test_a_candidate_that_is_too_slow_costs_no_training_and_says_by_how_much(
-    study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
+def test_a_candidate_that_is_too_slow_is_not_trained_and_says_by_how_much(
+    study: optuna.Study, timed: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6])
-    plan = timed.plan.model_copy(update={"fewest_passes": 1e6})
+    plan = timed.experiment.plan.model_copy(update={"fewest_passes": 1e6})
 
-    result = run(study, replace(timed, plan=plan))
+    result = run(study, changed(timed, plan=plan))
 
     trial = study.trials[0]
     assert calls == []
@@ -429,29 +430,29 @@ def test_a_candidate_that_is_too_slow_costs_no_training_and_says_by_how_much(
     assert trial.constraints == trial.user_attrs["constraints"] == {"seconds": 1.0}
 
 
-def test_a_worker_judges_by_the_machine_that_the_final_training_has(
-    study: optuna.Study, timed: TrialContext, speed: MachineSpeed, train_as: Callable[[Curve], Any]
+def test_a_worker_predicts_the_final_training_with_the_whole_machines_speed(
+    study: optuna.Study, timed: Session, speed: MachineSpeed, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.5, 0.6])
     one_of_many = speed.model_copy(update={"overhead": 16.0, "arithmetic": 16.0, "memory": 16.0})
-    predicted = 16 * _predicted(study, replace(timed, speed=one_of_many, slowdowns=[]))
-    # A quarter of what the whole machine does in the final training.
+    predicted = 16 * _predicted(study, changed(timed, speed=one_of_many, slowdowns=[]))
+    # A quarter of the passes that the whole machine makes in the final training.
     passes = 0.25 * 100.0 * predicted / len(timed.split.train)
-    plan = timed.plan.model_copy(update={"fewest_passes": passes, "speed": speed})
+    plan = timed.experiment.plan.model_copy(update={"fewest_passes": passes, "speed": speed})
 
-    result = run(study, replace(timed, speed=one_of_many, plan=plan))
+    result = run(study, changed(timed, speed=one_of_many, plan=plan))
 
     assert result.outcome is Outcome.COMPLETE
 
 
-def _predicted(study: optuna.Study, context: TrialContext) -> float:
+def _predicted(study: optuna.Study, session: Session) -> float:
     trial = study.ask()
-    run_trial(trial, context)
+    run_trial(trial, session)
     return float(study.trials[trial.number].user_attrs["predicted_images_per_second"])
 
 
-def test_what_trials_took_corrects_the_prediction(
-    study: optuna.Study, timed: TrialContext, train_as: Callable[[Curve], Any]
+def test_measured_trials_correct_the_prediction(
+    study: optuna.Study, timed: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.5, 0.6])  # at 100 images/s, far below the prediction
 
@@ -462,18 +463,20 @@ def test_what_trials_took_corrects_the_prediction(
     assert timed.slowdowns[0] == pytest.approx(predicted / 100, rel=1e-3)
 
     def run_where_it_needs(part: float) -> TrialResult:
-        """Of the passes that were predicted; a correction halves these at most."""
-        assert timed.plan.retraining_seconds is not None
-        passes = part * timed.plan.retraining_seconds * predicted / len(timed.split.train)
-        plan = timed.plan.model_copy(update={"fewest_passes": passes})
-        return run(study, replace(timed, plan=plan))
+        """Requires `part` of the predicted passes; a correction halves these at most."""
+        assert timed.experiment.plan.retraining_seconds is not None
+        passes = (
+            part * timed.experiment.plan.retraining_seconds * predicted / len(timed.split.train)
+        )
+        plan = timed.experiment.plan.model_copy(update={"fewest_passes": passes})
+        return run(study, changed(timed, plan=plan))
 
     assert run_where_it_needs(0.4).outcome is Outcome.COMPLETE
     assert run_where_it_needs(0.6).outcome is Outcome.INFEASIBLE
 
 
-def test_what_is_found_on_mirrored_images_is_stored_and_not_asked_again(
-    study: optuna.Study, timed: TrialContext, train_as: Callable[..., Any]
+def test_the_mirrored_accuracy_is_stored_and_measured_only_once(
+    study: optuna.Study, timed: Session, train_as: Callable[..., Any]
 ) -> None:
     found = MirroredAccuracy(0.9, 0.4, worst_class=3, worst_loss=0.8, harmless=False)
     calls = train_as(lambda candidate: [0.5, 0.6], mirrored=found)
@@ -487,24 +490,24 @@ def test_what_is_found_on_mirrored_images_is_stored_and_not_asked_again(
 
 
 def test_a_trial_of_the_plans_length_is_never_too_long(
-    study: optuna.Study, timed: TrialContext, monkeypatch: pytest.MonkeyPatch
+    study: optuna.Study, timed: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The plan may give a trial more than a fifth of the search, where images are many.
+    # With many images the plan may give a trial more than a fifth of the search.
     monkeypatch.setattr(trial_reporter, "_PACE_SECONDS", 0.0)
-    short = replace(timed, most_trial_seconds=lambda: 0.0)
+    monkeypatch.setattr(SearchTime, "most_trial_seconds", lambda *_: 0.0)
     trial = study.ask()
-    reporter = TrialReporter(trial, short.spec.candidate(trial, short.plan.task), short)
+    reporter = TrialReporter(trial, timed.spec.candidate(trial, timed.experiment.plan.task), timed)
 
     for epoch in (0.0, 1.0, 1.5):
         reporter.on_progress(epoch, 2.0, {})
 
 
-def test_memory_errors_of_the_interpreter_are_infeasible(
-    study: optuna.Study, context: TrialContext, train_as: Callable[[Curve], Any]
+def test_a_memory_error_is_infeasible(
+    study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     def overflow(candidate: Candidate) -> list[float]:
         raise MemoryError
 
     train_as(overflow)
 
-    assert run(study, context) == TrialResult(Outcome.INFEASIBLE, None, "MemoryError")
+    assert run(study, session) == TrialResult(Outcome.INFEASIBLE, None, "MemoryError")

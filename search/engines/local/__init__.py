@@ -1,0 +1,1 @@
+"""The engine with worker processes on this machine."""
