@@ -1,11 +1,7 @@
 """The regularisation space: dropout, its schedule, L2 and decoupled weight decay."""
 
-from cnn_blocks.heads.pooled import Pooled
-from spaces.augmenting import suggest_augmentation
-from spaces.candidate import Candidate
-from spaces.reference import reference_model, reference_training
-from spaces.suggest import Trial
-from spaces.task import Task
+from cnn_blocks import Pooled
+from spaces import Candidate, Task, Trial, reference_model, reference_training, suggest_augmentation
 
 
 def dropout_l2(trial: Trial, *, task: Task = Task()) -> Candidate:

@@ -2,15 +2,8 @@
 
 from typing import Any
 
-from cnn_blocks.augmentation import Augmentation
-from cnn_blocks.backbones.staged import Stage, Staged
-from cnn_blocks.blocks.plain import Plain
-from cnn_blocks.config import ModelConfig
-from cnn_blocks.heads.pooled import DenseLayer, Pooled
-from spaces.candidate import Candidate, TrainingConfig
-from spaces.sizes import input_size
-from spaces.suggest import Trial
-from spaces.task import Task
+from cnn_blocks import Augmentation, DenseLayer, ModelConfig, Plain, Pooled, Stage, Staged
+from spaces import Candidate, Task, TrainingConfig, Trial, input_size
 
 
 def hand_made(trial: Trial, *, task: Task = Task()) -> Candidate:

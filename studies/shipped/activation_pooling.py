@@ -6,7 +6,7 @@ Expect: Which activation, reduction and head suit your images.
 """
 
 from spaces.shipped.activation_pooling import activation_pooling
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="activation_pooling",

@@ -6,7 +6,7 @@ Expect: The augmentation that suits your images and time budget; stronger ones n
 """
 
 from spaces.shipped.augmentation import augmentation
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="augmentation",

@@ -12,11 +12,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from cnn_blocks.pretrained import Pretrained
-from spaces.reference import reference_batch_size, reference_learning_rate
+from cnn_blocks import Pretrained
 from spaces.shipped.auto import auto
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import StudySpec, Task, reference_batch_size, reference_learning_rate
 
 # With this many multiply-accumulates per image, networks from scratch may rival pretrained ones.
 _FROM_SCRATCH_BESIDE_PRETRAINED = 1e10

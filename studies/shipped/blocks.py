@@ -7,11 +7,8 @@ Expect: A block, a depth and filters for each stage.
 
 from typing import Any
 
-from spaces.reference import reference_batch_size, reference_learning_rate
 from spaces.shipped.blocks import blocks
-from spaces.sizes import reductions
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import StudySpec, Task, reductions, reference_batch_size, reference_learning_rate
 
 
 def start(task: Task) -> list[dict[str, Any]]:

@@ -7,11 +7,8 @@ Expect: A plain network that suits your images and time budget.
 
 from typing import Any
 
-from spaces.reference import reference_batch_size, reference_learning_rate
 from spaces.shipped.depth_filters import depth_filters
-from spaces.sizes import reductions
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import StudySpec, Task, reductions, reference_batch_size, reference_learning_rate
 
 
 def start(task: Task) -> list[dict[str, Any]]:

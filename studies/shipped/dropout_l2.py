@@ -7,7 +7,7 @@ the winner may regularise less than a long training needs.
 """
 
 from spaces.shipped.dropout_l2 import dropout_l2
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="dropout_l2",

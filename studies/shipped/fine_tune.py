@@ -10,11 +10,8 @@ Expect: A better result than the same backbone frozen (`transfer_head`), at seve
 
 from typing import Any
 
-from spaces.backbones import DEFAULT_BACKBONES
-from spaces.reference import most_images_a_batch
 from spaces.shipped.fine_tune import fine_tune
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import DEFAULT_BACKBONES, StudySpec, Task, most_images_a_batch
 
 
 def start(task: Task) -> list[dict[str, Any]]:

@@ -7,11 +7,9 @@ Expect: A network and its training together. This space needs a GPU, or a night.
 
 from typing import Any
 
-from spaces.reference import reference_batch_size
 from spaces.shipped.full_cnn import full_cnn
-from spaces.task import Task
+from studies import StudySpec, Task, reference_batch_size
 from studies.shipped import depth_filters
-from studies.study import StudySpec
 
 
 def start(task: Task) -> list[dict[str, Any]]:

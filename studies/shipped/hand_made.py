@@ -6,7 +6,7 @@ Expect: A search that starts from the published hand-made networks and tries to 
 """
 
 from spaces.shipped.hand_made import hand_made
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="hand_made",

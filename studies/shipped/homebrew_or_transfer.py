@@ -11,11 +11,9 @@ a custom one.
 
 from typing import Any
 
-from spaces.backbones import DEFAULT_BACKBONES
 from spaces.shipped.homebrew_or_transfer import homebrew_or_transfer
-from spaces.task import Task
+from studies import DEFAULT_BACKBONES, StudySpec, Task
 from studies.shipped import depth_filters, fine_tune
-from studies.study import StudySpec
 
 
 def start(task: Task) -> list[dict[str, Any]]:

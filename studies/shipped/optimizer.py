@@ -7,10 +7,8 @@ Expect: An optimizer, its rate and a batch size for your images and time budget.
 
 from typing import Any
 
-from spaces.reference import reference_batch_size, reference_learning_rate
 from spaces.shipped.optimizer import optimizer
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import StudySpec, Task, reference_batch_size, reference_learning_rate
 
 
 def start(task: Task) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ Expect: A network for the digits that come with scikit-learn, in a minute.
 """
 
 from spaces.shipped.quickstart import quickstart
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="quickstart",

@@ -11,11 +11,8 @@ MobileNetV3Small=none`).
 
 from typing import Any
 
-from spaces.backbones import DEFAULT_BACKBONES
-from spaces.reference import most_images_a_batch
 from spaces.shipped.transfer_head import transfer_head
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import DEFAULT_BACKBONES, StudySpec, Task, most_images_a_batch
 
 
 def start(task: Task) -> list[dict[str, Any]]:
