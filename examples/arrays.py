@@ -37,7 +37,7 @@ def two_stages(trial):
 
 
 # %% Search, train the winner, and test it once on images that were held out.
-result = search.run_study(two_stages, data=(images, labels), budget_seconds=30)
+result = search.run_study(two_stages, data=(images, labels), budget=30)
 print(f"accuracy on the test images: {result.metrics['test']['accuracy']:.1%}")
 print(f"files: {result.directory}")
 
