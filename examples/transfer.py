@@ -43,8 +43,8 @@ def main():
     np.savez(FOLDER / "first.npz", x_train=images[few], y_train=labels[few])
     np.savez(FOLDER / "others.npz", x_train=images[~few], y_train=labels[~few] - 5)
 
-    brief = search.Budget(trials=1, retraining_epochs=8)
-    first = search.run_study("quickstart", data=FOLDER / "first.npz", budget=brief)
+    short = search.Budget(trials=1, retraining_epochs=8)
+    first = search.run_study("quickstart", data=FOLDER / "first.npz", budget=short)
     study = StudySpec(
         name="heads",
         description="Pooling, dropout and learning rate on a frozen backbone.",

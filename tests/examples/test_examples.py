@@ -13,12 +13,12 @@ COMMANDS = {
     "own_study.py": ["-m", "search.run", "--study", "own_study.py"],
     "own_block.py": ["-m", "search.run", "--study", "own_block.py"],
     "transfer.py": ["transfer.py"],
+    "arrays.py": ["arrays.py"],
 }
-LATER = {"arrays.py"}
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {*COMMANDS, *LATER}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
