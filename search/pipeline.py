@@ -157,7 +157,7 @@ def run_study(
             backbones, reason = backbones_at_hand()
             spec = spec.model_copy(update={"backbones": backbones})
             shown.note(reason)
-        # One place for all studies of a database, as optuna-dashboard's --artifact-dir is.
+        # One place for all studies of a storage: the dashboard takes one.
         artifacts = open_artifacts(places.artifacts or places.runs / "artifacts")
         # A missing cluster is reported before the images are loaded; the retraining needs none.
         with engine.connected():

@@ -23,8 +23,7 @@ def summarize_run(result: RunResult) -> str:
     """Returns the closing text: the result, where the time went, the paths, what comes next."""
     if result.output is None:
         return summarize_search(result.configuration, storage=result.storage)
-    folder = None if result.artifacts.startswith("s3://") else result.artifacts
-    return summarize(result.output, storage=result.storage, artifacts=folder)
+    return summarize(result.output, storage=result.storage, artifacts=result.artifacts)
 
 
 def summarize(
@@ -32,8 +31,8 @@ def summarize(
 ) -> str:
     """Returns the winner, its scores, where the time went, the paths and the next commands.
 
-    `storage` is the URL of the study's database, where there is one, and `artifacts` the folder of
-    its artifacts, where it is one.
+    `storage` is the URL of the study's storage, where there is one, and `artifacts` the place of
+    its artifacts.
     """
     configuration, test = output.configuration, output.evaluation
     retraining = output.metrics["retraining"]
@@ -114,11 +113,15 @@ def _next_commands(output: RunOutput, storage: str | None, artifacts: str | None
     directory = output.directory
     model = str(directory / "model.keras")
     configuration = str(directory / "best_config.yaml")
-    # The dashboard opens databases, not what stands before one.
     commands = []
-    if storage is not None and not storage.startswith("grpc://"):
-        folder = [] if artifacts is None else ["--artifact-dir", artifacts]
-        commands.append(printed_command("optuna-dashboard", without_password(storage), *folder))
+    if storage is not None:
+        place = [] if artifacts is None else ["--artifacts", artifacts]
+        commands.append(
+            printed_command(
+                *("python", "-m", "search", "dashboard"),
+                *("--storage", without_password(storage), *place),
+            )
+        )
     return [
         *commands,
         printed_command(
