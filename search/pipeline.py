@@ -160,7 +160,7 @@ def run_study(
             backbones, reason = backbones_at_hand()
             spec = spec.model_copy(update={"backbones": backbones})
             shown.note(reason)
-        # One folder for all studies of a database, as optuna-dashboard's --artifact-dir expects.
+        # One place for all studies of a storage, because the dashboard takes one.
         artifacts = open_artifacts(places.artifacts or places.runs / "artifacts")
         # Connected first: a missing cluster is reported before images load. Retraining needs none.
         with engine.connected():

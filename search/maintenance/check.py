@@ -82,7 +82,7 @@ def check_storage(
     """
     parsed = database_url(url)
     shown = parsed.render_as_string(hide_password=True)
-    store = None if artifacts is None else _open_store(artifacts)
+    store = None if artifacts is None else open_store(artifacts)
     with explained(parsed):
         if parsed.get_backend_name() != "sqlite":
             with open_for_reading(url) as storage:
@@ -101,7 +101,8 @@ def check_storage(
         )
 
 
-def _open_store(location: str) -> ArtifactStore:
+def open_store(location: str) -> ArtifactStore:
+    """Opens a store of artifacts that exists; UserError for a folder that does not."""
     if "://" not in location and not Path(location).is_dir():
         raise UserError(
             f"Artifacts must be in a folder or below s3://BUCKET/PREFIX; there is no folder "

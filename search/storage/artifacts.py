@@ -40,11 +40,7 @@ _S3_ATTEMPTS = 3
 
 @dataclass(frozen=True, eq=False)
 class Artifacts:
-    """An artifact store and its location.
-
-    optuna-dashboard reads a folder with `--artifact-dir`, and any store with
-    `optuna_dashboard.run_server(storage, artifact_store=...)`.
-    """
+    """An artifact store, and the location it was opened from."""
 
     location: str
     store: "ArtifactStore"

@@ -225,14 +225,14 @@ def test_the_environment_names_what_the_result_depended_on(run: RunOutput, split
 
 
 def test_the_summary_ends_with_paths_and_commands_that_can_be_typed(run: RunOutput) -> None:
-    summary = summarize(run, storage="sqlite:///runs/studies.db")
+    summary = summarize(run, storage="sqlite:///runs/studies.db", artifacts="runs/artifacts")
     for part in [
         "tiny, trial 4",
         "validation accuracy 0.9000",
         f"accuracy {run.evaluation.accuracy:.4f}",
         str(run.directory),
         "training steps",
-        "optuna-dashboard sqlite:///runs/studies.db",
+        "python -m search dashboard --storage sqlite:///runs/studies.db --artifacts runs/artifacts",
         f"--config {run.directory / 'best_config.yaml'} --data digits",
     ]:
         assert part in summary
