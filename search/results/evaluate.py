@@ -117,7 +117,17 @@ class Evaluation:
 def evaluate(
     model: "keras.Model", share: "Share", class_names: Sequence[str], *, batch_size: int = 256
 ) -> Evaluation:
-    """Scores a model on a share.
+    """Scores a model on a share, as `score` does."""
+    probabilities, labels = predict(model, share, batch_size=batch_size)
+    return score(probabilities, labels, class_names)
+
+
+def score(
+    probabilities: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+) -> Evaluation:
+    """Scores probabilities (N, classes) for images with true labels (N,).
 
     Macro averages run over the classes that occur or are predicted, balanced accuracy over those
     that occur; a score without a denominator is zero.
@@ -126,7 +136,6 @@ def evaluate(
 
     from search.training.metrics import classification_metrics, ranking_metrics
 
-    probabilities, labels = predict(model, share, batch_size=batch_size)
     predictions = probabilities.argmax(axis=1)
     classes = range(len(class_names))
     present = np.union1d(labels, predictions)
