@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from cnn_blocks.errors import UserError
-from search.cli import export, predict, retrain, run
+from search.cli import evaluate, export, predict, retrain, run
 from search.cli import list as listing
 from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
@@ -32,6 +32,7 @@ app.command(name="list", epilog=listing.EPILOG)(listing.list_)
 app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=retrain.EPILOG)(retrain.retrain)
 app.command(epilog=predict.EPILOG)(predict.predict)
+app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
 
 
 def main(command: str | None = None, *, program: str = PROGRAM) -> NoReturn:
