@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from cnn_blocks.errors import UserError
-from search.cli import dashboard, demo, export, predict, report, retrain, run, show
+from search.cli import dashboard, demo, evaluate, export, predict, report, retrain, run, show
 from search.cli import list as listing
 from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
@@ -32,6 +32,7 @@ app.command(epilog=dashboard.EPILOG)(dashboard.dashboard)
 app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=retrain.EPILOG)(retrain.retrain)
 app.command(epilog=predict.EPILOG)(predict.predict)
+app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(epilog=report.EPILOG)(report.report)
 app.command(epilog=show.EPILOG)(show.show)
 app.command(epilog=demo.EPILOG)(demo.demo)

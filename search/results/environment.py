@@ -54,6 +54,7 @@ def environment_record(split: "Split", *, seed: int, compute: "Compute") -> dict
         "data": {
             "name": split.dataset.name,
             "source": split.dataset.source,
+            "layout": split.dataset.layout,
             "fingerprint": split.dataset.fingerprint,
             "image_shape": list(split.dataset.image_shape),
             "decoding": split.dataset.decoding.model_dump(mode="json"),

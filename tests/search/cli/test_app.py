@@ -162,6 +162,8 @@ def test_quick_answers_import_nothing_heavy(repository: Path) -> None:
         ["run", "--study", "no_such_study"],
         ["run", "--study", "quickstart", "--budget", "x"],
         ["retrain", "--config", "no_such.yaml", "--data", "digits"],
+        ["export", "--run", "no/such/run", "--formats", "keras,saved_model"],
+        ["evaluate", "--model", "no_such.keras", "--data", "digits"],
         *(["list", kind] for kind in KINDS),
     ]
     script = (
