@@ -163,12 +163,14 @@ class StudySpec(Configuration):
 class LoadedStudy:
     """A study and the file or module that it came from; `source` is None for a shipped one.
 
-    `warnings` are what a person should know before it runs.
+    `warnings` are what a person should know before it runs. `command` is the command line that
+    runs it, if one does.
     """
 
     spec: StudySpec
     source: str | None
     warnings: tuple[str, ...] = ()
+    command: str | None = None
 
     def with_backbones(self, names: Sequence[str]) -> "LoadedStudy":
         """Returns this study with other backbones, named as a person does; none changes nothing.

@@ -22,12 +22,14 @@ from search.maintenance.reading import database_url, open_for_reading, study_nam
 from search.maintenance.running import RunningTrial, running_trial
 from search.storage.attributes import TrialAttribute
 from search.storage.connections import one_line
+from search.storage.notes import renumbered
 from search.storage.opening import explained, open_storage
 
 _ROWS = 1000
 _BUSY_SECONDS = 60.0
 _TABLES: dict[str, Table] = models.BaseModel.metadata.tables
 _STUDIES, _TRIALS = _TABLES["studies"], _TABLES["trials"]
+_STUDY_SYSTEM_ATTRIBUTES = _TABLES["study_system_attributes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +47,10 @@ def copy_studies(
     """Copies all studies of a database, or one, into another; all of them or none.
 
     Everything is kept: names, trial numbers, states, values, parameters, attributes, intermediate
-    values and times. A RUNNING trial whose process is gone is copied as it stands: the next search
-    at the target continues it. One that may be worked on is refused, because its worker would
-    write to the source only; `with_running` copies it too. Raises UserError for that, and for a
-    name that the target has; nothing is changed then.
+    values, times and the dashboard's notes. A RUNNING trial whose process is gone is copied as it
+    stands: the next search at the target continues it. One that may be worked on is refused,
+    because its worker would write to the source only; `with_running` copies it too. Raises
+    UserError for that, and for a name that the target has; nothing is changed then.
     """
     from_url, to_url = database_url(source), database_url(target)
     with (
@@ -167,6 +169,8 @@ def _copy_study(reader: Connection, writer: Connection, study: dict[str, Any]) -
             continue
         if "study_id" in table.c:
             found = _rows(reader, table, table.c.study_id == old)
+            if table is _STUDY_SYSTEM_ATTRIBUTES:
+                found = ({**row, "key": renumbered(row["key"], trials)} for row in found)
             _insert(writer, table, ({**row, "study_id": new} for row in found))
         elif "trial_id" in table.c:
             belongs = table.c.trial_id.in_(

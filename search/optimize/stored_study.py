@@ -37,12 +37,13 @@ def store_study(
     storage: optuna.storages.BaseStorage,
     *,
     warm_start: Literal["recipes"] | None = None,
+    command: str | None = None,
     progress: Progress | None = None,
 ) -> optuna.Study:
     """Creates the stored study, or finds it; one with another identity is refused.
 
-    The plan of the first start is stored with it. Which images have which role is written into a
-    file beside the checkpoints.
+    The plan of the first start is stored with it, and the `command` of the last. Which images have
+    which role is written into a file beside the checkpoints.
     """
     spec, plan = experiment.study.load(), experiment.plan
     metric, seed = experiment.metric, experiment.seed
@@ -78,6 +79,8 @@ def store_study(
         StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
         StudyAttribute.BACKBONES: [item.model_dump(mode="json") for item in spec.backbones],
     }
+    if command is not None:
+        described[StudyAttribute.COMMAND] = command
     if StudyAttribute.FLIP_PARAMETERS not in study.user_attrs:
         # A look around the space, whose answer stays while its fingerprint does.
         described[StudyAttribute.FLIP_PARAMETERS] = find_flip_parameters(
