@@ -208,7 +208,12 @@ def run_study(
             )
             with clock.measure("storage"):
                 stored = store_study(
-                    experiment, split, opened, warm_start=warm_start, progress=shown
+                    experiment,
+                    split,
+                    opened,
+                    warm_start=warm_start,
+                    command=loaded.command,
+                    progress=shown,
                 )
                 earlier = searched_seconds(stored)
             session = open_session(
