@@ -89,7 +89,7 @@ def export_run(
     import keras
 
     exports = []
-    # Also on a machine with a GPU: there, float32 may compute in fewer bits.
+    # On a GPU, float32 may be computed with fewer bits.
     with keras.device("cpu:0"):
         model = TrainedModel(
             path=folder.model,

@@ -22,7 +22,7 @@ _SECONDS_OF_CALLS = 1.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """An exported file's outputs beside those of Keras on the same images.
+    """How an exported file's outputs compare with those of Keras on the same images.
 
     `largest_difference` is that of a probability, NaN where an output is not a number.
     """
