@@ -27,7 +27,7 @@ from search.maintenance.reading import (
     study_names,
 )
 from search.maintenance.running import RunningTrial, running_trial
-from search.storage.artifacts import open_artifacts, store_errors
+from search.storage.artifacts import TRIAL_ARTIFACTS_PREFIX, open_artifacts, store_errors
 from search.storage.attributes import TrialAttribute
 from search.storage.connections import one_line
 from search.storage.opening import explained
@@ -194,7 +194,7 @@ def _study_report(
         json.loads(record)
         for attributes in records
         for key, record in attributes.items()
-        if key.startswith(ARTIFACTS_ATTR_PREFIX)
+        if key.startswith((ARTIFACTS_ATTR_PREFIX, TRIAL_ARTIFACTS_PREFIX))
     ]
     # The dashboard replaces the record of a deleted artifact by null.
     stored = [note for note in notes if note is not None]

@@ -79,7 +79,7 @@ def retrain_winner(
                 search_curve=search_curve(study.best_trial, session.spec),
             )
     try:
-        keep_results(study, output.directory, artifacts)
+        keep_results(study, output.directory, artifacts, winner=configuration.trial)
     except UserError as error:  # the run itself is complete
         session.progress.warning(str(error))
     return output

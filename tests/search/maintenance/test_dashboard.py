@@ -93,6 +93,45 @@ def test_it_serves_the_artifacts_and_what_changes_meanwhile(
     assert names == ["tiny", "later"]
 
 
+def test_the_winners_page_has_its_figures_and_its_study_can_be_deleted(
+    url: str, study: optuna.Study, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        study.tell(study.ask(), 0.5)
+    run, shared = tmp_path / "run_1", tmp_path / "shared"
+    run.mkdir()
+    figures = {"learning_curve.png": b"curve", "confusion_matrix.png": b"matrix"}
+    for name, figure in {**figures, "metrics.json": b"{}"}.items():
+        (run / name).write_bytes(figure)
+    for _ in range(2):
+        keep_results(study, run, open_artifacts(shared), winner=1)
+    (run / "learning_curve.png").write_bytes(b"new curve")
+    keep_results(study, run, open_artifacts(shared), winner=1)
+
+    with dashboard(url, "--artifacts", shared) as (address, _):
+        path = f"{address}/api/studies/{study._study_id}"
+        trials = _read(path)["trials"]
+        place = f"{address}/artifacts/{study._study_id}/{trials[1]['trial_id']}"
+        bodies = set()
+        for found in trials[1]["artifacts"]:
+            with urllib.request.urlopen(
+                f"{place}/{found['artifact_id']}", timeout=_SECONDS
+            ) as file:
+                bodies.add(file.read())
+        delete = urllib.request.Request(
+            path, b"{}", headers={"Content-Type": "application/json"}, method="DELETE"
+        )
+        # It removes the file of each artifact, and fails at one that is missing.
+        urllib.request.urlopen(delete, timeout=_SECONDS).close()
+
+    assert trials[0]["artifacts"] == []
+    names = sorted(found["filename"] for found in trials[1]["artifacts"])
+    assert names == ["run_1_confusion_matrix.png", "run_1_learning_curve.png"]
+    assert bodies == {b"new curve", b"matrix"}
+    assert open_storage(url).get_all_studies() == []
+    assert list(shared.iterdir()) == []
+
+
 def test_it_shows_studies_behind_a_storage_server(url: str, study: optuna.Study) -> None:
     with storage_server(url) as server, dashboard(server.url) as (address, _):
         detail = _read(f"{address}/api/studies/{study._study_id}")
