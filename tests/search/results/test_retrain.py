@@ -526,7 +526,10 @@ def test_a_file_alone_is_enough(
         path, data="digits", epochs=1, budget_seconds=60, progress=progress
     )
     assert output.directory.parent == Path("runs") / "tiny"
-    assert {file.name for file in output.directory.iterdir()} == FILES
+    assert {file.name for file in output.directory.iterdir()} == FILES | {
+        "report.html",
+        "report.md",
+    }
     assert not list(tmp_path.rglob("*.db"))
     assert len(output.metrics["test_openings"]) == 1
     assert not progress.warnings
