@@ -12,9 +12,7 @@ from search.report.charts.trial_marks import MOST_CURVES
 from search.report.data import ReportData, RunFacts, StudyFacts, TrialFacts
 from search.report.gallery import galleries
 from search.report.prose import (
-    METRIC_WORDS,
     calibration_in_words,
-    history_caption,
     lead,
     network_in_words,
     search_in_words,
@@ -81,7 +79,7 @@ def render_html(data: ReportData) -> str:
         "lead": lead(data),
         "status": status(data),
         "contents": [(identifier, name) for identifier, name, there in contents if there],
-        "metric": words.metric_name(METRIC_WORDS.get(_metric(study), _metric(study))),
+        "metric": words.metric_name(_metric(study)),
         "best": None if study is None else study.trial(study.best),
         "winner_summary": _winner_summary(data),
         "facts": facts(data),
@@ -100,7 +98,6 @@ def render_html(data: ReportData) -> str:
         if data.network is None
         else sum(stage.multiply_accumulates for stage in data.network.stages),
         "search_words": search_in_words(study),
-        "history_caption": history_caption(study),
         "curves_caption": _curves_caption(study),
         "top_trials": top_trials(study),
         "importance": importance,
@@ -142,6 +139,7 @@ def _environment() -> "Environment":
             "hours": lambda hours: words.span(None if hours is None else hours * 3600),
             "shape": networks.shape_words,
             "cut": words.shortened,
+            "title": lambda text: text[:1].upper() + text[1:],
         }
     )
     return environment
@@ -186,8 +184,7 @@ def _comparison(data: ReportData) -> Markup | None:
         if row.test is not None:
             label = f"{name}, published" if row.kind == "published" else f"{name}, test"
             found.append(rows.Row(label, row.test, class_, row.interval))
-        is_winner = row.kind == "default" and row.remark == f"trial {_best(data)}"
-        if row.validation is not None and by_accuracy and not is_winner:
+        if row.validation is not None and by_accuracy:
             found.append(rows.Row(f"{name}, validation", row.validation, class_))
     if len(found) < 2:
         return None
@@ -244,10 +241,6 @@ def _winner_summary(data: ReportData) -> str:
         return data.network.summary
     best: TrialFacts | None = None if data.study is None else data.study.trial(data.study.best)
     return "" if best is None else best.summary
-
-
-def _best(data: ReportData) -> int | None:
-    return None if data.study is None else data.study.best
 
 
 def _complete(study: StudyFacts) -> int:
