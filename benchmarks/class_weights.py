@@ -1,11 +1,12 @@
-"""What class weights do to a small network on sets whose classes differ in size.
+"""Measures the effect of class weights on a small network with imbalanced classes.
 
     python -m benchmarks.class_weights path/to/cifar10
 
-Each set is CIFAR-10 with classes thinned out: two classes at 95 to 5, or ten whose sizes fall
-geometrically, the largest ten or fifty times the smallest. Every training has the same steps.
-Judged on validation images, thinned in the same proportion; test images stay closed.
-Rows go to benchmarks/results/class_weights.json, where a new row replaces an equal older one.
+Each set is CIFAR-10 with thinned classes: two classes at 95 to 5, or ten classes whose sizes fall
+geometrically, the largest ten or fifty times the smallest. Every training has the same number of
+steps. Networks are evaluated on validation images, thinned in the same proportion; test images are
+not used. Rows are written to benchmarks/results/class_weights.json, where a new row replaces an
+older one with the same key.
 """
 
 from dataclasses import replace
@@ -20,7 +21,7 @@ from benchmarks.kept_rows import keep_row
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Share, load_data, split_data
+from search.data import Subset, load_data, split_data
 from search.results.evaluate import predict
 from search.training.fit import fit
 from search.training.metrics import classification_metrics, ranking_metrics
@@ -32,7 +33,7 @@ from spaces.task import Task
 RESULTS = Path(__file__).parent / "results" / "class_weights.json"
 _KEY = ("set", "weights", "seed", "steps")
 
-# Shares of the largest class's images that each class keeps; 0 leaves a class out.
+# The size of each class relative to the largest; 0 leaves a class out.
 SETS: dict[str, npt.NDArray[np.float64]] = {
     "95:5": np.array([0, 0, 0, 1, 0, 5 / 95, 0, 0, 0, 0]),
     "1:10": 10.0 ** -np.linspace(0, 1, 10),
@@ -47,9 +48,9 @@ def main(
     steps: int = 600,
     largest: Annotated[int, typer.Option(help="Training images of the largest class.")] = 2000,
     seeds: int = 3,
-    only: Annotated[str, typer.Option(help="Names of sets, with commas between.")] = "",
+    only: Annotated[str, typer.Option(help="Names of sets, separated by commas.")] = "",
 ) -> None:
-    """Trains with each kind of weights on each set, and keeps a row of each."""
+    """Trains with each kind of weights on each set, and writes a row for each."""
     for seed in range(seeds):
         split = split_data(load_data(data), seed=seed)
         for name in only.split(",") if only else SETS:
@@ -66,15 +67,15 @@ def main(
                 keep_row(RESULTS, row, key=_KEY)
 
 
-def thin(share: Share, kept: npt.NDArray[np.float64], *, largest: int, seed: int) -> Share:
-    """Returns a share with at most `largest` x `kept` images of each class, drawn at random."""
-    labels = share.labels[share.indices]
+def thin(subset: Subset, kept: npt.NDArray[np.float64], *, largest: int, seed: int) -> Subset:
+    """Returns a subset with at most `largest` x `kept` images of each class, drawn at random."""
+    labels = subset.labels[subset.indices]
     random = np.random.default_rng(seed)
     rows = [
         random.permutation(np.flatnonzero(labels == number))[: round(largest * part)]
         for number, part in enumerate(kept)
     ]
-    return replace(share, indices=np.sort(share.indices[np.concatenate(rows)]))
+    return replace(subset, indices=np.sort(subset.indices[np.concatenate(rows)]))
 
 
 def small_network(images: int, *, steps: int, class_weights: str) -> Candidate:

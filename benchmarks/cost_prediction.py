@@ -1,16 +1,15 @@
-"""How well `predict_cost` predicts the seconds of training steps, validation and compiling.
+"""Measures how well `predict_cost` predicts the time of training steps, validation and compiling.
 
     python -m benchmarks.cost_prediction
 
-Measures real training steps of the published recipes that have networks of their own and of 50
-candidates drawn from the from-scratch spaces, in each precision, and compares them with what is
-predicted from shapes and the speed of this machine. `--fit` also fits the coefficients: it judges
-each half of the networks by a fit on the other half, and prints a fit on all networks for
-`search/sizing/coefficients.py`. Where other programs take more than a tenth of the processor, wall
-times are estimated from processor times; `--rounds 2` measures everything twice and takes the
-faster. Takes about ten minutes on 2 CPU cores and resumes where it was
-interrupted; `--again` measures everything anew. The result goes to
-benchmarks/results/cost_prediction.json.
+It measures real training steps of the published recipes with custom networks and of 50 candidates
+drawn from the from-scratch spaces, in each precision, and compares them with the predictions from
+shapes and the speed of this machine. `--fit` also fits the coefficients: it evaluates each half of
+the networks with a fit on the other half, and prints a fit on all networks for
+`search/sizing/coefficients.py`. If other programs take more than a tenth of the CPU, wall-clock
+times are estimated from CPU times. `--rounds 2` measures everything twice and takes the faster
+result. Takes about ten minutes on 2 CPU cores. An interrupted run resumes; `--again` measures
+everything again. The result is written to benchmarks/results/cost_prediction.json.
 """
 
 import json
@@ -29,16 +28,16 @@ from search.sizing.coefficients import GROUPS, Group, Precision
 from search.sizing.cost import predict_cost
 from search.sizing.machine import available_cores
 from search.sizing.machine_speed import MachineSpeed, ThisProcess, measured_on, speed_from
-from search.sizing.measuring_process import BusyTime
 from search.sizing.probes import probe
 from search.sizing.timing import Timed, time_training
+from search.sizing.timing_process import BusyTime
 from search.system.files import write_text
 from search.system.runtime import Compute, cpu_name, start_keras
 
 RESULTS = Path(__file__).parent / "results" / "cost_prediction.json"
 PRECISIONS: tuple[Precision, ...] = ("bfloat16", "float32")
 SECONDS = 1.0
-# The probes are measured again after so many networks; their fastest times count.
+# The probes are measured again after this many networks; their fastest times count.
 CASES_PER_PROBES = 12
 PROBE_SECONDS = 0.7
 
@@ -49,14 +48,14 @@ def main(
     rounds: int = 1,
     precision: Annotated[Precision | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Measures what has not been measured, predicts it, and keeps both."""
+    """Measures what is missing, predicts everything, and stores both."""
     if precision is not None:
         measure(precision, rounds)
         return
     if again:
         RESULTS.unlink(missing_ok=True)
     for one in PRECISIONS:
-        # Each in its own process, like a trial's worker.
+        # Each precision runs in its own process, like a trial's worker.
         command = [sys.executable, "-m", "benchmarks.cost_prediction", "--precision", one]
         command += ["--rounds", str(rounds)]
         subprocess.run(command, check=True)
@@ -142,7 +141,7 @@ def predicted(case: Case, speed: MachineSpeed) -> Row:
 
 
 def first_speed(record: Row, precision: Precision) -> MachineSpeed:
-    """Returns the speed from the first turn of the probes, as a search would measure it."""
+    """Returns the speed from the first measurement of the probes, as a search would find it."""
     timed = {
         group: Timed(undisturbed(turns[0], "step"), undisturbed(turns[0], "compiling"))
         for group, turns in record["probes"][precision].items()
@@ -151,7 +150,7 @@ def first_speed(record: Row, precision: Precision) -> MachineSpeed:
 
 
 def show(name: str, measured: Row, found: Row) -> None:
-    """Prints one network's milliseconds: measured, predicted."""
+    """Prints one network's measured and predicted milliseconds."""
     columns = "  ".join(
         f"{part} {measured[part] * 1e3:9.3f} {found[part] * 1e3:9.3f} "
         f"{found[part] / measured[part] - 1:+5.0%}"
@@ -161,7 +160,7 @@ def show(name: str, measured: Row, found: Row) -> None:
 
 
 def read() -> Row:
-    """Returns what was measured so far."""
+    """Returns the measurements so far."""
     if RESULTS.exists():
         return dict(json.loads(RESULTS.read_text(encoding="utf-8")))
     return {"command": " ".join(["python -m benchmarks.cost_prediction", *sys.argv[1:]])} | {
@@ -170,7 +169,7 @@ def read() -> Row:
 
 
 def write(record: Row) -> None:
-    """Keeps a record."""
+    """Writes the measurements."""
     RESULTS.parent.mkdir(exist_ok=True)
     write_text(RESULTS, json.dumps(record, indent=1) + "\n")
 

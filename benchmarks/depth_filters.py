@@ -1,8 +1,8 @@
-"""The main job on real images: search, retrain, evaluate once, and write down what came out.
+"""The main use case on real images: search, retrain, evaluate once, and record the result.
 
     python benchmarks/depth_filters.py path/to/cifar10        # or: make bench DATA=path/to/cifar10
 
-Takes about an hour on 2 CPU cores. The result goes to benchmarks/results/depth_filters.json.
+Takes about an hour on 2 CPU cores. The result is written to benchmarks/results/depth_filters.json.
 """
 
 import json
@@ -24,9 +24,9 @@ def main(
     budget: str = "63m",
     seed: int = 0,
     study: str = "depth_filters",
-    keep: Annotated[Path | None, typer.Option(help="Where the run's files go.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="A folder for the run's files.")] = None,
 ) -> None:
-    """Runs the command that a person would type, in an empty folder, and keeps its figures."""
+    """Runs the command in an empty folder, as a user would, and stores its figures."""
     options = ["--study", study, "--budget", budget, "--seed", str(seed)]
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "-m", "search.run", "--data", str(data), *options]

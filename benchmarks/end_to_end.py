@@ -1,16 +1,16 @@
-"""What a person gets after the time they gave: ours, its own default, and peers.
+"""Compares the results within a time budget: our search, its own default candidate, and peers.
 
     python -m benchmarks.end_to_end --data-cifar10 path/to/cifar10 --data-signs path/to/sign-digits
     python -m benchmarks.end_to_end ... --quick       # at most ten minutes, ours only
-    python -m benchmarks.end_to_end --table --plot    # from the rows that are there
+    python -m benchmarks.end_to_end --table --plot    # from the existing rows
 
 Or: make bench-end-to-end DATA=path/to/cifar10 SIGNS=path/to/sign-digits ARGS="--backbone FILE"
 
-Every method gets the same images and the same seconds, one after another; nothing else should
-run. Each finished row goes to benchmarks/results/end_to_end.json at once; the same command resumes
-with the missing rows. All rows take about seven hours on 2 CPU cores. The times were set on a
-machine that trains the reference network at 427 images/s; on a slower one, `--scale-seconds`
-lengthens them.
+Methods run one after another, with the same images and the same time; nothing else should run on
+the machine. Each finished row is written to benchmarks/results/end_to_end.json immediately; the
+same command resumes with the missing rows. All rows take about seven hours on 2 CPU cores. The
+times were chosen for a machine that trains the reference network at 427 images/s; on a slower one,
+lengthen them with `--scale-seconds`.
 """
 
 import os
@@ -32,8 +32,8 @@ from benchmarks.comparison.sources import Sources
 from benchmarks.comparison.works import METHODS, WORKS, Job, planned, planned_quickly
 
 RESULTS = Path(__file__).parent / "results"
-_WORKS_HELP = f"Of {', '.join(work.name for work in WORKS)}; separated by commas."
-_METHODS_HELP = f"Of {', '.join(METHODS)}; separated by commas. Default: each work's own."
+_WORKS_HELP = f"Any of {', '.join(work.name for work in WORKS)}, separated by commas."
+_METHODS_HELP = f"Any of {', '.join(METHODS)}, separated by commas. Default: each work's own."
 
 
 def main(
@@ -41,7 +41,7 @@ def main(
         Path | None, typer.Option(help="CIFAR-10 as an image folder, train/ and test/.")
     ] = None,
     data_signs: Annotated[
-        Path | None, typer.Option(help="Photos of hand signs, a folder a class.")
+        Path | None, typer.Option(help="Photos of hand signs, one folder per class.")
     ] = None,
     backbone: Annotated[
         Path | None, typer.Option(help="The .keras file of a pretrained backbone.")
@@ -49,7 +49,7 @@ def main(
     works: Annotated[str | None, typer.Option(help=_WORKS_HELP)] = None,
     methods: Annotated[str | None, typer.Option(help=_METHODS_HELP)] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Such as 0,1,2. Default: each work's own.")
+        str | None, typer.Option(help="For example 0,1,2. Default: each work's own.")
     ] = None,
     scale_seconds: Annotated[
         float, typer.Option(min=0.01, help="Multiplies all times, for a slower machine.")
@@ -59,9 +59,7 @@ def main(
         typer.Option("--work", help="Where runs write. Default: in the user's cache folder."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the files of finished rows.")] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Measure rows that are there once more.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure existing rows again.")] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Ours only, one seed, at most ten minutes.")
     ] = False,
@@ -69,8 +67,8 @@ def main(
     draw: Annotated[bool, typer.Option("--plot", help="Only draw the plot.")] = False,
     results: Annotated[Path, typer.Option(help="The folder for the results.")] = RESULTS,
 ) -> None:
-    """Measures the rows that are missing, then draws the plot and prints the tables."""
-    # Quick rows of one commit must not be mistaken for the benchmark's.
+    """Measures the missing rows, then draws the plot and prints the tables."""
+    # Separate files, so that quick rows are not mistaken for rows of the full benchmark.
     path = results / ("end_to_end_quick.json" if quick else "end_to_end.json")
     for given in (data_cifar10, data_signs, backbone):
         if given is not None and not given.expanduser().exists():
@@ -116,14 +114,14 @@ def _measure_all(
         typer.echo(f"{work} is left out: it needs {sources.missing(job)}", err=True)
     jobs = [job for job in jobs if not sources.missing(job)]
     if not jobs:
-        typer.echo("Every row that can be measured is there; --again measures it anew.", err=True)
+        typer.echo("All rows that can be measured exist; --again measures them again.", err=True)
         return 0
     speed = _reference_speed()
     if speed * scale < 0.9 * machine.REFERENCE_SPEED:
         typer.echo(
-            f"This machine trains the reference network at {speed} images/s; the times were set at "
-            f"{machine.REFERENCE_SPEED}. If nothing else runs here, give --scale-seconds "
-            f"{machine.REFERENCE_SPEED / speed:.2f}",
+            f"This machine trains the reference network at {speed} images/s; the times were chosen "
+            f"for {machine.REFERENCE_SPEED}. Fix: if nothing else is running here, give "
+            f"--scale-seconds {machine.REFERENCE_SPEED / speed:.2f}",
             err=True,
         )
     state = {**machine.describe_machine(), "reference_images_per_second": speed}
@@ -184,12 +182,13 @@ def _measure_one(job: Job, sources: Sources, state: dict[str, Any], scale: float
 
 def _warn_busy(job: Job, share: float, when: str) -> None:
     typer.echo(
-        f"{job.name}: others used {share:.0%} of this machine {when}; the row says so.", err=True
+        f"{job.name}: other programs used {share:.0%} of this machine {when}; the row records it.",
+        err=True,
     )
 
 
 def _reference_speed() -> int:
-    # In a process of its own: what Keras holds must not slow the rows down.
+    # In a separate process, so that Keras holds no memory while the rows are measured.
     command = [sys.executable, "-m", "benchmarks.comparison.speed"]
     answer = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return int(answer.stdout.split()[-1])
@@ -204,7 +203,7 @@ def _planned(
     except KeyError as error:
         raise typer.BadParameter(f"There is no work or method {error.args[0]!r}.") from error
     except ValueError as error:
-        raise typer.BadParameter(f"Seeds are whole numbers, such as 0,1,2: {error}.") from error
+        raise typer.BadParameter(f"Seeds must be integers, such as 0,1,2: {error}.") from error
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -218,11 +217,11 @@ def _default_folder() -> Path:
 def _outside(folder: Path) -> Path:
     folder = folder.expanduser().resolve()
     if folder == ROOT or ROOT in folder.parents:
-        raise typer.BadParameter(f"Runs write outside the work tree; {folder} is in {ROOT}.")
+        raise typer.BadParameter(f"Runs must write outside the repository; {folder} is in {ROOT}.")
     return folder
 
 
 if __name__ == "__main__":
-    # Otherwise the command that is being measured would outlive the benchmark.
+    # Without this, the measured command would outlive the benchmark.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     typer.run(main)

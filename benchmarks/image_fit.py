@@ -1,14 +1,14 @@
-"""Crop, pad or stretch: what photos of varied shape should become, at the same number of pixels.
+"""Compares crop, pad and stretch for photos of varied shape, at the same number of pixels.
 
     python -m benchmarks.image_fit signs path/to/sign-digits --steps 300
     python -m benchmarks.image_fit cifar10 path/to/cifar10 --images 4000 --steps 400
 
-Square images become elongated ones in two ways, with sides from 1:2 to 2:1. "scene": the image
-stands near the middle of a wider or higher scene, as the subject of a photo does. "window": only an
-elongated window of the image is left, wherever it lies, so that every part of it may matter.
-Each fit brings them to squares again, as `--fit` does, and a small network is trained for the same
-number of steps. Judged on validation images; test images stay closed. Rows go to
-benchmarks/results/image_fit.json, where a new row replaces an equal older one.
+Square images become elongated in two ways, with aspect ratios from 1:2 to 2:1. "scene": the image
+is near the middle of a wider or higher scene, like the subject of a photo. "window": only an
+elongated window at a random place in the image remains, so that every part of it may matter.
+Each fit makes them square again, as `--fit` does, and a small network is trained for the same
+number of steps. It is evaluated on validation images; test images are not used. Rows are written to
+benchmarks/results/image_fit.json, where a new row replaces an older one with the same key.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ import typer
 
 from benchmarks.kept_rows import keep_row
 from search.data import load_data, split_data
-from search.data.dataset import Share
+from search.data.dataset import Subset
 from search.data.decoding import resize
 from search.data.image_fit import Fit
 from search.data.types import Images
@@ -29,21 +29,21 @@ from search.system.runtime import start_keras
 RESULTS = Path(__file__).parent / "results" / "image_fit.json"
 WAYS = ("scene", "window")
 _ASPECTS = (1 / 2, 2 / 3, 1.0, 3 / 2, 2.0)
-# Of the free space: 0.5 is the middle.
+# The position in the free space; 0.5 is the middle.
 _PLACE, _PLACE_DEVIATION = 0.5, 0.15
 _BATCH = 64
 _FILTERS = (16, 32, 48)
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="What the rows call the set.")],
+    name: Annotated[str, typer.Argument(help="The name of the set in the rows.")],
     data: Annotated[str, typer.Argument(help="An image folder, or the name of a known set.")],
     image_size: Annotated[int, typer.Option(help="The side of the squares, in pixels.")] = 32,
     images: Annotated[int | None, typer.Option(help="Training and validation images.")] = None,
     steps: int = 300,
     seeds: str = "0,1",
 ) -> None:
-    """Trains on one set in both ways with every fit, and keeps a row of each."""
+    """Trains on one set in both ways with every fit, and writes a row for each."""
     for seed in map(int, seeds.split(",")):
         dataset = load_data(data, image_size=image_size)
         split = split_data(dataset, seed=seed, validation_fraction=0.25)
@@ -52,8 +52,8 @@ def main(
         for way in WAYS:
             for fit in get_args(Fit):
                 parts = [
-                    _reshaped(share, way, fit, np.random.default_rng([seed, number]))
-                    for number, share in enumerate((split.train, split.validation))
+                    _reshaped(subset, way, fit, np.random.default_rng([seed, number]))
+                    for number, subset in enumerate((split.train, split.validation))
                 ]
                 accuracy = _accuracy(*parts, steps=steps, seed=seed)
                 row = {"set": name, "way": way, "fit": fit, "seed": seed, "steps": steps}
@@ -62,15 +62,15 @@ def main(
 
 
 def _reshaped(
-    share: Share, way: str, fit: Fit, generator: np.random.Generator
+    subset: Subset, way: str, fit: Fit, generator: np.random.Generator
 ) -> tuple[Images, npt.NDArray[np.int64]]:
-    images, labels = share.gather(slice(None))
+    images, labels = subset.gather(slice(None))
     size = images.shape[1], images.shape[2]
     return np.stack([resize(elongated(i, way, generator), size, fit) for i in images]), labels
 
 
 def elongated(image: Images, way: str, generator: np.random.Generator) -> Images:
-    """Returns an elongated image made of a square one (side, side, 3)."""
+    """Returns an elongated image made from a square one (side, side, 3)."""
     side = len(image)
     aspect = float(generator.choice(_ASPECTS))
     if aspect < 1:
@@ -81,7 +81,7 @@ def elongated(image: Images, way: str, generator: np.random.Generator) -> Images
 
 
 def elongated_to(image: Images, way: str, width: int, generator: np.random.Generator) -> Images:
-    """Returns a landscape of `width` and the image's height, or a window of that shape in it."""
+    """Returns a landscape image of `width` and the image's height, or a window of that shape."""
     side = len(image)
     place = float(generator.normal(_PLACE, _PLACE_DEVIATION))
     if way == "scene":
@@ -100,7 +100,7 @@ def _accuracy(
     steps: int,
     seed: int,
 ) -> float:
-    """Returns the validation accuracy of a small network after so many steps."""
+    """Returns the validation accuracy of a small network after `steps` steps."""
     start_keras()
     import keras
 

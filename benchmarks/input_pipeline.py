@@ -1,12 +1,12 @@
-"""How long `fit` and `predict` take to return after their last batch, with Keras' input and ours.
+"""Measures how long `fit` and `predict` need to return after their last batch: Keras versus ours.
 
     python benchmarks/input_pipeline.py
 
-TensorFlow tunes the data sets that Keras makes while they run. When one ends, its tuning thread may
-miss that, and its next turn is waited for, 0.01 x (2^n - 1) seconds after its first: what has run
-for six seconds then takes four more. Whether it misses it is chance, and likelier on busy cores.
-Keras' way and ours take turns in one process. Takes about five minutes on 2 CPU cores. The result
-goes to benchmarks/results/input_pipeline.json.
+TensorFlow autotunes the data sets that Keras creates, in a thread. When a data set ends, the thread
+may miss it, and TensorFlow waits until the thread wakes up, at 0.01 x (2^n - 1) seconds after its
+first wake-up: a run of six seconds then takes four more. Whether that happens is random, and more
+likely on busy cores. Keras' way and ours alternate in one process. Takes about five minutes on 2
+CPU cores. The result is written to benchmarks/results/input_pipeline.json.
 """
 
 import gc
@@ -27,7 +27,7 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Share
+from search.data import Subset
 from search.system.runtime import cpu_name, start_keras
 from search.training.batches import as_input, training_batches
 from search.training.prediction import predict_in_batches
@@ -39,7 +39,7 @@ FILTERS = (16, 32, 64)
 IMAGES = 4096
 BATCH_SIZE = 256
 STEPS_PER_EPOCH = 4
-# Seconds from the last batch on; what is not late returns within a part of one.
+# Seconds after the last batch; a call that is not late returns within a fraction of a second.
 LATE = 1.0
 STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "median": median,
@@ -51,13 +51,13 @@ Measured = dict[str, float]
 
 
 def main(repeats: int = 10, fit_seconds: float = 6.0, predict_seconds: float = 6.0) -> None:
-    """Measures both ways in turn and keeps every figure."""
+    """Measures both ways in turn and stores all figures."""
     start_keras()
-    share = random_share()
+    subset = random_subset()
     trainer = make_trainer()
     runs = {
-        "fit": measure(fits(trainer, share, fit_seconds), repeats),
-        "predict": measure(predictions(trainer.to_logits, share, predict_seconds), repeats),
+        "fit": measure(fits(trainer, subset, fit_seconds), repeats),
+        "predict": measure(predictions(trainer.to_logits, subset, predict_seconds), repeats),
     }
     record = {
         "command": " ".join(["python benchmarks/input_pipeline.py", *sys.argv[1:]]),
@@ -76,15 +76,15 @@ def main(repeats: int = 10, fit_seconds: float = 6.0, predict_seconds: float = 6
     print(path)
 
 
-def random_share() -> Share:
-    """Returns images whose content does not matter."""
+def random_subset() -> Subset:
+    """Returns random images."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
-    return Share(images, generator.integers(0, 10, IMAGES), np.arange(IMAGES))
+    return Subset(images, generator.integers(0, 10, IMAGES), np.arange(IMAGES))
 
 
 def make_trainer() -> Any:
-    """Returns a small network, compiled, as a trial trains it."""
+    """Returns a small network, compiled as in a trial."""
     from search.training.network import TrainingNetwork
 
     backbone = staged(
@@ -98,7 +98,7 @@ def make_trainer() -> Any:
 
 
 def measure(ways: dict[str, Callable[[], Measured]], repeats: int) -> dict[str, Any]:
-    """Returns each way's figures; the ways take turns."""
+    """Returns the figures of each way; the ways alternate."""
     figures: dict[str, list[Measured]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, run in ways.items():
@@ -118,8 +118,8 @@ def measure(ways: dict[str, Callable[[], Measured]], repeats: int) -> dict[str, 
     }
 
 
-def fits(trainer: Any, share: Share, seconds: float) -> dict[str, Callable[[], Measured]]:
-    """Returns trainings of so many seconds, by what they take their batches from."""
+def fits(trainer: Any, subset: Subset, seconds: float) -> dict[str, Callable[[], Measured]]:
+    """Returns trainings of about `seconds` seconds, by their input."""
     import keras
 
     def fit(make_input: Callable[[Any], Any]) -> Measured:
@@ -134,7 +134,7 @@ def fits(trainer: Any, share: Share, seconds: float) -> dict[str, Callable[[], M
             trainer.stop_training = last - began > seconds
 
         trainer.fit(
-            make_input(training_batches(share, batch_size=BATCH_SIZE, seed=0, first_step=0)),
+            make_input(training_batches(subset, batch_size=BATCH_SIZE, seed=0, first_step=0)),
             steps_per_epoch=STEPS_PER_EPOCH,
             epochs=10**6,
             verbose=0,
@@ -148,16 +148,16 @@ def fits(trainer: Any, share: Share, seconds: float) -> dict[str, Callable[[], M
     return {"keras": lambda: fit(lambda batches: batches), "as_input": lambda: fit(as_input)}
 
 
-def predictions(model: Any, share: Share, seconds: float) -> dict[str, Callable[[], Measured]]:
-    """Returns passes of about so many seconds, by what predicts."""
+def predictions(model: Any, subset: Subset, seconds: float) -> dict[str, Callable[[], Measured]]:
+    """Returns predictions of about `seconds` seconds, by the function that predicts."""
     import keras
 
     watched = WatchedModel(model)
-    predict_in_batches(watched, share.images, batch_size=BATCH_SIZE)
+    predict_in_batches(watched, subset.images, batch_size=BATCH_SIZE)
     began = time.perf_counter()
-    predict_in_batches(watched, share.images, batch_size=BATCH_SIZE)
+    predict_in_batches(watched, subset.images, batch_size=BATCH_SIZE)
     repeated = max(1, round(seconds / (time.perf_counter() - began)))
-    images = np.concatenate([share.images] * repeated)
+    images = np.concatenate([subset.images] * repeated)
 
     def keras_predict() -> Measured:
         last = 0.0
@@ -181,14 +181,14 @@ def predictions(model: Any, share: Share, seconds: float) -> dict[str, Callable[
 
 
 class WatchedModel:
-    """Remembers when its last batch was predicted."""
+    """Records when its last batch was predicted."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.last = 0.0
 
     def predict_on_batch(self, images: Any) -> Any:
-        """Predicts as the model does."""
+        """Predicts a batch with the model."""
         outputs = self.model.predict_on_batch(images)
         self.last = time.perf_counter()
         return outputs
@@ -196,7 +196,7 @@ class WatchedModel:
 
 def _measured(began: float, last: float) -> Measured:
     measured = {"batches": last - began, "to_return": time.perf_counter() - last}
-    # No data set of this turn may be deleted in the next one.
+    # Delete this run's data sets now, not during the next run.
     gc.collect()
     return measured
 

@@ -1,12 +1,12 @@
-"""Small odd sets, and sets that nothing was tuned on: what a person gets after a minute.
+"""Measures the result after a minute on small unusual sets, and on sets not used for tuning.
 
     python -m benchmarks.odd_sets --data-cifar10 path/to/cifar10 --data-signs path/to/sign-digits
     python -m benchmarks.odd_sets ... --methods auto,default --seeds 0,1,2 --sets cifar10_5x100
 
-Each set is made of images that other benchmarks use, or that scikit-learn ships. Every row holds
-the test accuracy beside that of always answering the commonest class of the test images, and how
-long the command took of the time given. Rows go to benchmarks/results/odd_sets.json at once; rows
-that are there are not measured again.
+Each set is made of images that other benchmarks use or that scikit-learn ships. A row holds the
+test accuracy, the accuracy of always predicting the commonest class of the test images, and the
+time used of the time budget. Rows are written to benchmarks/results/odd_sets.json immediately;
+existing rows are not measured again.
 """
 
 import json
@@ -32,28 +32,28 @@ _WORK = Path(tempfile.gettempdir()) / "odd_sets"
 
 
 def few(cifar10: Path, signs: Path, to: Path) -> None:
-    """Twelve images of each of ten classes."""
+    """Ten classes with 12 images each."""
     _part_of_cifar10(cifar10, to, dict.fromkeys(_classes(cifar10), 12))
 
 
 def two_classes(cifar10: Path, signs: Path, to: Path) -> None:
-    """Cats and ships, 300 of each."""
+    """Cats and ships, 300 images each."""
     _part_of_cifar10(cifar10, to, {"cat": 300, "ship": 300})
 
 
 def imbalanced(cifar10: Path, signs: Path, to: Path) -> None:
-    """1,500 ships and 30 cats, and test images in the same proportion."""
+    """1,500 ships and 30 cats, with test images in the same proportion."""
     _part_of_cifar10(cifar10, to, {"cat": 30, "ship": 1500}, test={"cat": 20, "ship": 1000})
 
 
 def cifar10_5x100(cifar10: Path, signs: Path, to: Path) -> None:
-    """Five animals, 100 images of each. Nothing was tuned on it."""
+    """Five animals, 100 images each. Not used for tuning."""
     names = ("bird", "cat", "deer", "dog", "frog")
     _part_of_cifar10(cifar10, to, dict.fromkeys(names, 100), test=dict.fromkeys(names, 500))
 
 
 def digit_pairs(cifar10: Path, signs: Path, to: Path) -> None:
-    """The numbers 00 to 99 of two written digits, 20 images of each. Nothing was tuned on it."""
+    """The numbers 00 to 99 as two handwritten digits, 20 images each. Not used for tuning."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -63,7 +63,7 @@ def digit_pairs(cifar10: Path, signs: Path, to: Path) -> None:
             folder = to / role / f"{number:02d}"
             folder.mkdir(parents=True)
             for index in range(count):
-                # Even rows are for training, odd ones for the test.
+                # Even rows are training images, odd rows test images.
                 parts = [
                     digits.images[generator.choice(np.flatnonzero(digits.target == digit)[half::2])]
                     for digit in divmod(number, 10)
@@ -73,7 +73,7 @@ def digit_pairs(cifar10: Path, signs: Path, to: Path) -> None:
 
 
 def gray(cifar10: Path, signs: Path, to: Path) -> None:
-    """Written digits as grey images of 28x28, 60 of each."""
+    """Handwritten digits as grey images of 28x28, 60 each."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -86,7 +86,7 @@ def gray(cifar10: Path, signs: Path, to: Path) -> None:
 
 
 def photos(cifar10: Path, signs: Path, to: Path) -> None:
-    """Photos of hand signs as JPEG of 600x800, 40 of each."""
+    """Photos of hand signs as JPEG of 600x800, 40 each."""
     for name in _classes(signs):
         folder = to / name
         folder.mkdir(parents=True)
@@ -103,14 +103,14 @@ SETS: dict[str, Callable[[Path, Path, Path], None]] = {
 
 def main(
     data_cifar10: Annotated[Path, typer.Option(help="CIFAR-10 as an image folder.")],
-    data_signs: Annotated[Path, typer.Option(help="Photos of hand signs, a folder a class.")],
+    data_signs: Annotated[Path, typer.Option(help="Photos of hand signs, one folder per class.")],
     sets: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(SETS),
-    methods: Annotated[str, typer.Option(help="Of auto and default.")] = "auto",
-    seeds: Annotated[str, typer.Option(help="Such as 0,1,2.")] = "0",
-    seconds: Annotated[int, typer.Option(min=10, help="The time given.")] = 60,
+    methods: Annotated[str, typer.Option(help="auto, default, or both.")] = "auto",
+    seeds: Annotated[str, typer.Option(help="For example 0,1,2.")] = "0",
+    seconds: Annotated[int, typer.Option(min=10, help="The time budget.")] = 60,
     work: Annotated[Path, typer.Option(help="Where runs write.")] = _WORK,
 ) -> None:
-    """Measures the rows that are missing, and prints all."""
+    """Measures the missing rows and prints all."""
     rows = read_rows(RESULTS)
     for name in sets.split(","):
         for method in methods.split(","):
@@ -121,7 +121,7 @@ def main(
                 row = key | _measure(key, data_cifar10, data_signs, work)
                 keep_row(RESULTS, row, key=list(key))
                 rows.append(row)
-    typer.echo("| set | method | seed | test accuracy | commonest class | seconds of those given |")
+    typer.echo("| set | method | seed | test accuracy | commonest class | seconds of the budget |")
     typer.echo("| --- | --- | --- | --- | --- | --- |")
     for row in rows:
         typer.echo(

@@ -1,12 +1,12 @@
-"""How far each storage scales: simulated trials, which sleep instead of training.
+"""Measures how far each storage scales, with simulated trials that sleep instead of training.
 
     python -m benchmarks.scale            # or: make bench-scale; at most about 15 minutes
     python -m benchmarks.scale --quick    # at most two
 
 Every worker is a process that asks for a trial, suggests a network of the study `depth_filters`,
-stores what a real trial stores, sleeps and reports four times, and tells: 0.1 s of "training", so
-that storages reach their limit with few workers. Workers, database and proxy share this machine.
-The result goes to benchmarks/results/scale.json and scale.png.
+stores what a real trial stores, sleeps and reports four times, and tells. The "training" takes
+0.1 s, so that few workers bring a storage to its limit. Workers, database and proxy share this
+machine. The result is written to benchmarks/results/scale.json and scale.png.
 """
 
 import json
@@ -30,7 +30,7 @@ from search.system.runtime import cpu_name
 
 RESULTS = Path(__file__).parent / "results"
 _WORKERS = (1, 4, 16)
-# Networks repeat after so many: what is measured depends on the number of trials alone.
+# Networks repeat after this many; the measurement depends only on the number of trials.
 _DIFFERENT_TRIALS = 500
 
 
@@ -40,14 +40,12 @@ def main(
     ] = False,
     postgresql: Annotated[
         str | None,
-        typer.Option(help="URL of an empty database, which keeps the studies afterwards."),
+        typer.Option(help="URL of an empty database; the studies stay in it."),
     ] = None,
     limit: Annotated[
-        float | None, typer.Option(help="Seconds after which no cell begins (840; quick: 75).")
+        float | None, typer.Option(help="Seconds after which no cell starts (840; quick: 75).")
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Seconds of a cell (6; quick: 1.5).")
-    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds per cell (6; quick: 1.5).")] = None,
     results: Annotated[Path, typer.Option(help="The folder for the result.")] = RESULTS,
 ) -> None:
     """Measures every storage, writes the result, and prints it as Markdown tables."""
@@ -62,7 +60,7 @@ def main(
     with ExitStack() as stack:
         opened = _open_storages(stack, postgresql, left_out)
         for index, storage in enumerate(opened):
-            # Each storage gets its share of the time that is left.
+            # Each storage gets an equal share of the remaining time.
             left = began + limit - time.monotonic()
             deadline = time.monotonic() + left / (len(opened) - index)
             plan = Plan(_WORKERS, sizes, seconds, 3 * seconds, deadline)
@@ -123,11 +121,13 @@ def _postgresql(url: str | None, left_out: list[str]) -> Iterator[storages.Stora
 
     missing = what_is_missing()
     if missing is not None:
-        left_out.append(f"PostgreSQL is left out: {missing}")
+        left_out.append(f"PostgreSQL is skipped: {missing}")
         yield None
         return
     with private_cluster() as cluster, storages.postgresql(cluster.new_database()) as storage:
-        left_out.append("PostgreSQL is a private server without fsync: commits cost no disk.")
+        left_out.append(
+            "PostgreSQL is a private server without fsync: commits do not wait for disk."
+        )
         yield storage
 
 

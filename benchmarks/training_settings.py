@@ -1,13 +1,13 @@
-"""How the networks and training settings of our studies do on small sets, one change at a time.
+"""Compares networks and training settings of our studies on small sets, one change at a time.
 
     python -m benchmarks.training_settings signs path/to/sign-digits --image-size 64 --seconds 60
     python -m benchmarks.training_settings cifar5k path/to/cifar10 --images 7000 --steps 390
-    python -m benchmarks.training_settings digits digits --seconds 30 --only default,wider
+    python -m benchmarks.training_settings digits digits --seconds 30 --only default,wide
 
-Every setting is the default of `auto` with some parameters changed, and gets the same processor
-time (a fast network gets more steps) or, with --steps, the same number of steps. Judged on
-validation images alone; test images stay closed.
-Rows go to benchmarks/results/training_settings.json, where a new row replaces an equal older one.
+Every setting is the default of `auto` with some parameters changed. It gets the same CPU time (a
+fast network gets more steps) or, with --steps, the same number of steps. Networks are evaluated on
+validation images; test images are not used. Rows are written to
+benchmarks/results/training_settings.json, where a new row replaces an older one with the same key.
 """
 
 import time
@@ -25,7 +25,7 @@ from search.system.runtime import dtype_policy
 from search.training.batches import steps_per_epoch
 from search.training.fit import fit
 from search.training.listener import Listener
-from search.training.result import FitResult, Report
+from search.training.result import FitResult, ValidationReport
 from spaces.candidate import Candidate
 from spaces.shipped.auto import auto
 from spaces.task import Task
@@ -65,17 +65,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="What the rows call the set.")],
+    name: Annotated[str, typer.Argument(help="The name of the set in the rows.")],
     data: Annotated[str, typer.Argument(help="An image folder, or the name of a known set.")],
-    seconds: Annotated[float, typer.Option(help="Processor seconds of each training.")] = 60.0,
-    steps: Annotated[int | None, typer.Option(help="Steps of each training instead.")] = None,
+    seconds: Annotated[float, typer.Option(help="CPU seconds per training.")] = 60.0,
+    steps: Annotated[int | None, typer.Option(help="Steps per training, instead.")] = None,
     image_size: int | None = None,
     images: Annotated[int | None, typer.Option(help="Training and validation images.")] = None,
     validation_fraction: float = 0.15,
-    seed: Annotated[int, typer.Option(min=100, help="Below 100 the benchmarks' own.")] = 100,
-    only: Annotated[str, typer.Option(help="Names of settings, with commas between.")] = "",
+    seed: Annotated[int, typer.Option(min=100, help="Other benchmarks use seeds below 100.")] = 100,
+    only: Annotated[str, typer.Option(help="Names of settings, separated by commas.")] = "",
 ) -> None:
-    """Trains each setting on one set, and keeps a row of each."""
+    """Trains each setting on one set, and writes a row for each."""
     split = split_data(
         load_data(data, image_size=image_size), seed=seed, validation_fraction=validation_fraction
     )
@@ -89,7 +89,7 @@ def main(
 
 
 def candidate(changes: dict[str, Any], split: Split) -> Candidate:
-    """Returns the default candidate of `auto` on a split's task, with some parameters changed."""
+    """Returns the default candidate of `auto` for a split's task, with some parameters changed."""
     task = Task(
         image_shape=split.spec.image_shape, classes=split.spec.classes, images=len(split.train)
     )
@@ -109,7 +109,7 @@ def measure(
     steps: int | None = None,
     seed: int,
 ) -> dict[str, Any]:
-    """Trains a candidate for about so many processor seconds, or steps, in whole epochs.
+    """Trains a candidate for about `seconds` CPU seconds, or `steps` steps, in whole epochs.
 
     Returns its figures.
     """
@@ -144,9 +144,9 @@ def measure(
 
 
 def _mirrored_accuracies(result: FitResult, split: Split) -> dict[str, float]:
-    """Returns the accuracy on mirrored validation images, and of both views' mean logits.
+    """Returns the accuracy on mirrored validation images, and of the mean logits of both views.
 
-    A network that never saw a mirrored image and is as right about them says that flips are safe.
+    If a network trained without flips is equally accurate on mirrored images, flips are safe.
     """
     import keras
 
@@ -162,21 +162,21 @@ def _mirrored_accuracies(result: FitResult, split: Split) -> dict[str, float]:
 
 
 class _ReportTimes(Listener):
-    """Keeps the processor time at each report."""
+    """Records the CPU time at each report."""
 
     def __init__(self) -> None:
         self._times: list[float] = []
 
-    def on_report(self, report: Report) -> None:
+    def on_report(self, report: ValidationReport) -> None:
         self._times.append(time.process_time())
 
     def seconds_between(self) -> float:
-        """Returns the mean processor time from one report to the next."""
+        """Returns the mean CPU time from one report to the next."""
         return (self._times[-1] - self._times[0]) / (len(self._times) - 1)
 
 
 def _seconds_a_step(candidate: Candidate, split: Split, seed: int) -> float:
-    """Returns a step's processor time, without that of building and compiling."""
+    """Returns the CPU time of a step, without building and compiling."""
     size = candidate.training.batch_size
     few = replace(split.train, indices=split.train.indices[: size * _TIMED_STEPS])
     ends = _ReportTimes()

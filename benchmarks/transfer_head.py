@@ -1,10 +1,10 @@
-"""Searching a head on a frozen backbone, whose features are computed once, on real images.
+"""Searches heads on a frozen backbone whose features are computed once, on real images.
 
     python benchmarks/transfer_head.py path/to/cifar10 path/to/squeezenet_v11_imagenet.keras
 
-Trains one head in the plain way, running the backbone in every epoch, then searches 50 heads on
-the same backbone, to the end: retraining, test images, export. Then the same with random weights,
-in a smaller search. Takes about ten minutes on 2 CPU cores. The result goes to
+It trains one head in the plain way, running the backbone in every epoch. Then it searches 50 heads
+on the same backbone, including retraining, test and export. A smaller search repeats this with
+random weights. Takes about ten minutes on 2 CPU cores. The result is written to
 benchmarks/results/transfer_head.json.
 """
 
@@ -46,12 +46,12 @@ def main(
     random_trials: int = 5,
     seed: int = 0,
 ) -> None:
-    """Measures one plain training and a whole study beside it, and keeps the figures."""
+    """Measures one plain training and a whole study, and stores the figures."""
     runtime.start_keras()
     spec = study_at(input_size, KerasFile.model_validate({"path": str(backbone)}))
     untrained = KerasFile.model_validate({"path": str(backbone), "weights": "none"})
     with tempfile.TemporaryDirectory() as folder:
-        # Of its own: features that are there already would cost nothing.
+        # A new cache, because features in an existing one would cost nothing.
         os.environ["CNN_SEARCH_CACHE"] = folder
         split = load_split(DataSource(location=data), seed=seed)
         plain = train_plainly(spec, split, seed)
@@ -82,7 +82,7 @@ def main(
 
 
 class AtOneSize:
-    """A trial that answers the question for the input size itself."""
+    """A trial with a fixed input size."""
 
     def __init__(self, trial: Trial, input_size: int) -> None:
         self._trial = trial
@@ -99,7 +99,7 @@ class AtOneSize:
 
 
 def study_at(input_size: int, backbone: Pretrained) -> StudySpec:
-    """Returns the shipped study at one input size: all its candidates share one backbone."""
+    """Returns the shipped study at one input size, so that all candidates share one backbone."""
     spec = load_study("transfer_head").spec
 
     def space(trial: Trial, *, backbones: Sequence[Pretrained]) -> Candidate:
@@ -113,7 +113,7 @@ def study_at(input_size: int, backbone: Pretrained) -> StudySpec:
 
 
 def train_plainly(spec: StudySpec, split: Split, seed: int) -> dict[str, Any]:
-    """Trains the study's first candidate with the backbone in every step."""
+    """Trains the study's first candidate, running the backbone in every step."""
     candidate = spec.candidate(FixedTrial(dict(spec.first_trials(Task())[0])))
     result = fit(candidate, split.train, spec=split.spec, validation=split.validation, seed=seed)
     return {
@@ -127,7 +127,7 @@ def train_plainly(spec: StudySpec, split: Split, seed: int) -> dict[str, Any]:
 
 
 def search(spec: StudySpec, data: Path, folder: Path, *, trials: int, seed: int) -> RunResult:
-    """Runs a study to its exported winner."""
+    """Runs a study including the export of its winner."""
     with make_progress() as progress:
         return run_study(
             spec,

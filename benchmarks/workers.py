@@ -1,12 +1,13 @@
-"""Small networks searched by one worker process and by as many as the measurement finds best.
+"""Searches small networks with one worker process and with the number that the measurement finds.
 
     python benchmarks/workers.py path/to/cifar10                         # filters 16-32-64
     python benchmarks/workers.py path/to/cifar10 --filters-growth 1      # filters 16-16-16
     python benchmarks/workers.py path/to/cifar10 --filters-growth 1 --image-size 16
 
-Runs the same trials twice, with `--workers 1` and `--workers auto`, and compares the images that
-were trained on in a second of the search. Takes about a quarter of an hour on 2 CPU cores. The
-result goes to benchmarks/results/workers_16_32_64_32x32.json, or what filters and images are.
+It runs the same trials twice, with `--workers 1` and `--workers auto`, and compares the images
+trained on per second of the search. Takes about a quarter of an hour on 2 CPU cores. The result is
+written to benchmarks/results/workers_16_32_64_32x32.json, named after the filters and the image
+size.
 """
 
 import json
@@ -56,7 +57,7 @@ def main(
     filters_growth: float = 2.0,
     image_size: int = 32,
 ) -> None:
-    """Measures both, one after the other, and keeps the figures."""
+    """Measures both, one after the other, and stores the figures."""
     fixed = {**FIXED, "filters_growth": filters_growth}
     spec = small_networks(trials, epochs, fixed)
     split = load_split(DataSource(location=data, image_size=image_size), seed=seed)
@@ -88,7 +89,7 @@ def main(
 
 
 class Restricted:
-    """A trial that answers the questions for an architecture's size itself."""
+    """A trial with fixed values for the parameters of a network's size."""
 
     def __init__(self, trial: Trial, fixed: Mapping[str, Any]) -> None:
         self._trial = trial
@@ -106,12 +107,12 @@ class Restricted:
 
 
 def small_space(trial: Trial, *, fixed: Mapping[str, Any]) -> Candidate:
-    """Suggests what does not change a network's size."""
+    """Suggests a candidate of `depth_filters` whose network has a fixed size."""
     return depth_filters(Restricted(trial, fixed))
 
 
 def small_networks(trials: int, epochs: int, fixed: Mapping[str, Any]) -> StudySpec:
-    """Returns the shipped study restricted to small networks; every trial is trained to its end."""
+    """Returns the shipped study restricted to small networks, without pruning."""
     spec = load_study("depth_filters").spec
     start = tuple(
         {name: value for name, value in given.items() if name not in fixed}
@@ -124,8 +125,8 @@ def small_networks(trials: int, epochs: int, fixed: Mapping[str, Any]) -> StudyS
             "trials": trials,
             "epochs": epochs,
             "budget_seconds": None,
-            # Both runs train the same candidates: what this sampler draws depends on the seed and
-            # the trial's number alone.
+            # Both runs train the same candidates, because this sampler's draws depend only on the
+            # seed and the trial's number.
             "sampler": lambda seed: RandomSampler(seed=seed),
             "pruner": lambda first_rung: NopPruner(),
         }
@@ -133,7 +134,7 @@ def small_networks(trials: int, epochs: int, fixed: Mapping[str, Any]) -> StudyS
 
 
 class Moments(Progress):
-    """Keeps what is noted, and when the search began and ended."""
+    """Records notes, and when the search began and ended."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []

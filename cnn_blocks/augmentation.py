@@ -1,4 +1,4 @@
-"""Augmentation as data, and the layers it means during training."""
+"""Augmentation as data, and the training layers that it describes."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
 
 
 class Augmentation(Configuration):
-    """Which random changes training images go through; zero switches a change off.
+    """Random changes applied to training images; zero turns a change off.
 
-    Never part of a saved model: Keras' augmentation layers act outside of training as well.
+    Never part of a saved model: Keras' augmentation layers would also act at inference.
 
     Attributes:
         horizontal_flip: Mirrors half of the images.
-        crop_padding: Pads each side by so many zero pixels and crops back at a random place
-            of each image's own (He et al., 2015).
-        translation: Largest shift, as a fraction of the image's size.
-        rotation: Largest turn, in degrees.
+        crop_padding: Zero pixels added to each side before cropping back to the original size at a
+            random position, drawn for each image (He et al., 2015).
+        translation: Largest shift, as a fraction of the image size.
+        rotation: Largest rotation, in degrees.
         zoom: Largest change of scale, as a fraction.
         contrast: Largest change of contrast, as a fraction.
         brightness: Largest change of brightness, as a fraction of the value range.
-        randaugment: Magnitude of two random operations an image, shifts to solarisation, as a
-            fraction of the largest (Cubuk et al., 2019).
-        augmix: Severity of the chains of operations that an image is mixed with, as a fraction
-            of the largest (Hendrycks et al., 2019).
-        erasing: Largest share of the area that noise replaces in half of the images (Zhong et
+        randaugment: Magnitude of two random operations per image, such as shifts or solarisation,
+            as a fraction of the largest magnitude (Cubuk et al., 2019).
+        augmix: Severity of the chains of operations mixed into each image, as a fraction of the
+            largest severity (Hendrycks et al., 2019).
+        erasing: Largest fraction of the area replaced by noise, in half of the images (Zhong et
             al., 2017).
-        mixup: Alpha of the Beta distribution that blends pairs of images and their labels (Zhang
+        mixup: Alpha of the Beta distribution for blending pairs of images and their labels (Zhang
             et al., 2017).
-        cutmix: Alpha of the Beta distribution that sizes the patch pasted from another image,
-            labels in proportion (Yun et al., 2019).
+        cutmix: Alpha of the Beta distribution for the size of the patch pasted from another image;
+            labels are mixed in proportion (Yun et al., 2019).
     """
 
     horizontal_flip: Annotated[bool, CategoricalDistribution([False, True])] = False
@@ -59,7 +59,7 @@ class Augmentation(Configuration):
 def image_layers(
     augmentation: Augmentation, image_shape: tuple[int, ...]
 ) -> "list[keras.layers.Layer]":
-    """Returns the layers that change images alone, cheapest first; input is [0, 255] float32."""
+    """Returns the layers that change only images, cheapest first; input is float32 in [0, 255]."""
     from keras import layers
 
     chosen: list[Any] = []
@@ -67,8 +67,9 @@ def image_layers(
         chosen.append(layers.RandomFlip("horizontal"))
     if augmentation.crop_padding:
         height, width = image_shape[:2]
-        # A shift by whole pixels is the padded crop. Keras' RandomCrop takes one place for the
-        # whole batch, this layer one for each image. Half a pixel makes all places equally likely.
+        # A padded crop is a shift by whole pixels. Keras' RandomCrop draws one position per batch;
+        # RandomTranslation draws one per image. The extra half pixel makes all positions equally
+        # likely.
         largest = augmentation.crop_padding + 0.5
         chosen.append(
             layers.RandomTranslation(
@@ -99,7 +100,7 @@ def image_layers(
     if augmentation.erasing:
         chosen.append(
             layers.RandomErasing(
-                # A single number would be the upper end of a random probability.
+                # A single number would be the upper bound of a random probability.
                 factor=(0.5, 0.5),
                 scale=(min(0.02, augmentation.erasing), augmentation.erasing),
                 value_range=(0, 255),
@@ -118,6 +119,6 @@ def mixing_layers(augmentation: Augmentation) -> "list[keras.layers.Layer]":
     if augmentation.cutmix:
         chosen.append(layers.CutMix(factor=(augmentation.cutmix, augmentation.cutmix)))
     for layer in chosen:
-        # They draw from a gamma distribution, for which TensorFlow has no XLA kernel.
+        # These layers draw from a gamma distribution, which has no XLA kernel in TensorFlow.
         layer.supports_jit = backend.backend() != "tensorflow"
     return chosen

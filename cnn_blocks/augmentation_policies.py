@@ -1,9 +1,8 @@
-"""RandAugment and AugMix, image by image, as layers that are used during training only.
+"""RandAugment and AugMix as training-only layers that draw operations for each image.
 
-Keras has layers of these names. They draw the operations once for a whole batch (AugMix even once
-for a whole training, when its graph is traced), shift, turn and brighten in one direction only, and
-solarise and posterise the more the smaller their factor is (Keras 3.15). These do what the papers
-say, and draw for each image.
+Keras 3.15 has layers with these names, but they differ from the papers. They draw the operations
+once per batch (AugMix once per training, when its graph is traced). They shift, rotate and brighten
+in one direction only. They solarise and posterise more strongly the smaller their factor is.
 """
 
 import math
@@ -28,7 +27,7 @@ class RandAugment(keras.layers.Layer):  # type: ignore[misc]
     """Applies two random operations to each image (Cubuk et al., 2019).
 
     Takes and returns (N, H, W, 3) float32 in [0, 255]. `strength` in [0, 1] is the paper's
-    magnitude over its largest.
+    magnitude divided by its maximum.
     """
 
     CHOICES = ("identity", *GEOMETRIC, *TONAL, *ENHANCING)
@@ -41,7 +40,7 @@ class RandAugment(keras.layers.Layer):  # type: ignore[misc]
         self.supports_jit = _HAS_KERNELS
 
     def call(self, images: Any, training: bool = False) -> Any:
-        """Changes the images in training, and only then."""
+        """Augments the images if `training` is true; otherwise returns them unchanged."""
         if not training:
             return images
         for _ in range(self.OPERATIONS):
@@ -55,8 +54,8 @@ class AugMix(keras.layers.Layer):  # type: ignore[misc]
     """Mixes each image with three chains of up to three operations (Hendrycks et al., 2019).
 
     Takes and returns (N, H, W, 3) float32 in [0, 255]. `strength` in [0, 1] is the paper's
-    severity over its largest; each operation draws its own up to it. The paper's consistency loss
-    is no part of this.
+    severity divided by its maximum; each operation draws its own strength up to it. The paper's
+    consistency loss is not included.
     """
 
     CHOICES = (*GEOMETRIC, *TONAL)
@@ -70,10 +69,11 @@ class AugMix(keras.layers.Layer):  # type: ignore[misc]
         self.supports_jit = _HAS_KERNELS
 
     def call(self, images: Any, training: bool = False) -> Any:
-        """Changes the images in training, and only then."""
+        """Augments the images if `training` is true; otherwise returns them unchanged."""
         if not training:
             return images
-        # Both distributions have all their parameters at 1 in the paper, where they are simple.
+        # The paper sets all parameters of both distributions (Dirichlet, Beta) to 1. Then they are
+        # normalised exponential draws and a uniform draw.
         weights = [-ops.log(_draw(images, self.seed_generator) + 1e-7) for _ in range(self.CHAINS)]
         total = sum(weights)
         mixed = ops.zeros_like(images)
@@ -93,9 +93,9 @@ class AugMix(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _transform(images: Any, choices: tuple[str, ...], chosen: Any, strength: Any, seed: Any) -> Any:
-    """Applies to each image its chosen operation, an index (N,) of `choices`; -1 means none.
+    """Applies to each image its chosen operation, an index (N,) into `choices`; -1 means none.
 
-    `strength` is (N,) in [0, 1]. What can go both ways does so with equal probability.
+    `strength` is (N,) in [0, 1]. Operations with two directions use both with equal probability.
     """
     signed = ops.where(_draw(images, seed) < 0.5, -strength, strength)
 
@@ -142,7 +142,7 @@ def _auto_contrast(images: Any) -> Any:
 
 def _equalize(images: Any) -> Any:
     count, height, width, channels = ops.shape(images)
-    # Each channel of each image has 256 places of its own in one long histogram.
+    # One long histogram with 256 bins for each channel of each image.
     first = 256 * ops.reshape(ops.arange(count * channels), (count, 1, 1, channels))
     places = ops.reshape(first + ops.cast(images, "int32"), (-1,))
     counts = ops.segment_sum(
@@ -174,7 +174,7 @@ def _smooth(images: Any) -> Any:
     return ops.depthwise_conv(images, kernel, padding="same")
 
 
-# What an enhancement moves away from, or towards.
+# The image from which an enhancement extrapolates, or towards which it interpolates.
 _DEGENERATES = {
     "color": _grey,
     "contrast": lambda images: ops.mean(_grey(images), axis=(1, 2), keepdims=True),
@@ -184,7 +184,7 @@ _DEGENERATES = {
 
 
 def _where(condition: Any, chosen: Any, other: Any) -> Any:
-    # Several times as fast as `ops.where` on a CPU, which does not broadcast well.
+    # Several times faster on CPUs than `ops.where`, which broadcasts slowly.
     return other + ops.cast(condition, "float32") * (chosen - other)
 
 

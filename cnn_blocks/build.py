@@ -1,4 +1,4 @@
-"""The only assembler: a configuration and the data's specification become a Keras model."""
+"""The only place that builds Keras models, from a configuration and an input specification."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a network would hold, known from shapes alone.
+    """The size of a network, computed from shapes only.
 
-    `activations` counts the elements that all layers put out for one image, and
-    `frozen_activations` those among them in front of all that trains, which training need not
-    keep; `largest_activation` is what the widest layer puts out (0: unknown).
-    `feature_map` is the head's input (height, width, channels), the logits' shape where the
-    backbone brings its own head.
-    `work` is what the network computes on one image in a forward pass, without the layers in front
-    of everything that trains; theirs is `frozen_work`.
+    `activations` counts the output elements of all layers for one image. `frozen_activations` are
+    those before the first trainable layer, which training need not keep. `largest_activation` is
+    the largest output of a single layer (0: unknown).
+    `feature_map` is the shape of the head's input (height, width, channels), or of the logits if
+    the backbone has its own head.
+    `work` is the computation for one image in a forward pass, without the layers before the first
+    trainable one; theirs is `frozen_work`.
     `image_elements` is height x width x channels of the image before any resizing.
-    `matrix_multiplies` are the multiply-accumulates of one iteration in which Muon orthogonalises
-    all kernels.
+    `matrix_multiplies` are the multiply-accumulates of one Muon iteration that orthogonalises all
+    kernels.
     """
 
     parameters: int
@@ -60,13 +60,13 @@ def build_model(
 ) -> "keras.Model":
     """Builds the inference model: uint8 RGB (N, H, W, 3) in, class probabilities (N, C) out.
 
-    The layer "logits" (N, C) stands before the softmax; preprocessing, logits and softmax are
-    float32 under every dtype policy. `seed` makes the initial weights repeatable; a pretrained
-    backbone has its own, unless `pretrained` is false because others will follow
-    (`assign_weights`). With `config.mirror` "logits" averages two views; for training, which needs
-    one, build `config.for_training()`: its weights are the same, in the same order.
-    Raises InfeasibleError when the graph cannot be built, as when pooling leaves no pixel, and
-    UserError when pretrained weights cannot be had.
+    The layer "logits" (N, C) precedes the softmax; preprocessing, logits and softmax are float32
+    under every dtype policy. `seed` makes the initial weights reproducible. A pretrained backbone
+    loads its own weights, unless `pretrained` is false because the caller assigns others
+    (`assign_weights`). With `config.mirror`, "logits" averages two views. Training needs only one:
+    build `config.for_training()`, which has the same weights in the same order.
+    Raises InfeasibleError if the graph cannot be built, for example if pooling leaves no pixel, and
+    UserError if pretrained weights are unavailable.
     """
     import keras
 
@@ -80,21 +80,22 @@ def build_model(
 
 
 def assign_weights(model: "keras.Layer", weights: Sequence[npt.NDArray[Any]]) -> None:
-    """Gives a model, or a layer, the weights that `get_weights` returned from an equal one."""
+    """Sets the weights of a model or layer to those returned by `get_weights` of an equal one."""
     model.set_weights(weights)
     for layer in model._flatten_layers():
         if hasattr(layer, "finalize_state"):
-            # Normalization computes with constants that it makes from its weights.
+            # Normalization uses constants that it derives from its weights.
             layer.finalize_state()
 
 
 def build_features(
     config: ModelConfig, spec: InputSpec, *, seed: int | None = None
 ) -> "keras.Model":
-    """Builds what stands in front of the head, in float32: uint8 RGB in, the head's features out.
+    """Builds the network before the head, in float32: uint8 RGB in, the head's features out.
 
-    They are each channel's mean and, behind it, its maximum (N, 2 C) where the head reads nothing
-    else, otherwise the feature map (N, H, W, C). With the same seed, weights are `build_model`'s.
+    If the head is `pooled_only`, the features are all channel means followed by all channel maxima
+    (N, 2 C), otherwise the feature map (N, H, W, C). With the same seed, the weights equal those
+    of `build_model`.
     """
     import keras
     from keras import layers
@@ -123,10 +124,10 @@ def build_head(
     seed: int | None = None,
     dtype_policy: str = "float32",
 ) -> "keras.Model":
-    """Builds the part of a network behind its backbone, to be trained on its features.
+    """Builds the part of a network after its backbone, to train it on the backbone's features.
 
-    Takes an image's features, of the shape that `build_features` puts out, to class probabilities.
-    Its weights are the last ones of the whole network's (`assign_head_weights`).
+    Maps an image's features, in the output shape of `build_features`, to class probabilities. Its
+    weights are the last ones of the whole network (`assign_head_weights`).
     """
     import keras
 
@@ -143,15 +144,15 @@ def build_head(
 
 
 def assign_head_weights(model: "keras.Model", weights: Sequence[npt.NDArray[Any]]) -> None:
-    """Gives a whole network the weights of a head that was built and trained alone."""
+    """Copies the weights of a separately trained head into the whole network."""
     kept = model.get_weights()[: -len(weights)]
     assign_weights(model, [*kept, *weights])
 
 
 def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
-    """Returns a network's size from shapes alone: no weight is allocated.
+    """Returns a network's size from shapes only; allocates no weights.
 
-    Raises InfeasibleError when the graph cannot be built.
+    Raises InfeasibleError if the graph cannot be built.
     """
     with without_values():
         model, feature_map = _assemble(config, spec)
@@ -171,7 +172,7 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
 
 
 def _matrix_multiplies(weight: Any) -> int:
-    """Returns the multiply-accumulates of one step towards an orthogonal matrix of a kernel."""
+    """Returns the multiply-accumulates of one step of orthogonalising a kernel."""
     shape = weight.shape
     if len(shape) not in (2, 4):
         return 0
@@ -240,9 +241,9 @@ def _probabilities(logits: Any) -> Any:
 
 
 def _mirrored(model: "keras.Model", spec: InputSpec) -> "keras.Model":
-    """Returns a model that averages another one's logits of an image and of its mirror image.
+    """Returns a model that averages `model`'s logits of an image and of its mirror image.
 
-    Its weights are the other one's, in their order.
+    It shares the weights of `model`, in the same order.
     """
     import keras
 
@@ -255,7 +256,7 @@ def _mirrored(model: "keras.Model", spec: InputSpec) -> "keras.Model":
 
 @contextmanager
 def _explained(x: Any) -> Iterator[None]:
-    """Says of an image of x's size that it is too small, where Keras only says what failed."""
+    """Turns Keras' build errors into an InfeasibleError about the image size of `x`."""
     try:
         yield
     except (ValueError, ZeroDivisionError) as error:
@@ -264,7 +265,7 @@ def _explained(x: Any) -> Iterator[None]:
         raise InfeasibleError(
             f"A network must keep at least one pixel through all its layers; for "
             f"{x.shape[1]}x{x.shape[2]} images this one cannot be built: "
-            f"{_reason(error)} Use fewer reductions, a smaller kernel or larger images."
+            f"{_reason(error)} Fix: use fewer reductions, a smaller kernel or larger images."
         ) from error
 
 
@@ -272,12 +273,12 @@ def _require_pixels(shape: tuple[int | None, ...]) -> None:
     if any(size is not None and size < 1 for size in shape[1:]):
         raise InfeasibleError(
             f"A feature map must keep at least one pixel; received {shape[1:]}. "
-            f"Use fewer reductions or larger images."
+            f"Fix: use fewer reductions or larger images."
         )
 
 
 def _reason(error: Exception) -> str:
-    # Keras puts "Exception encountered when calling ..." and terminal colours around the reason.
+    # Keras wraps the reason in "Exception encountered when calling ..." and terminal colours.
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")] or lines

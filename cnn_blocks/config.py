@@ -1,4 +1,4 @@
-"""Networks as data: frozen, validated, JSON both ways."""
+"""Networks as data: frozen, validated, convertible to and from JSON."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
@@ -33,19 +33,19 @@ Strength: TypeAlias = Annotated[float, Field(ge=0.0)]
 
 
 class Configuration(BaseModel):
-    """Base of all configurations: an unknown key or an illegal value cannot exist in one."""
+    """Base of all configurations; rejects unknown keys and invalid values."""
 
-    # JSON has no infinity: a configuration that holds one would not survive being stored.
+    # JSON has no infinity, so a configuration with one could not be stored.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Component(Configuration):
-    """A registered part of a network: fields say what it is, calling it adds its layers."""
+    """A registered part of a network: its fields describe it, calling it adds its layers."""
 
     kind: ClassVar[str]
 
     def summary(self) -> str:
-        """Returns a few words for a person."""
+        """Returns a short description for display."""
         return self.kind
 
     @model_serializer(mode="wrap")
@@ -63,8 +63,8 @@ class Component(Configuration):
 class Block(Component):
     """A searchable block: Keras tensor in, Keras tensor out, built-in Keras layers only.
 
-    Calling it with `reduction` other than "none" must halve height and width
-    (`cnn_blocks.layers.reduce` does it for most).
+    A call with `reduction` other than "none" must halve height and width
+    (`cnn_blocks.layers.convolve` and `pool` do so for most blocks).
     """
 
     filters: PositiveInt = 32
@@ -74,14 +74,14 @@ class Block(Component):
         raise NotImplementedError
 
     def finish(self, x: Any) -> Any:
-        """Adds what a network's last block still needs before the head; most need nothing."""
+        """Adds the layers that a network's last block needs before the head; most need none."""
         return x
 
 
 class Backbone(Component):
     """Everything between the preprocessed image and the head.
 
-    `own_preprocessing` says that it takes pixel values from 0 to 255 and preprocesses them itself.
+    `own_preprocessing` means that it takes pixel values from 0 to 255 and preprocesses them itself.
     """
 
     own_preprocessing: ClassVar[bool] = False
@@ -91,16 +91,16 @@ class Backbone(Component):
         raise NotImplementedError
 
     def load_weights(self, model: "keras.Model") -> None:
-        """Gives this backbone's layers in a built model their pretrained weights, if it has any."""
+        """Loads this backbone's pretrained weights, if any, into its layers of a built model."""
 
     @property
     def frozen(self) -> bool:
-        """Whether training leaves it as it is: the same features for an image, every time."""
+        """Whether training does not change it: an image always has the same features."""
         return False
 
 
 class Classifier(Backbone):
-    """A backbone that brings its own head: it ends in logits."""
+    """A backbone with its own head: it outputs logits."""
 
     def logits(self, x: Any, *, classes: int) -> Any:
         """Maps (N, H, W, 3) to logits (N, classes)."""
@@ -116,14 +116,15 @@ class Head(Component):
 
     @property
     def pooled_only(self) -> bool:
-        """Whether it reads nothing but each channel's mean and maximum; then `from_pooled` must be.
+        """Whether the head uses only each channel's mean and maximum.
 
-        Behind a frozen backbone these are all that has to be kept of an image.
+        It must then implement `from_pooled`. With a frozen backbone, only these values have to be
+        cached per image.
         """
         return False
 
     def from_pooled(self, mean: Any, maximum: Any) -> Any:
-        """Maps the channels' mean and maximum (N, C) to what calling it makes of the map."""
+        """Maps the channels' mean and maximum (N, C) to the features of a call on the map."""
         raise NotImplementedError
 
 
@@ -145,16 +146,16 @@ AnyHead: TypeAlias = Annotated[SerializeAsAny[Head], _resolver("head")]
 
 
 class ModelConfig(Configuration):
-    """A whole network, apart from what the data decides (`InputSpec`).
+    """A whole network, except for the properties defined by the data (`InputSpec`).
 
     `preprocessing` happens inside the model, in float32: "scale" maps uint8 to [0, 1],
-    "standardize" also subtracts the training images' channel mean and divides by their deviation,
-    "none" keeps values from 0 to 255, for a backbone that brings its own preprocessing.
-    `input_size` is the height and width in pixels that images are resized to inside the model,
-    batch by batch; None keeps theirs.
-    `head` is None where the backbone is a `Classifier`.
-    `mirror` averages the logits of each image and its mirror image, at twice the cost of a
-    prediction; training sees one of the two (`for_training`).
+    "standardize" also subtracts the training images' channel mean and divides by their standard
+    deviation, "none" keeps values from 0 to 255, for a backbone with its own preprocessing.
+    `input_size` is the height and width in pixels to which the model resizes each batch; None keeps
+    the images' size.
+    `head` is None if the backbone is a `Classifier`.
+    `mirror` averages the logits of each image and its mirror image, which doubles the cost of a
+    prediction; training uses only one of the two (`for_training`).
     """
 
     format_version: Literal[1] = 1
@@ -169,7 +170,7 @@ class ModelConfig(Configuration):
     def _one_head(cls, head: Head | None, info: ValidationInfo) -> Head | None:
         backbone = info.data.get("backbone")
         if backbone is not None and isinstance(backbone, Classifier) != (head is None):
-            rule = "needs a head" if head is None else "brings its own head and takes no other"
+            rule = "needs a head" if head is None else "has its own head and takes no other"
             raise ValueError(
                 f"the backbone {backbone.kind!r} {rule}; received {head and head.kind}."
             )
@@ -180,22 +181,22 @@ class ModelConfig(Configuration):
         if self.backbone.own_preprocessing and self.preprocessing != "none":
             raise ValueError(
                 f"preprocessing must be 'none' with the backbone {self.backbone.kind!r}, which "
-                f"brings its own; received {self.preprocessing!r}."
+                f"has its own; received {self.preprocessing!r}."
             )
         return self
 
     @property
     def any_head(self) -> Head:
-        """The head, for what only a network with one can be asked."""
+        """The head; raises UserError for a network without one."""
         if self.head is None:
             raise UserError(
-                f"This needs a network with a head; the backbone {self.backbone.kind!r} brings its "
-                f"own. Choose a backbone that takes a head."
+                f"This needs a network with a separate head; the backbone {self.backbone.kind!r} "
+                f"has its own. Fix: choose a backbone that takes a head."
             )
         return self.head
 
     def for_training(self) -> Self:
-        """Returns the network that is trained: with one view of each image."""
+        """Returns the network to train, which uses one view of each image."""
         return self.model_copy(update={"mirror": False})
 
     def components(self) -> Iterator[Component]:
@@ -203,7 +204,7 @@ class ModelConfig(Configuration):
         yield from _walk(self)
 
     def sources(self) -> dict[str, str]:
-        """Returns, by kind, the file or module that defines each component of a user's own."""
+        """Returns, by kind, the file or module that defines each user-written component."""
         origins = {part.kind: registry.source_of(type(part)) for part in self.components()}
         return {kind: origin for kind, origin in origins.items() if origin is not None}
 
@@ -220,10 +221,10 @@ def _walk(value: Any) -> Iterator[Component]:
 
 
 class InputSpec(Configuration):
-    """What the data decides about a network.
+    """The properties of a network that the data defines.
 
     `image_shape` is (height, width, 3) in pixels; `channel_mean` and `channel_deviation` are the
-    training images' statistics with pixels scaled to [0, 1].
+    mean and standard deviation of the training images, with pixels scaled to [0, 1].
     """
 
     image_shape: tuple[PositiveInt, PositiveInt, Literal[3]]
@@ -235,7 +236,8 @@ class InputSpec(Configuration):
     def _deviations_are_positive(self) -> Self:
         if min(self.channel_deviation) <= 0:
             raise UserError(
-                f"A channel's deviation must be positive; received {self.channel_deviation}."
+                f"Each channel's standard deviation must be positive; received "
+                f"{self.channel_deviation}."
             )
         return self
 

@@ -1,4 +1,4 @@
-"""What our searchable blocks have in common: their fields, and the pieces they are made of."""
+"""Common fields and building pieces of the built-in searchable blocks."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
@@ -26,7 +26,7 @@ from cnn_blocks.layers import (
 
 
 class Convolution(NamedTuple):
-    """A convolution within a residual branch, in front of the last one."""
+    """A convolution of a residual branch before the last one."""
 
     filters: int
     kernel_size: int
@@ -34,7 +34,7 @@ class Convolution(NamedTuple):
 
 
 class ConvolutionalBlock(Block):
-    """A block with one activation, normalisation, L2 and initialiser throughout (abstract)."""
+    """A block that uses one activation, normalisation, L2 and initialiser (abstract)."""
 
     filters: Annotated[PositiveInt, IntDistribution(16, 256, log=True)] = 32
     kernel_size: Annotated[PositiveInt, IntDistribution(3, 5, step=2)] = 3
@@ -60,7 +60,7 @@ class ConvolutionalBlock(Block):
         reduction: Reduction = "none",
         use_bias: bool | None = None,
     ) -> Any:
-        # By default there is a bias where no normalisation brings one.
+        # By default there is a bias only without normalisation, which has its own offset.
         return convolve(
             x,
             filters,
@@ -85,8 +85,8 @@ class ConvolutionalBlock(Block):
 class ShortcutBlock(ConvolutionalBlock):
     """A block with a shortcut around its convolutions (abstract).
 
-    `stochastic_depth` is the probability with which a training image skips them (Huang et al.,
-    2016); a space raises it with depth.
+    `stochastic_depth` is the probability that a training image skips them (Huang et al., 2016); a
+    space increases it with depth.
     """
 
     stochastic_depth: Annotated[Rate, FloatDistribution(0.0, 0.3)] = 0.0
@@ -97,14 +97,14 @@ class ShortcutBlock(ConvolutionalBlock):
         return layers.Add()([drop_branch(branch, self.stochastic_depth), shortcut])
 
     def _convolve_to_add(self, x: Any, *, kernel_size: int = 1) -> Any:
-        # No bias before the addition: TensorFlow on CPUs fuses bias, addition and activation when
-        # it predicts, and fails where it has no such kernel, as for mish.
+        # No bias before the addition. TensorFlow on CPUs fuses bias, addition and activation at
+        # inference, and fails for activations without such a kernel, such as mish.
         return self._convolve(x, self.filters, kernel_size=kernel_size, use_bias=False)
 
     def _activate_last(
         self, x: Any, inner: Sequence[Convolution], *, last_kernel: int, reduction: Reduction
     ) -> Any:
-        """Convolution, normalisation, activation; the last activation follows the addition."""
+        """Applies convolution, normalisation, activation; the last activation follows the sum."""
         shortcut = halve(x, reduction)
         if x.shape[-1] != self.filters:
             shortcut = self._normalize(self._convolve_to_add(shortcut))
@@ -114,9 +114,9 @@ class ShortcutBlock(ConvolutionalBlock):
     def _activate_first(
         self, x: Any, inner: Sequence[Convolution], *, last_kernel: int, reduction: Reduction
     ) -> Any:
-        """Normalisation, activation, convolution; nothing follows the addition.
+        """Applies normalisation, activation, convolution; nothing follows the addition.
 
-        Where the channels change, the shortcut's 1x1 convolution works on the activated input.
+        If the number of channels changes, the shortcut's 1x1 convolution uses the activated input.
         """
         ready = self._activate(self._normalize(x))
         if x.shape[-1] == self.filters:

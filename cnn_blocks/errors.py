@@ -1,4 +1,4 @@
-"""The errors that a person can mend, and the one that a search can avoid."""
+"""Errors that the user can fix, and errors that a search avoids by another candidate."""
 
 
 class UserError(ValueError):
@@ -6,9 +6,9 @@ class UserError(ValueError):
 
 
 class InfeasibleError(UserError):
-    """Reports a legal configuration whose network cannot be built or held in memory.
+    """Reports a valid configuration whose network cannot be built or does not fit into memory.
 
-    `constraint` names what was violated, for the study's record.
+    `constraint` names the violated constraint, for the study's record.
     """
 
     def __init__(self, message: str, *, constraint: str = "buildable") -> None:

@@ -1,4 +1,4 @@
-"""Small pieces that blocks and heads share, each from built-in Keras layers."""
+"""Building pieces shared by blocks and heads, made of built-in Keras layers."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def activate(x: Any, activation: Activation) -> Any:
 
 
 def normalize(x: Any, normalization: Normalization) -> Any:
-    """Normalises a tensor over its last axis, "group" in as many groups up to 32 as divide it."""
+    """Normalises a tensor over its last axis; "group" uses the largest possible number up to 32."""
     from keras import layers
 
     if normalization == "batch":
@@ -28,7 +28,7 @@ def normalize(x: Any, normalization: Normalization) -> Any:
 
 
 def pool(x: Any, reduction: Reduction) -> Any:
-    """Halves height and width by 2x2 max or average pooling; "none" and "stride" leave them."""
+    """Halves height and width by 2x2 max or average pooling; does nothing for other reductions."""
     from keras import layers
 
     if reduction == "max":
@@ -39,23 +39,23 @@ def pool(x: Any, reduction: Reduction) -> Any:
 
 
 def halve(x: Any, reduction: Reduction) -> Any:
-    """Reduces a shortcut to the size of the branch beside it; "stride" takes averages.
+    """Reduces a shortcut to the size of its branch; "stride" uses average pooling.
 
-    Averages lose nothing that a strided 1x1 convolution would skip (He et al., 2018, "Bag of
-    Tricks", ResNet-D).
+    Averages use all inputs, whereas a strided 1x1 convolution would skip three quarters of them (He
+    et al., 2018, "Bag of Tricks", ResNet-D).
     """
     from keras import layers
 
     if reduction == "stride":
-        # "same" padding rounds odd sizes up, as the strided convolution beside it does.
+        # "same" padding rounds odd sizes up, like the strided convolution in the branch.
         return layers.AveragePooling2D(2, padding="same")(x)
     return pool(x, reduction)
 
 
 def drop_branch(x: Any, rate: float) -> Any:
-    """Drops a residual branch (N, H, W, C) for a share of the training images, and scales the rest.
+    """Drops a residual branch (N, H, W, C) for a fraction of training images; scales the others.
 
-    Stochastic depth (Huang et al., 2016) out of a built-in layer: one draw an image.
+    Implements stochastic depth (Huang et al., 2016) with a built-in layer: one draw per image.
     """
     from keras import layers
 
@@ -63,9 +63,9 @@ def drop_branch(x: Any, rate: float) -> Any:
 
 
 def squeeze_and_excite(x: Any, squeezed: int, activation: Activation, **fields: Any) -> Any:
-    """Scales each channel by a gate that sees all channels' means (Hu et al., 2017).
+    """Scales each channel by a gate computed from the means of all channels (Hu et al., 2017).
 
-    `squeezed` channels lie between the means and the gates; `fields` go to `convolve`.
+    `squeezed` is the number of channels between means and gates; `fields` are passed to `convolve`.
     """
     from keras import layers
 
@@ -86,7 +86,7 @@ def convolve(
     l2: float = 0.0,
     initializer: Initializer = "he_uniform",
 ) -> Any:
-    """Convolves a tensor, with stride 2 or followed by 2x2 pooling where `reduction` says so."""
+    """Convolves a tensor; `reduction` adds stride 2 or 2x2 pooling."""
     from keras import layers, regularizers
 
     x = layers.Conv2D(
@@ -110,7 +110,7 @@ def convolve_depthwise(
     l2: float = 0.0,
     initializer: Initializer = "he_uniform",
 ) -> Any:
-    """Convolves each channel by itself, with stride 2 or followed by 2x2 pooling if it reduces."""
+    """Convolves each channel separately; `reduction` adds stride 2 or 2x2 pooling."""
     from keras import initializers, layers, regularizers
 
     family, distribution = initializer.rsplit("_", 1)
@@ -119,8 +119,9 @@ def convolve_depthwise(
         strides=2 if reduction == "stride" else 1,
         padding="same",
         use_bias=use_bias,
-        # Keras counts all channels as inputs of each: under its own name, an initialiser would
-        # make weights too small by the root of their number. What it calls outputs is the kernel.
+        # Keras computes the fan-in over all channels, although each output sees only one. The named
+        # initialiser would make weights too small by the square root of the number of channels.
+        # Keras' fan-out is the kernel size, which is the true fan-in.
         depthwise_initializer=initializers.VarianceScaling(
             scale=2.0 if family == "he" else 1.0,
             mode="fan_out",

@@ -1,4 +1,4 @@
-"""What all backbones have in common that were trained before: copied, frozen and filled right."""
+"""The common base of pretrained backbones: copies, freezes and loads weights correctly."""
 
 import hashlib
 import math
@@ -23,14 +23,14 @@ _PREFIX = "backbone"
 
 
 class Pretrained(Backbone):
-    """Base of backbones that are whole Keras networks, with weights of their own.
+    """Base of backbones that are whole Keras networks with their own weights.
 
     Attributes:
-        trainable: "none" freezes the network, "all" trains it, a number trains its last stages: a
-            stage is all the layers between two reductions of height and width.
+        trainable: "none" freezes the network, "all" trains it, a number trains that many last
+            stages. A stage is all layers between two reductions of height and width.
 
-    Frozen layers are in inference mode even while the rest trains: their batch normalisation keeps
-    its statistics and their dropout drops nothing.
+    Frozen layers stay in inference mode while the rest trains: their batch normalisation keeps its
+    statistics and their dropout is off.
     """
 
     own_preprocessing: ClassVar[bool] = True
@@ -39,11 +39,11 @@ class Pretrained(Backbone):
 
     @property
     def frozen(self) -> bool:
-        """Whether training leaves it as it is: the same features for an image, every time."""
+        """Whether training does not change it: an image always has the same features."""
         return self.trainable == "none"
 
     def with_trainable(self, trainable: Trainable) -> "Pretrained":
-        """Returns this backbone with another trainable depth."""
+        """Returns a copy of this backbone with another trainable depth."""
         return self.model_copy(update={"trainable": trainable})
 
     def trainable_words(self) -> str:
@@ -52,15 +52,15 @@ class Pretrained(Backbone):
         return words.get(str(self.trainable), f"last {self.trainable} stages trained")
 
     def preprocess(self, x: Any) -> Any:
-        """Maps pixel values from 0 to 255, float32, to what the network takes."""
+        """Maps float32 pixel values from 0 to 255 to the input range of the network."""
         raise NotImplementedError
 
     def architecture(self, shape: tuple[int, ...]) -> "keras.Model":
-        """Returns the network for images of a shape, from image to feature map."""
+        """Returns the network from image to feature map, for images of the given shape."""
         raise NotImplementedError
 
     def source(self) -> "keras.Model | None":
-        """Returns a network that holds the weights, its layers named as in `architecture`."""
+        """Returns a network that holds the weights, with the layer names of `architecture`."""
         raise NotImplementedError
 
     def __call__(self, x: Any) -> Any:
@@ -71,7 +71,7 @@ class Pretrained(Backbone):
         return _copy_graph(network, self.preprocess(x), trains)
 
     def load_weights(self, model: "keras.Model") -> None:
-        """Gives this backbone's layers in a built model their weights."""
+        """Loads this backbone's weights into its layers of a built model."""
         with names_from_the_start():
             source = self.source()
         if source is None:
@@ -90,17 +90,17 @@ class Pretrained(Backbone):
 
 
 def file_digest(path: Path) -> str:
-    """Returns the SHA-256 of a file; it is read again only when it has changed.
+    """Returns the SHA-256 of a file; reads the file again only if it has changed.
 
-    Raises UserError where there is no such file.
+    Raises UserError if there is no such file.
     """
     try:
         status = path.stat()
         return _digest(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UserError(
-            f"A backbone's file must exist and be readable; {path}: {error.strerror}. Correct its "
-            f"path, or put the file there."
+            f"A backbone file must exist and be readable; {path}: {error.strerror}. Fix: correct "
+            f"its path, or put the file there."
         ) from error
 
 
@@ -111,27 +111,27 @@ def _digest(path: Path, size: int, changed: int) -> str:
 
 
 def require_digest(path: Path, expected: str) -> None:
-    """Raises UserError where a file is not the one that a configuration was made with."""
+    """Raises UserError if a file is not the one that the configuration was created with."""
     found = file_digest(path)
     if found != expected:
         raise UserError(
-            f"A backbone's file must be the one that the configuration was made with; {path} has "
-            f"the SHA-256 {found[:12]}..., expected {expected[:12]}.... Bring the file back, or "
+            f"A backbone file must be the one that the configuration was created with; {path} has "
+            f"the SHA-256 {found[:12]}..., expected {expected[:12]}.... Fix: restore the file, or "
             f"start a new study."
         )
 
 
 def _copy_graph(network: "keras.Model", x: Any, trains: Callable[[str], bool]) -> Any:
-    """Applies copies of a network's layers to a tensor, each frozen or not.
+    """Applies copies of a network's layers to a tensor; `trains` decides which are trainable.
 
-    The copies stand in the caller's graph rather than in one nested layer: a network's size, its
-    stages and a later cut all look at single layers.
+    The copies become part of the caller's graph instead of one nested layer, because code that
+    measures a network, counts its stages or cuts it looks at single layers.
     """
     copies: dict[int, Any] = {}
 
     def call(name: str, operation: Any, *args: Any, **kwargs: Any) -> Any:
         if _is_random(operation) and (not trains(name) or _is_augmentation(operation)):
-            return args[0]  # what it does at inference
+            return args[0]  # as at inference
         if id(operation) not in copies:
             copies[id(operation)] = _copy(operation, name, trainable=trains(name))
         return copies[id(operation)](*args, **kwargs)
@@ -152,13 +152,13 @@ def _copy(operation: Any, name: str, *, trainable: bool) -> Any:
     policy = "float32" if isinstance(operation, pinned) else keras.config.dtype_policy().name
     config.update(name=name, dtype=policy, trainable=trainable)
     copied = type(operation).from_config(config)
-    # Reaches the layers inside of a layer as well.
+    # The setter also reaches the layers inside a layer; the config does not.
     copied.trainable = trainable
     return copied
 
 
 def _is_random(operation: Any) -> bool:
-    """Whether a layer draws random numbers during training and does nothing otherwise."""
+    """Returns whether a layer draws random numbers in training and does nothing at inference."""
     return bool(getattr(operation, "_seed_generators", ())) and not operation.weights
 
 
@@ -167,7 +167,7 @@ def _is_augmentation(operation: Any) -> bool:
 
 
 def _run(network: "keras.Model", x: Any, call: Callable[..., Any], prefix: str = _PREFIX) -> Any:
-    """Runs a network's graph, nested ones included, through `call(name, operation, *args)`."""
+    """Runs a network's graph, including nested ones, through `call(name, operation, *args)`."""
 
     def step(operation: Any, *args: Any, **kwargs: Any) -> Any:
         name = f"{prefix}_{operation.name}"
@@ -176,7 +176,7 @@ def _run(network: "keras.Model", x: Any, call: Callable[..., Any], prefix: str =
             return _run(inner, args[0], call, name)
         return call(name, operation, *args, **kwargs)
 
-    # Keras' own `clone_model` runs graphs in this way, but cannot continue a graph.
+    # Keras' `clone_model` runs graphs in the same way, but cannot continue an existing graph.
     return network._run_through_graph(x, call_fn=step)
 
 
@@ -190,7 +190,7 @@ def _leaves(network: "keras.Model", prefix: str = _PREFIX) -> Iterator[tuple[str
 
 
 def _graph(operation: Any) -> "keras.Model | None":
-    """Returns the graph of a nested network with one input and output; None for all else."""
+    """Returns the graph of a nested network with one input and one output, otherwise None."""
     import keras
 
     if isinstance(operation, keras.Sequential):
@@ -202,13 +202,13 @@ def _graph(operation: Any) -> "keras.Model | None":
 
 
 def _stages(network: "keras.Model", x: Any) -> dict[str, int]:
-    """Returns each layer's stage: how often the image's height was halved up to its output."""
+    """Returns each layer's stage: how often the image height has been halved at its output."""
     import keras
 
     height = x.shape[1]
     stages: dict[str, int] = {}
-    # By tensor: its stage, and whether it is a description of a whole image, as in a
-    # squeeze-and-excitation branch, whose size says nothing about the stage.
+    # Per tensor: its stage, and whether it describes the whole image, as in a
+    # squeeze-and-excitation branch. The size of such a tensor does not indicate the stage.
     known: dict[int, tuple[int, bool]] = {}
     kept: list[Any] = []  # keeps ids unique
 
@@ -227,7 +227,7 @@ def _stages(network: "keras.Model", x: Any) -> dict[str, int]:
         if pooled:
             stage = max((stage for stage, _ in inputs), default=0)
         else:
-            # Padding and convolutions without padding change a size by less than half.
+            # Padding and unpadded convolutions change a size by less than half.
             stage = round(math.log2(height / shape[1]))
         stages[name] = max(stage, stages.get(name, 0))
         for output in keras.tree.flatten(outputs):
@@ -244,5 +244,5 @@ def require_size(shape: tuple[int, ...], smallest: int, what: str) -> None:
     if min(height, width) < smallest:
         raise InfeasibleError(
             f"{what} needs images of at least {smallest}x{smallest} pixels; received "
-            f"{height}x{width}. Set the model's input_size to {smallest} or more."
+            f"{height}x{width}. Fix: set the model's input_size to {smallest} or more."
         )

@@ -1,4 +1,4 @@
-"""Registered components: looked up by `kind`, a name that derives from the class."""
+"""The registry of components, looked up by `kind`, a name derived from the class name."""
 
 import difflib
 import importlib
@@ -22,7 +22,7 @@ def _register(role: str, component: _Component) -> _Component:
     if known is not None and _origin(known) != _origin(component):
         raise UserError(
             f"A {role} named {kind!r} is already registered from {_origin(known)}; "
-            f"{_origin(component)} defines another one. Rename one of the two classes."
+            f"{_origin(component)} defines another one. Fix: rename one of the two classes."
         )
     component.kind = kind
     _registered[role][kind] = component
@@ -53,20 +53,23 @@ def components(role: str) -> dict[str, type[Any]]:
 
 
 def find(role: str, kind: str) -> type[Any]:
-    """Returns the class registered under a kind; an unknown one raises with the closest match."""
+    """Returns the class registered under a kind.
+
+    Raises UserError for an unknown kind, and suggests the closest match.
+    """
     known = components(role)
     if kind in known:
         return known[kind]
     close = difflib.get_close_matches(kind, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     raise UserError(
-        f"A {role} must be one of {', '.join(map(repr, known))}, or come from a file that the "
-        f"configuration names under `components`; received {kind!r}{hint}"
+        f"A {role} must be one of {', '.join(map(repr, known))}, or come from a file listed under "
+        f"`components` in the configuration; received {kind!r}{hint}"
     )
 
 
 def source_of(component: type[Any]) -> str | None:
-    """Returns where a user's component comes from (a file or a module); None for our own."""
+    """Returns the file or module of a user-written component; None for built-in ones."""
     if component.__module__.startswith("cnn_blocks."):
         return None
     return _origin(component)[0]
@@ -77,6 +80,6 @@ def _origin(component: type[Any]) -> tuple[str, str]:
     if is_own_file(module) or module == "__main__":
         try:
             return inspect.getsourcefile(component) or module, component.__qualname__
-        except OSError:  # typed at a prompt: there is no file
+        except OSError:  # defined at a prompt: there is no file
             return module, component.__qualname__
     return module, component.__qualname__

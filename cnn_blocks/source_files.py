@@ -1,4 +1,4 @@
-"""People's own Python files: imported once, with the modules beside them, also from their text."""
+"""Imports users' Python files once, with the modules in their folder, from disk or from text."""
 
 import hashlib
 import importlib
@@ -18,7 +18,7 @@ from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
 
 _PREFIX = "cnn_search_user_"
-# In a checkout these lie beside a study's file, too, but belong to the program.
+# In a checkout these packages may be next to a study's file, but they belong to the program.
 _PROGRAM = {"cnn_blocks", "spaces", "studies", "search"}
 _folders: set[Path] = set()
 _appended: set[str] = set()
@@ -27,10 +27,9 @@ _appended: set[str] = set()
 def load_source(reference: str | Path, *, texts: Mapping[str, str] | None = None) -> ModuleType:
     """Imports a user's Python file (`path/to/file.py`) or module (`package.module`), once.
 
-    The file may import the modules in its own folder. `texts` holds, by path, what the file and
-    those modules say on the machine where they are (`source_texts`); they need not exist on this
-    one.
-    Raises UserError when there is no such file or module, and for an error inside the file.
+    The file may import the modules in its own folder. `texts` holds, by path, the source text of
+    the file and of those modules (`source_texts`), which then need not exist on this machine.
+    Raises UserError if there is no such file or module, and for an error inside the file.
     """
     named = str(reference)
     if not named.endswith(".py"):
@@ -39,7 +38,7 @@ def load_source(reference: str | Path, *, texts: Mapping[str, str] | None = None
         except ModuleNotFoundError as error:
             raise UserError(
                 f"Components must come from an importable module or a .py file; there is no module "
-                f"{named!r} ({error}). Install it, or run from the folder that holds it."
+                f"{named!r} ({error}). Fix: install it, or run from the folder that contains it."
             ) from error
     path = user_path(named).resolve()
     text = None if texts is None else texts.get(named)
@@ -47,7 +46,7 @@ def load_source(reference: str | Path, *, texts: Mapping[str, str] | None = None
     loaded = sys.modules.get(name)
     needs_file = text is None and not isinstance(getattr(loaded, "__loader__", None), _TextLoader)
     if needs_file and not path.is_file():
-        raise UserError(f"Components must come from a file that exists; there is no {path}.")
+        raise UserError(f"Components must come from an existing file; there is no {path}.")
     if loaded is not None:
         return loaded
     loader = None if text is None else _TextLoader(path, text)
@@ -69,7 +68,7 @@ def load_source(reference: str | Path, *, texts: Mapping[str, str] | None = None
 
 
 def source_texts(reference: str) -> dict[str, str]:
-    """Returns, by path, what a loaded file says, and what the modules beside it say."""
+    """Returns, by path, the source text of a loaded file and of the modules in its folder."""
     folder = Path(reference).parent
     files = [
         str(module.__file__)
@@ -80,16 +79,16 @@ def source_texts(reference: str) -> dict[str, str]:
 
 
 def is_own_file(module: str) -> bool:
-    """Whether a module is a loaded file of a person's own, or was found beside one."""
+    """Returns whether a module is a user's loaded file, or comes from the folder of one."""
     return module.startswith(_PREFIX) or _folder_of(module, sys.modules.get(module)) in _folders
 
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Makes the modules in a folder importable: first of all in the block, last of all after it.
+    """Makes the modules in a folder importable: first on the path in the block, last after it.
 
-    First, because Python finds a script's neighbours so; last, because functions may import
-    later, but what else is imported later is not to be shadowed.
+    First, because Python finds the modules next to a script that way. Last, because functions may
+    import later, but must not shadow other modules.
     """
     _forget_namesakes(folder)
     _folders.add(folder)
@@ -100,14 +99,14 @@ def _importable(folder: Path) -> Iterator[None]:
     finally:
         sys.path.remove(str(folder))
         if str(folder) not in sys.path:
-            # Before those of other files: the latest one is the one at work.
+            # Before the folders of other files: the latest file is the one in use.
             places = [sys.path.index(other) for other in _appended if other in sys.path]
             sys.path.insert(min(places, default=len(sys.path)), str(folder))
             _appended.add(str(folder))
 
 
 def _forget_namesakes(folder: Path) -> None:
-    """Lets modules of this folder be imported by names that another file's neighbours have."""
+    """Unloads modules found next to other files whose names also exist in this folder."""
     for name, module in list(sys.modules.items()):
         first = name.partition(".")[0]
         if _folder_of(name, module) in _folders - {folder} and (
@@ -117,7 +116,7 @@ def _forget_namesakes(folder: Path) -> None:
 
 
 def _folder_of(name: str, module: ModuleType | None) -> Path | None:
-    """Returns the folder in which a module was found by its name; None for the program's own."""
+    """Returns the folder on the path from which a module was imported; None for the program's."""
     file, parts = getattr(module, "__file__", None), name.split(".")
     if file is None or parts[0] in _PROGRAM:
         return None
@@ -131,20 +130,20 @@ def _explained(path: Path, error: Exception) -> UserError:
     if isinstance(error, SyntaxError):
         place, line, text = error.filename or place, error.lineno, error.msg
     for frame in traceback.extract_tb(error.__traceback__):
-        if Path(frame.filename).parent == path.parent:  # the file itself, or one beside it
+        if Path(frame.filename).parent == path.parent:  # the file itself, or one next to it
             place, line = frame.filename, frame.lineno
     if isinstance(error, ValidationError):
         problems = error.errors(include_url=False)
         text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
     return UserError(
-        f"A Python file of yours must be one that can be imported; {place}"
-        f"{'' if line is None else f', line {line}'}: {type(error).__name__}: {text}. Fix it, "
-        f"then run the command again."
+        f"Your Python file must be importable; {place}"
+        f"{'' if line is None else f', line {line}'}: {type(error).__name__}: {text}. Fix: correct "
+        f"it, then run the command again."
     )
 
 
 class _TextLoader(importlib.abc.ExecutionLoader):
-    """Imports a module from its text as if it stood in a file."""
+    """Imports a module from its text as if the text were in a file."""
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
@@ -161,7 +160,7 @@ class _TextLoader(importlib.abc.ExecutionLoader):
 
 
 class _TextFinder(importlib.abc.MetaPathFinder):
-    """Finds the modules of a folder on another machine."""
+    """Finds the modules of a folder in their source texts instead of on this machine."""
 
     def __init__(self, folder: Path, texts: Mapping[str, str]) -> None:
         self._folder = folder

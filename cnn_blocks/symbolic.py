@@ -1,4 +1,4 @@
-"""Networks made for their shapes alone."""
+"""Builds networks only for their shapes."""
 
 import collections
 from collections.abc import Iterator
@@ -7,15 +7,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Lets variables be made that hold a shape and an initialiser, but no values.
+    """Creates variables with a shape and an initialiser, but without values, inside the block.
 
-    Networks made inside can be described and copied, not used.
+    Networks built inside can be described and copied, but not run.
     """
     import keras
     from keras.src.backend.common import global_state
 
-    # Keras keeps a list of variables without values and would give them values at the next
-    # occasion.
+    # Keras keeps a list of variables without values, and would initialise them later.
     pending = list(global_state.get_global_attribute("uninitialized_variables", []))
     try:
         with keras.StatelessScope(initialize_variables=False):
@@ -26,7 +25,7 @@ def without_values() -> Iterator[None]:
 
 @contextmanager
 def names_from_the_start() -> Iterator[None]:
-    """Lets the same code name its layers the same, whatever was named before."""
+    """Resets Keras' automatic layer names inside the block, so that names are reproducible."""
     from keras.src.backend.common import global_state
 
     before = global_state.get_global_attribute("object_name_uids")

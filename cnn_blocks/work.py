@@ -1,4 +1,4 @@
-"""What the layers of a network compute on one image, known from shapes alone."""
+"""Counts what the layers of a network compute for one image, from shapes only."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]
 
-# Others need at least an exponential, which costs several times as much.
+# All other activations need at least an exponential, which costs several times more.
 _SIMPLE_ACTIVATIONS = {"relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_silu", "hard_swish"}
 _SIMPLE_LAYERS = {"PReLU", "LayerScale"}
 _SMOOTH_LAYERS = {"ELU", "Softmax"}
@@ -22,21 +22,21 @@ class Work:
     """What layers compute in a forward pass over one image.
 
     Multiply-accumulates of convolutions and dense layers are exact. Everything else is counted in
-    elements, because it takes longer to move them than to compute them.
+    elements, because moving them takes longer than computing them.
 
     Attributes:
-        layers: Layers and operations: each has a fixed cost.
+        layers: Layers and operations, each with a fixed cost.
         variables: Variables that the optimizer updates.
-        multiplies: Multiply-accumulates of dense layers and of convolutions, also grouped ones.
-        gathered: Multiply-accumulates divided by the filters: the input elements that kernels
-            read. Large where there are few filters.
+        multiplies: Multiply-accumulates of dense layers and convolutions, including grouped ones.
+        gathered: Multiply-accumulates divided by the number of filters: the input elements that
+            kernels read. Large if there are few filters.
         scattered: Multiply-accumulates divided by the input channels.
         depthwise: Multiply-accumulates of depthwise convolutions.
         convolved: Output elements of convolutions and dense layers.
         simple: Elements of ReLU and similar activations, of additions, concatenations and every
             other layer.
-        smooth: Elements of activations with an exponential, such as SiLU and ELU; those of Mish
-            count twice.
+        smooth: Elements of activations with an exponential, such as SiLU and ELU; Mish counts
+            twice.
         gelu: Elements of GELU, whose error function is slow.
         batch_normalized: Elements of batch normalisation.
         normalized: Elements of other normalisations, which take several passes.
@@ -69,7 +69,7 @@ class Work:
         return self.multiplies + self.depthwise
 
     def __add__(self, other: "Work") -> "Work":
-        """Returns the work of both."""
+        """Returns the sum of both."""
         sums = {
             field.name: getattr(self, field.name) + getattr(other, field.name)
             for field in fields(self)
@@ -81,7 +81,7 @@ class Work:
 class LayerCall:
     """One call of a layer in a network; shapes are (batch, ...).
 
-    `trained` says whether the layer, or any layer before it, has trainable weights. Only then
+    `trained` tells whether the layer, or any layer before it, has trainable weights. Only then
     does a gradient pass through it.
     """
 
@@ -97,14 +97,14 @@ class LayerCall:
 
     @property
     def work(self) -> Work:
-        """What the call computes."""
+        """The work of this call."""
         return _work(self.layer, self.inputs, self.elements, self.outputs[0])
 
 
 def layer_calls(model: "keras.Model", *, trained: bool = False) -> Iterator[LayerCall]:
     """Yields every call of a layer in a model, including the layers of nested models.
 
-    `trained` says whether any layer before the model has trainable weights.
+    `trained` tells whether any layer before the model has trainable weights.
     """
     found: dict[int, bool] = {}
     for depth in sorted(model._nodes_by_depth, reverse=True):
@@ -127,7 +127,7 @@ def layer_calls(model: "keras.Model", *, trained: bool = False) -> Iterator[Laye
 
 
 def count(shape: Shape) -> int:
-    """Returns the elements of a shape; an unknown size counts as one."""
+    """Returns the number of elements of a shape; an unknown size counts as one."""
     return math.prod(size or 1 for size in shape)
 
 
@@ -161,7 +161,7 @@ def _work(layer: Any, inputs: tuple[Shape, ...], elements: int, output: Shape) -
         return basis + _activation(layer, elements)
     if kind in _SIMPLE_LAYERS:
         return basis + Work(simple=elements)
-    # A custom layer most likely applies each of its matrices at every position.
+    # Assume that a custom layer applies each of its matrices at every position.
     matrices = [weight for weight in getattr(layer, "weights", ()) if len(weight.shape) > 1]
     used = sum(count(weight.shape) for weight in matrices) * count(output[1:-1])
     return basis + Work(multiplies=used, simple=elements)
@@ -199,7 +199,7 @@ def _activation(layer: Any, elements: int) -> Work:
 
 
 def _drawn(layer: Any, kind: str, output: Shape, elements: int) -> int:
-    """Returns how many random numbers dropout draws for one image."""
+    """Returns the number of random numbers that dropout draws for one image."""
     if kind.startswith("Spatial"):
         return output[-1] or 1
     noise = getattr(layer, "noise_shape", None)

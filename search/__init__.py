@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnn_blocks.errors import UserError
+    from search.configurations import retrain_from_configuration
     from search.data.source import DataSource
     from search.dry_run import DryRun, describe_study
     from search.engines.workers import LocalWorkers, RayWorkers, WorkerLimits
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from search.recipes import run_recipe
     from search.results.finished_run import open_run
     from search.results.predicting import Predictions, predict_files
-    from search.results.retraining import retrain_from_configuration
     from search.results.run_result import RunOutput, RunResult
     from search.storage.places import Places
     from search.system.runtime import Compute
@@ -77,7 +77,7 @@ _MODULES = {
     "load_stored_study": "search.optimize.winner",
     "open_run": "search.results.finished_run",
     "predict_files": "search.results.predicting",
-    "retrain_from_configuration": "search.results.retraining",
+    "retrain_from_configuration": "search.configurations",
     "run_recipe": "search.recipes",
     "run_study": "search.pipeline",
 }

@@ -1,4 +1,4 @@
-"""What a study would do and cost, without doing it."""
+"""Predicts what a study would do and cost, without running it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from search.data import Split
     from search.training.features.source import FeatureSource
 
-_PREDICTED = "Times are predicted from the speed of small networks here; nothing was trained."
+_PREDICTED = "Times are predicted from this machine's speed on small networks; nothing was trained."
 _ON_FEATURES = "The frozen backbone runs once over all images, before the first trial."
 
 
@@ -51,10 +51,10 @@ class Sizing:
 class DryRun:
     """A study's space, its default candidate, the extremes found in it, and the time plan.
 
-    `trials` is None where only time ends the search; `epochs` and `retrain_epochs` are None where
-    the plan decides. `seconds_per_epoch` is that of the default candidate. `on_features` says that
-    the backbone runs once. `notes` says what is odd about the images, which class weights a search
-    would train with, and which recipes would come first.
+    `trials` is None if only time ends the search; `epochs` and `retrain_epochs` are None if the
+    plan decides. `seconds_per_epoch` belongs to the default candidate. `on_features` means that the
+    backbone runs once. `notes` lists remarks on the images, the class weights that a search would
+    use, and the recipes that would be its first trials.
     """
 
     name: str
@@ -76,7 +76,7 @@ class DryRun:
 
     @property
     def search_seconds(self) -> float | None:
-        """The search's seconds by the plan, or without pruning; None where nothing bounds them."""
+        """The search's predicted seconds without pruning, limited by the plan; None if unknown."""
         expected = None
         if self.trials is not None and self.epochs is not None:
             expected = self.trials * self.epochs * self.seconds_per_epoch
@@ -87,7 +87,7 @@ class DryRun:
 
     @property
     def retrain_seconds(self) -> float | None:
-        """The final training's seconds, for the default candidate where epochs count."""
+        """The final training's seconds; with a length in epochs, for the default candidate."""
         if self.retrain_epochs is None:
             return self.plan.retraining_seconds
         return self.retrain_epochs * self.seconds_per_epoch * self.development_share
@@ -206,7 +206,7 @@ def describe_study(
 
 
 class _Notes(Progress):
-    """Keeps what would be shown."""
+    """Collects notes instead of showing them."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

@@ -1,8 +1,8 @@
-"""Failures of a single trial; the search goes on after each of them."""
+"""Failures of a single trial, after which the search continues, and of a whole search."""
 
 
 class TrialFailure(Exception):
-    """Ends one trial; the message is the reason that is stored with it."""
+    """Ends one trial; the message is stored with the trial as the reason."""
 
 
 class NonFiniteLossError(TrialFailure):
@@ -10,16 +10,16 @@ class NonFiniteLossError(TrialFailure):
 
 
 class OutOfMemoryError(TrialFailure):
-    """The device or the machine had no memory left for this candidate."""
+    """The device or the machine ran out of memory for this candidate."""
 
 
 class SearchFailure(Exception):
-    """A search that ended without any usable trial; the command exits with code 1."""
+    """The search ended without a usable trial; the command exits with code 1."""
 
 
 class SearchInterrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM stopped a search or a retraining in order; the command exits with 130.
+    """Ctrl-C or SIGTERM stopped a search or a retraining cleanly; the command exits with 130.
 
-    The message says how to resume. A KeyboardInterrupt, so that no `except Exception` on the way
-    takes it for a trial's failure.
+    The message says how to resume. It is a KeyboardInterrupt so that no `except Exception` mistakes
+    it for a trial failure.
     """

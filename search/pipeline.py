@@ -1,4 +1,4 @@
-"""The whole run, from a study's name to an exported model."""
+"""A complete run, from a study's name to an exported model."""
 
 import re
 import time
@@ -43,6 +43,7 @@ from search.progress.choice import chosen_progress
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.progress.words import duration
+from search.report.writing import report_finished_run
 from search.results.run_result import RunResult
 from search.sizing.time_plan import TimePlan
 from search.storage import default_storage, open_storage, quiet_optuna
@@ -84,39 +85,41 @@ def run_study(
 ) -> RunResult:
     """Searches, retrains the winner, evaluates it once on the test images and exports it.
 
-    Called again with the same arguments, it resumes where it was interrupted. Several runs of one
-    study at a time share its trials; of those that share a runs directory one retrains the winner.
+    Called again with the same arguments, it resumes where it was interrupted. Several concurrent
+    runs of one study share its trials; of the runs that share a runs directory, one retrains the
+    winner.
 
     Args:
         study: A shipped study's name, a .py file that defines `study`, a study, or a bare function
             `trial -> Candidate`.
         data: Where the images are; or images in memory: `(images, labels)`, `(train, test)` or
             `(train, validation, test)` of such pairs, or indexable data sets with a length whose
-            items are (image, label); None for the study's own.
-        budget: The time of everything in seconds, or a Budget; a time plan divides it and is stored
-            with the study. It bounds the study as a whole, over all starts.
-        trials: Finished trials in total, in short for Budget(trials=...); alone they leave the time
-            without a limit.
-        epochs: Epochs of an unpruned trial; None for the study's own, or the time plan's.
-        sampler: An Optuna sampler in place of the study's; it is reseeded before every trial from
+            items are (image, label). None uses the study's own data.
+        budget: Seconds for the whole run, or a Budget. A time plan divides it and is stored with
+            the study. It covers the study as a whole, over all starts.
+        trials: Number of finished trials, short for Budget(trials=...); without a budget the time
+            is not limited.
+        epochs: Epochs of an unpruned trial; None uses the study's own, or the time plan's.
+        sampler: Optuna sampler that replaces the study's; it is reseeded before every trial from
             `seed` and the trial's number, so that a search can be resumed.
-        pruner: An Optuna pruner in place of the study's; it counts in validations.
+        pruner: Optuna pruner that replaces the study's; its steps are validations.
         storage: URL of the storage, or an Optuna storage; None for studies.db in the runs
-            directory. Workers need one with a URL.
-        study_name: The study's name in the storage and of its folder; None for its own.
-        metric: What ranks trials on the validation images; None for the study's own.
-        class_weights: "auto" weights unequal classes where the metric gains by it.
+            directory. Workers need a storage with a URL.
+        study_name: Name in the storage and of the study's folder; None uses the study's own name.
+        metric: Ranks trials on the validation images; None uses the study's own metric.
+        class_weights: Weighting of unequal classes in training; "auto" weights them if the metric
+            benefits. None uses the study's own.
         seed: Seeds the split, the sampler and every training.
-        warm_start: "recipes" begins with the published baselines that the space can express.
+        warm_start: "recipes" starts with the published baselines that the space can express.
         workers: 0 runs trials in this process; a number or "auto" runs them in that many processes
-            of this machine. LocalWorkers and RayWorkers say more.
+            on this machine. LocalWorkers and RayWorkers have more options.
         compute: Precision and XLA.
         places: Where files are kept; a bare path is the runs directory.
         retrain_again: Trains the winner even if an equal training has finished, and opens the test
             images once more. Otherwise that training's result is read from its folder.
-        progress: Shows what happens; "auto" does in a terminal and in a notebook, None never.
+        progress: Displays progress; "auto" does so in a terminal and in a notebook, None never.
 
-    Raises UserError for bad input, SearchFailure when no trial completes, and SearchInterrupted (a
+    Raises UserError for bad input, SearchFailure if no trial completes, and SearchInterrupted (a
     KeyboardInterrupt) after Ctrl-C or SIGTERM.
     """
     began = time.monotonic()
@@ -141,7 +144,7 @@ def run_study(
     if url is None and not engine.trains_here:
         raise UserError(
             f"Workers open the storage by its URL; received a {type(opened).__name__}, which has "
-            f"none. Fix: give the storage as a URL, such as {default_storage()}, or use workers=0."
+            f"none. Fix: pass the storage as a URL, such as {default_storage()}, or use workers=0."
         )
     clock = Clock()
     with chosen_progress(progress) as shown, _resumable(name, shown) as interruption:
@@ -157,9 +160,9 @@ def run_study(
             backbones, reason = backbones_at_hand()
             spec = spec.model_copy(update={"backbones": backbones})
             shown.note(reason)
-        # One place for all studies of a storage: the dashboard takes one.
+        # One place for all studies of a storage, because the dashboard takes one.
         artifacts = open_artifacts(places.artifacts or places.runs / "artifacts")
-        # A missing cluster is reported before the images are loaded; the retraining needs none.
+        # Connected first: a missing cluster is reported before images load. Retraining needs none.
         with engine.connected():
             with clock.measure("data"):
                 if known is not None:
@@ -176,7 +179,7 @@ def run_study(
                 )
                 split, plan = make_plan(known=known)
                 if known is None and (theirs := stored_plan(opened, name)) is not None:
-                    # Another command began the study while this one measured: its plan counts.
+                    # Another command started the study while this one measured: use its plan.
                     _note_other_budget(theirs, budget, name, shown)
                     split, plan = make_plan(known=theirs)
             for note in split.notes:
@@ -186,7 +189,7 @@ def run_study(
             if plan.budget_seconds is not None:
                 shown.note(plan.describe())
             engine = without_needless_workers(engine, plan)
-            gpu_memory()  # before Keras takes it
+            gpu_memory()  # before Keras allocates it
             _require_backbones(spec, clock)
             experiment = Experiment(
                 study=PortableStudy(replace(loaded, spec=spec)),
@@ -223,13 +226,14 @@ def run_study(
                 interruption=interruption,
             )
             engine.search(session)
-        # A signal that came while the last workers ended is not for the retraining.
+        # A signal that arrived while the last workers were ending must still stop the run here.
         interruption.check()
         configuration = best_configuration(session.study)
         if mirrors(session.study, session.study.best_trial):
             shown.note(
-                "the final training mirrors images at random, and the model averages an image and "
-                "its mirror image: the search found that mirrored images are recognised as well"
+                "the final training mirrors images at random, and the model averages each image "
+                "with its mirror image: the search found that the network recognises mirrored "
+                "images just as well"
             )
         output = None
         searched = time.monotonic()
@@ -245,6 +249,8 @@ def run_study(
                 again=retrain_again,
             )
             remember_phase(session.study, "retraining", time.monotonic() - searched)
+            if output is not None:
+                report_finished_run(session.study, output.directory, shown)
     return RunResult(session.study, configuration, split, url, artifacts.location, output)
 
 
@@ -260,8 +266,9 @@ def _note_earlier_default(storage: BaseStorage, name: str, url: str, progress: P
     is_new = name not in optuna.get_all_study_names(storage)
     if is_new and has_study_in_earlier_default(name, used=url):
         progress.note(
-            f"{name!r} begins in {url}; runs/studies.db, where earlier versions kept all studies, "
-            f"has one of that name: to continue that one add --storage {default_storage()}"
+            f"{name!r} starts as a new study in {url}; runs/studies.db, where earlier versions "
+            f"kept all studies, has a study of that name: to resume that one, add --storage "
+            f"{default_storage()}"
         )
 
 
@@ -273,7 +280,7 @@ def _with_settings(
     pruner: BasePruner | None,
     class_weights: str | None,
 ) -> StudySpec:
-    """Returns a study with the settings that a run gives in place of its own."""
+    """Returns a study with the settings that a run gives instead of the study's own."""
     settings: dict[str, Any] = {"epochs": epochs, "class_weights": class_weights}
     if sampler is not None:
         settings["sampler"] = lambda seed: sampler
@@ -285,13 +292,13 @@ def _with_settings(
 
 
 def _total(spec: StudySpec, budget: Budget, plan: TimePlan) -> int:
-    """Returns how many finished trials end the search."""
+    """Returns the number of finished trials that ends the search."""
     ends_by_time = plan.search_seconds is not None and spec.epochs is None
     return budget.trials or plan.trials or (UNLIMITED_TRIALS if ends_by_time else spec.trials)
 
 
 def _require_backbones(spec: StudySpec, clock: Clock) -> None:
-    """Fetches pretrained networks now: what cannot be had would fail every trial."""
+    """Fetches pretrained networks now, because a missing one would fail every trial."""
     if spec.backbones:
         start_keras()
     with clock.measure("data"):
@@ -303,25 +310,25 @@ def _note_other_budget(plan: TimePlan, budget: Budget, name: str, progress: Prog
     if budget.seconds not in (None, plan.budget_seconds):
         kept = "no limit" if plan.budget_seconds is None else duration(plan.budget_seconds)
         progress.note(
-            f"the study {name!r} was begun with a budget of {kept}, which counts; for another one "
-            f"start another study with --study-name NEW"
+            f"the study {name!r} keeps its first budget ({kept}); to use another one, start a new "
+            f"study with --study-name NEW"
         )
 
 
 def require_data(spec: StudySpec, data: Data) -> DataSource:
-    """Returns the data to use; a study without its own needs it named."""
+    """Returns the data to use; raises UserError if neither the study nor `data` names any."""
     source = DataSource.of(data)
     source = replace(source, location=source.location or spec.data)
     if source.location is None:
         raise UserError(
-            f"A study needs images; {spec.name!r} brings none of its own. Name them with --data "
-            f"FOLDER (`python -m search.list data` shows what is possible)."
+            f"A study needs images; {spec.name!r} has none of its own. Fix: name them with --data "
+            f"FOLDER (`python -m search.list data` lists the options)."
         )
     return source
 
 
 def load_split(source: DataSource, *, seed: int) -> Split:
-    """Loads a data set and splits it by the shares of a study."""
+    """Loads a data set and splits it into the roles of a study."""
     return split_data(source.load(), seed=seed)
 
 
@@ -334,20 +341,23 @@ def _check(
 ) -> None:
     if again_without_retraining:
         raise UserError(
-            "A winner is retrained again or not at all; received --retrain-again beside "
+            "A winner is either retrained again or not at all; received --retrain-again with "
             "--no-retrain. Fix: leave out one of them."
         )
     if metric not in DIRECTIONS:
-        raise UserError(f"A metric must be one of {', '.join(DIRECTIONS)}; received {metric!r}.")
+        raise UserError(
+            f"A metric must be one of {', '.join(DIRECTIONS)}; received {metric!r}. Fix: use one "
+            f"of them."
+        )
     if class_weights is not None and class_weights not in CHOICES:
         raise UserError(
             f"Class weights must be one of {', '.join(CHOICES)}; received {class_weights!r}. Fix: "
-            f"name one of them, or leave it out for the study's own."
+            f"use one of them, or leave it out for the study's own."
         )
     if study_name is not None and not _NAME.fullmatch(study_name):
         raise UserError(
-            f"A study's name may hold letters, digits, '_', '.' and '-', because a folder is named "
-            f"after it; received {study_name!r}."
+            f"A study's name may contain letters, digits, '_', '.' and '-', because its folder has "
+            f"that name; received {study_name!r}. Fix: use only those characters."
         )
 
 
@@ -355,8 +365,8 @@ def _check_validation(split: Split, metric: str) -> None:
     counts = split.validation.class_counts(split.spec.classes)
     if metric in RANKING_METRICS and (counts > 0).sum() < 2:
         raise UserError(
-            f"The metric {metric} needs validation images of two classes or more; received "
-            f"{len(split.validation)} of one. Fix: add images of the others, or use --metric "
+            f"The metric {metric} needs validation images of two or more classes; received "
+            f"{len(split.validation)} of one class. Fix: add images of the others, or use --metric "
             f"accuracy."
         )
 
@@ -369,12 +379,12 @@ def _resumable(name: str, progress: Progress) -> Iterator[Interruption]:
             yield interruption
         except KeyboardInterrupt:
             raise SearchInterrupted(
-                f"interrupted; everything finished so far is kept in {name!r}: the same command "
-                f"resumes there"
+                f"interrupted; everything finished so far is kept in {name!r}: run the same "
+                f"command to resume"
             ) from None
         except optuna.exceptions.StorageInternalError as error:
             raise SearchFailure(
                 f"The storage stopped working: {one_line(error.__cause__ or error)}. Everything "
-                f"finished so far is kept in {name!r}: mend the storage, and the same command goes "
-                f"on from there."
+                f"finished so far is kept in {name!r}. Fix: repair the storage, then run the same "
+                f"command to resume."
             ) from error

@@ -1,4 +1,4 @@
-"""A published baseline, trained as its authors did, through the same line as a search's winner."""
+"""Trains a published baseline as its authors did, with the code that retrains a search's winner."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -30,17 +30,18 @@ def run_recipe(
     retrain_again: bool = False,
     progress: Progress | Literal["auto"] | None = "auto",
 ) -> "RunOutput":
-    """Trains a recipe, evaluates it once on the test images and exports it; nothing is searched.
+    """Trains a recipe, evaluates it once on the test images and exports it, without a search.
 
-    As in its report, validation images are held out for early stopping and plateaus; it trains on
-    the others for at most `epochs`, by default the recipe's own, within `budget_seconds`. Called
-    again with the same arguments, it resumes where it was interrupted; once it has finished, its
-    result is read from its folder, except with `retrain_again`. `places` says where files are
-    kept; a bare path is the runs directory.
+    As in the recipe's report, validation images are held out for early stopping and plateaus. It
+    trains on the other images for at most `epochs`, by default the recipe's own, and at most
+    `budget_seconds`. Called again with the same arguments, it resumes where it was interrupted.
+    Once it has finished, its result is read from its folder, except with `retrain_again`. `places`
+    sets where files are kept; a bare path is the runs directory.
 
     Raises UserError for bad input and SearchInterrupted (a KeyboardInterrupt) after Ctrl-C.
     """
     from search.data import split_data
+    from search.report.writing import report_finished_run
     from search.results.finished_run import find_finished_run, note_finished_run
     from search.results.plan import Retraining, run_directory
     from search.results.retraining import finish_run
@@ -78,9 +79,11 @@ def run_recipe(
             if finished is not None:
                 note_finished_run(finished, retraining)
                 return finished
-            return finish_run(retraining, run_directory(parent, retraining))
+            output = finish_run(retraining, run_directory(parent, retraining))
+            report_finished_run(None, output.directory, shown)
+            return output
         except KeyboardInterrupt:
             raise SearchInterrupted(
-                f"interrupted; {name!r} keeps its finished epochs: the same command goes on from "
-                f"there"
+                f"interrupted; the finished epochs of {name!r} are kept: run the same command to "
+                f"resume"
             ) from None

@@ -1,4 +1,4 @@
-"""How a space suggests augmentation whose strength does not depend on the images' size."""
+"""Suggests augmentation whose strength does not depend on the image size."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from spaces.task import Task
 
 
 def suggest_augmentation(trial: Trial, task: Task, **fixed: Any) -> Augmentation:
-    """Suggests whether to mirror images; crops are padded by an eighth of a side.
+    """Suggests whether to flip images; crops are padded by an eighth of the shorter side.
 
-    `fixed` sets other changes. Parameter: "horizontal_flip".
+    `fixed` sets other augmentations. Parameter: "horizontal_flip".
     """
     return Augmentation(
         horizontal_flip=trial.suggest_categorical("horizontal_flip", [False, True]),
@@ -21,7 +21,7 @@ def suggest_augmentation(trial: Trial, task: Task, **fixed: Any) -> Augmentation
 
 
 def suggest_strong_augmentation(trial: Trial, task: Task) -> Augmentation:
-    """Suggests mirroring, padded crops, erasing and CutMix.
+    """Suggests horizontal flips, padded crops, erasing and CutMix.
 
     Parameters: "horizontal_flip", "crop_padding" (in pixels of a 32x32 image), "erasing",
     "cutmix".

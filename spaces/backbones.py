@@ -1,4 +1,4 @@
-"""How a space gets its pretrained backbone: a list of them, from a study or a person's words."""
+"""Pretrained backbones of a space: a list from the study or from the command line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from cnn_blocks.errors import UserError
 from cnn_blocks.pretrained import Pretrained, Trainable
 from spaces.suggest import Trial
 
-# Small and quick on a CPU. Keras downloads its weights (4 MB) once.
+# Small and fast on a CPU. Keras downloads its weights (4 MB) once.
 DEFAULT_BACKBONES: tuple[Pretrained, ...] = (KerasApplication(family="MobileNetV3Small"),)
 
 
 def parse_backbone(text: str) -> Pretrained:
-    """Returns the backbone that a person names: a network of keras.applications, or a .keras file.
+    """Parses a backbone as given by the user: a network of keras.applications or a .keras file.
 
-    Other weights stand behind "=": `ResNet50V2=none`, `ResNet50V2=weights.h5`, `my.keras=none`.
+    "=" selects other weights: `ResNet50V2=none`, `ResNet50V2=weights.h5`, `my.keras=none`.
     Raises UserError for anything else.
     """
     name, _, weights = text.partition("=")
@@ -42,24 +42,24 @@ def _refuse_other_files(name: str) -> None:
     if path.suffix in (".h5", ".hdf5"):
         if name.endswith(".weights.h5") or _is_weights_alone(path):
             raise UserError(
-                f"{rule}; {name} holds weights without a network. Fix: build the network, then "
-                f"model.load_weights({name!r}) and model.save('network.keras'). Weights of a "
-                f"network of keras.applications are named with it: ResNet50V2={name}"
+                f"{rule}; {name} contains weights without a network. Fix: build the network, then "
+                f"model.load_weights({name!r}) and model.save('network.keras'). For weights of a "
+                f"network of keras.applications give both: ResNet50V2={name}"
             )
         new = str(path.with_suffix(".keras"))
         raise UserError(
-            f"{rule}; {name} is in the older HDF5 format. Fix: convert it once: "
+            f"{rule}; {name} has the legacy HDF5 format. Fix: convert it once with "
             f"keras.models.load_model({name!r}, compile=False).save({new!r})"
         )
     if not name.endswith(".keras") and (path.exists() or path.suffix or path.name != name):
         raise UserError(
             f"{rule}; received {name}. Fix: save the network with model.save('network.keras') "
-            f"and name that file."
+            f"and give that file."
         )
 
 
 def _is_weights_alone(path: Path) -> bool:
-    import h5py  # only to explain what is wrong
+    import h5py  # needed only for this error message
 
     try:
         with h5py.File(path) as file:
@@ -71,19 +71,19 @@ def _is_weights_alone(path: Path) -> bool:
 def suggest_backbone(
     trial: Trial, backbones: Sequence[Pretrained], *, trainable: Trainable
 ) -> Pretrained:
-    """Suggests one of the backbones, where there are several, and trains so much of it."""
+    """Returns one of the backbones, suggested if there are several, with `trainable` set."""
     names = backbone_names(backbones)
     name = names[0] if len(names) == 1 else trial.suggest_categorical("backbone", names)
     return backbones[names.index(name)].with_trainable(trainable)
 
 
 def backbone_names(backbones: Sequence[Pretrained]) -> list[str]:
-    """Returns a short name for each backbone; two of one name are refused."""
+    """Returns a short name for each backbone; raises UserError if two names are equal."""
     names = [_name(backbone) for backbone in backbones]
     if not names or len(set(names)) < len(names):
         raise UserError(
-            f"A space needs one or more backbones of different names; received "
-            f"{', '.join(names) or 'none'}. Name each one once."
+            f"A space needs one or more backbones with different names; received "
+            f"{', '.join(names) or 'none'}. Fix: give each one once."
         )
     return names
 

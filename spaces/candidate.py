@@ -1,4 +1,4 @@
-"""A candidate: a network and how to train it, as data."""
+"""A candidate: a network and its training, as data."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
@@ -12,11 +12,11 @@ from cnn_blocks.pretrained import Pretrained
 
 
 class FineTuning(Configuration):
-    """Two phases of one training: first the head alone, then the backbone as well.
+    """A training in two phases: first only the head, then the backbone as well.
 
     Attributes:
-        head_share: Share of the epochs in which only the head trains; each phase has at least one.
-        learning_rate: The peak of the second phase's schedule, which is the first one's again.
+        head_share: Subset of the epochs in which only the head trains; each phase has at least one.
+        learning_rate: The peak of the second phase's schedule, which has the shape of the first's.
     """
 
     head_share: Annotated[float, Field(gt=0, lt=1), FloatDistribution(0.1, 0.6)] = 0.4
@@ -24,7 +24,7 @@ class FineTuning(Configuration):
 
 
 class Compilation(Configuration):
-    """An optimizer and a loss that a model came compiled with, as Keras serialises them."""
+    """The optimizer and loss that a model was compiled with, as Keras serialises them."""
 
     optimizer: dict[str, JsonValue]
     loss: str | dict[str, JsonValue]
@@ -34,28 +34,28 @@ class TrainingConfig(Configuration):
     """How a candidate is trained.
 
     Attributes:
-        epochs: Passes over the training images; counts where `steps` is None.
+        epochs: Passes over the training images; used if `steps` is None.
         steps: Optimizer steps of the whole training, whatever the number of images; None trains
-            `epochs`.
-        optimizer: "sgd" uses Nesterov momentum; "muon" steps convolutions and hidden dense layers
-            along orthogonalised matrices, the rest as "adamw" (Jordan et al., 2024).
+            for `epochs`.
+        optimizer: "sgd" uses Nesterov momentum; "muon" orthogonalises the updates of convolutions
+            and hidden dense layers and uses "adamw" for the rest (Jordan et al., 2024).
         learning_rate: The peak of the schedule.
-        weight_decay: Decoupled decay, for all but "adam" (Loshchilov and Hutter, 2017): each
-            step takes learning rate x decay off every weight but biases and normalisation's.
-        clip_norm: Scales the gradients down to this norm where theirs is larger; None leaves them.
+        weight_decay: Decoupled decay, for all optimizers but "adam" (Loshchilov and Hutter, 2017):
+            each step subtracts learning rate x decay x weight, except for biases and normalisation.
+        clip_norm: The global gradient norm to which larger gradients are scaled; None disables it.
         schedule: "cosine" falls to zero; "one_cycle" rises, then falls, along cosines (Smith,
             2017); "step" divides by ten at 50% and 75%; "plateau" halves after three epochs
             without a lower validation loss.
-        warmup: Share of all steps in which the rate rises linearly ("cosine" and "step"); the
+        warmup: Subset of all steps in which the rate rises linearly ("cosine" and "step"); the
             rising share of "one_cycle".
         early_stopping: Epochs without a lower validation loss after which training ends with the
             best weights; None trains all epochs.
         class_weights: "balanced" weights each class by the inverse of its frequency,
-            "square_root" by the inverse of the frequency's root.
-        fine_tuning: Trains a pretrained backbone in a second phase; None trains all that trains
-            from the first epoch on.
-        compilation: Replaces the optimizer with its rates and schedule and the loss with its
-            label smoothing: their settings do nothing then.
+            "square_root" by the inverse square root of its frequency.
+        fine_tuning: Trains a pretrained backbone only in a second phase; None trains all trainable
+            layers from the first epoch.
+        compilation: Replaces the optimizer, its rates and schedule, and the loss with its label
+            smoothing; the corresponding settings have no effect then.
     """
 
     epochs: PositiveInt = 10
@@ -81,9 +81,9 @@ class TrainingConfig(Configuration):
     compilation: Compilation | None = None
 
     def head_intervals(self, intervals: int) -> int:
-        """Returns in how many of a training's intervals the head trains alone.
+        """Returns the number of a training's intervals in which only the head trains.
 
-        Intervals are epochs, or equal parts of the steps; of a single one none is left for it.
+        Intervals are epochs or equal parts of the steps. A training of one interval has none.
         """
         if self.fine_tuning is None:
             return 0
@@ -95,7 +95,7 @@ class TrainingConfig(Configuration):
         if self.optimizer == "adam" and self.weight_decay:
             raise ValueError(
                 f"weight_decay must be 0 with optimizer 'adam'; received {self.weight_decay}. "
-                f"Use 'adamw'."
+                f"Fix: use 'adamw'."
             )
         return self
 
@@ -115,10 +115,10 @@ class TrainingConfig(Configuration):
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a training with a network, an optimizer and a schedule of its own.
+    """A part of a training with its own network, optimizer and schedule.
 
-    Spans the intervals from `first` up to and without `last`, of one count; an interval is an
-    epoch, or a part of the training's steps.
+    It covers the intervals `first` to `last`, excluding `last`, counted over the whole training. An
+    interval is an epoch, or an equal part of the training's steps.
     """
 
     candidate: "Candidate"
@@ -127,7 +127,7 @@ class Phase:
 
 
 class Candidate(Configuration):
-    """A network and how to train it; what a trial stores and everything is rebuilt from."""
+    """A network and its training; trials store it, and everything is rebuilt from it."""
 
     format_version: Literal[1] = 1
     model: ModelConfig
@@ -141,7 +141,7 @@ class Candidate(Configuration):
         ):
             raise ValueError(
                 f"fine_tuning needs a pretrained backbone whose `trainable` is not 'none'; "
-                f"received {backbone.summary()}. Leave fine_tuning out."
+                f"received {backbone.summary()}. Fix: leave fine_tuning out."
             )
         return self
 
@@ -151,25 +151,25 @@ class Candidate(Configuration):
 
     @classmethod
     def from_json(cls, text: str) -> "Candidate":
-        """Rebuilds a candidate; an illegal one raises pydantic's ValidationError."""
+        """Rebuilds a candidate; an invalid one raises pydantic's ValidationError."""
         return cls.model_validate_json(text)
 
     def summary(self) -> str:
-        """Returns one readable line, for progress lines and dashboards."""
+        """Returns a one-line description for progress lines and dashboards."""
         parts = (self.model.backbone, self.model.head, self.training)
         return "; ".join(part.summary() for part in parts if part is not None)
 
     def with_training(self, **changes: object) -> "Candidate":
-        """Returns this candidate with some training settings replaced, validated again."""
+        """Returns this candidate with some training settings replaced and validated."""
         training = TrainingConfig.model_validate({**dict(self.training), **changes})
         return self.model_copy(update={"training": training})
 
     def phases(self, intervals: int | None = None) -> tuple[Phase, ...]:
         """Returns the phases of this candidate's training: one, or two with fine-tuning.
 
-        `intervals` is the whole training's length in them, its epochs if not said. In the first of
-        two phases the backbone is frozen, early stopping waits for the second, and images are
-        mirrored at most: all else would have to run the backbone on every image anew.
+        `intervals` is the number of intervals of the whole training, by default its epochs. In the
+        first of two phases the backbone is frozen, early stopping is off, and horizontal flips are
+        the only augmentation: any other would run the backbone on every image in every epoch.
         """
         training = self.training
         length = training.epochs if intervals is None else intervals
@@ -193,13 +193,13 @@ class Candidate(Configuration):
         return phases if first else phases[1:]
 
     def _part(self, intervals: int, of: int) -> dict[str, int]:
-        """Returns the length of a part of the training, in the unit that its length is given in."""
+        """Returns the length of a part of the training, in epochs or steps like the whole."""
         if self.training.steps is None:
             return {"epochs": intervals}
         return {"steps": max(1, round(self.training.steps * intervals / of))}
 
     def for_retraining(self, **length: int) -> "Candidate":
-        """Returns this candidate for fixed `epochs`, or `steps`, without any validation images.
+        """Returns this candidate for a fixed number of `epochs` or `steps` without validation.
 
         Early stopping is off, and the "plateau" schedule, which follows the validation loss,
         becomes "cosine".
@@ -211,7 +211,7 @@ class Candidate(Configuration):
         )
 
     def with_length(self, *, epochs: int | None = None, steps: int | None = None) -> "Candidate":
-        """Returns this candidate for so many epochs, or else for so many steps."""
+        """Returns this candidate with a length in epochs or, without `epochs`, in steps."""
         if epochs is not None:
             return self.with_training(epochs=epochs, steps=None)
         return self if steps is None else self.with_training(steps=steps)

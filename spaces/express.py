@@ -1,4 +1,4 @@
-"""Finds the parameters by which a space gives a candidate that was made elsewhere."""
+"""Finds the parameters with which a space reproduces a candidate made elsewhere."""
 
 import math
 import re
@@ -15,27 +15,26 @@ from spaces.probe import ProbeTrial, Space, explore, is_legal
 
 Leaves: TypeAlias = Mapping[str, Any]
 
-# Ranges with at most so many values are tried whole.
+# Of ranges with at most this many values, all values are tried.
 _FEW = 16
-# Numbers this close train alike: a space whose L2 starts at 1e-7 has none.
+# Numbers this close train alike: an L2 of 1e-7, the lowest in a space, counts as none.
 _TOLERANCE = 1e-6
-# Decoupled decay is multiplied by the rate: at 0.001, ten thousand steps take a thousandth off.
+# Decoupled decay is multiplied by the rate: 10,000 steps of 0.001 x 1e-4 change weights by 0.1%.
 _DECAY_TOLERANCE = 1e-4
 _BISECTIONS = 24
-# What a stage does in or between its blocks; its other fields stand behind the last one.
+# Fields of a stage that act in or between its blocks; its other fields act after the last block.
 _INSIDE_STAGE = {"block", "depth", "reduction", "place"}
 _NO_REDUCTION = {"reduction_inside": "none", "reduction_behind": "none"}
-# Beside the lowest candidate, the nearest known ones to set out from.
+# The number of nearest known candidates to start from, besides the lowest candidate.
 _STARTS = 3
 
 
 @dataclass(frozen=True)
 class Expression:
-    """The nearest that a space comes to a candidate.
+    """A space's closest approximation of a candidate.
 
-    `differences` says what is not the same; without any, `parameters` give that candidate.
-    `settled` says what the space settles otherwise for all its candidates: how they are trained,
-    not what they are.
+    `differences` lists what differs; if it is empty, `parameters` reproduce the candidate.
+    `settled` lists training settings that the space fixes to other values for all its candidates.
     """
 
     parameters: dict[str, Any]
@@ -44,10 +43,10 @@ class Expression:
 
 
 class Expressing:
-    """A space that is asked how it would express candidates.
+    """Expresses candidates in a space.
 
-    What a study trains equally for all of its candidates (settings of the training, and initial
-    weights) need not agree with the candidate's; everything else has to.
+    Settings that are the same for all candidates of the space (of the training, and the initial
+    weights) need not match; everything else must.
     """
 
     def __init__(self, space: Space) -> None:
@@ -62,13 +61,13 @@ class Expressing:
         self._varied = {topic for topic, found in values.items() if len(found) > 1}
 
     def express(self, candidate: Candidate) -> Expression:
-        """Returns the parameters whose candidate is nearest to this one."""
+        """Returns the parameters that come closest to this candidate."""
         wanted = _leaves(candidate)
         kind = wanted["model.backbone.kind"]
         if kind not in self._kinds:
             known = ", ".join(sorted(self._kinds))
-            return Expression({}, (f"backbone {kind!r}, where the space has {known}",), ())
-        # From the lowest candidate, then from the nearest ones of a look around.
+            return Expression({}, (f"backbone {kind!r}, but the space has {known}",), ())
+        # Start from the lowest candidate, then from the nearest explored ones.
         nearest = sorted(self._explored, key=lambda known: self._distance(wanted, known[1]))
         best: Expression | None = None
         for start in ({}, *(parameters for parameters, _ in nearest[:_STARTS])):
@@ -81,7 +80,7 @@ class Expressing:
         return best
 
     def _compare(self, candidate: Candidate, parameters: dict[str, Any]) -> Expression:
-        # What is found must hold for a trial that knows nothing but these parameters.
+        # Evaluate exactly these parameters; FixedTrial fails if one is missing.
         nearest = self.space(FixedTrial(parameters))
         target, found = _canonical_leaves(candidate), _canonical_leaves(nearest)
         differing = sorted(
@@ -105,11 +104,10 @@ class Expressing:
         return sum(_differs(wanted, found, path) for path in paths)
 
     def _descend(self, wanted: Leaves, start: Mapping[str, Any]) -> dict[str, Any]:
-        """Sets one parameter after the other to what brings the candidate nearer, until none does.
+        """Changes one parameter at a time to come closer to the candidate, until none helps.
 
-        Spaces are plain in this respect: most parameters become one field, and the value to try is
-        what stands there in the candidate that is wanted. What takes several parameters at once may
-        be missed.
+        In most spaces a parameter sets one field, and the value to try is that field's value in the
+        wanted candidate. A match that needs several changes at once may be missed.
         """
         best, leaves = self._try(start)
         distance = self._distance(wanted, leaves)
@@ -131,7 +129,7 @@ class Expressing:
         self, name: str, best: ProbeTrial, leaves: Leaves, wanted: Leaves
     ) -> Iterator[Any]:
         distribution = best.distributions.get(name)
-        if distribution is None:  # a condition that held before this round's changes
+        if distribution is None:  # a conditional parameter that an earlier change removed
             return
         if isinstance(distribution, CategoricalDistribution):
             yield from distribution.choices
@@ -165,9 +163,9 @@ class Expressing:
         path: str,
         wanted: Leaves,
     ) -> float:
-        """Returns the value with which a field that follows from it comes out as it is wanted.
+        """Finds by bisection the value of a parameter that gives a derived field its wanted value.
 
-        As with a rate of growth, which shows best in the last thing that grows.
+        An example is a growth rate: the last stage's filters determine it best.
         """
         rising = self._value(name, high, parameters, path) > self._value(
             name, low, parameters, path
@@ -191,16 +189,16 @@ class Expressing:
 
 
 def _leaves(candidate: Candidate) -> dict[str, Any]:
-    """Returns every field by its path; how many epochs there are is always the study's to say."""
+    """Returns every field by its path, except the epochs, which the study sets."""
     content = candidate.model_dump(mode="json", exclude={"training": {"epochs"}})
     return dict(_flatten(content))
 
 
 def _canonical_leaves(candidate: Candidate) -> dict[str, Any]:
-    """Returns the fields by their paths in one way of several that say the same.
+    """Returns the fields by their paths in a canonical form, equal for equivalent candidates.
 
-    Stages become single blocks: two stages of one convolution are one stage of two, and a
-    reduction inside the last thing that a block does is one behind it.
+    Stages become single blocks, so that two stages of one convolution equal one stage of two. A
+    reduction that is a block's last operation becomes a reduction behind the block.
     """
     leaves = _leaves(candidate)
     backbone = candidate.model.backbone
@@ -276,6 +274,6 @@ def _words(wanted: Leaves, found: Leaves, path: str) -> str:
     name = _topic(path).removeprefix("model.").removeprefix("training.")
     if path in wanted and path in found:
         return f"{name} {wanted[path]} (nearest {found[path]})"
-    # A whole block or layer is missing or too many: its first field is enough.
+    # A whole block or layer is missing or extra; report it once, not for each of its fields.
     part = re.sub(r"(\.\d+)\..*", r"\1", name)
-    return f"{part} ({'missing' if path in wanted else 'too many'})"
+    return f"{part} ({'missing' if path in wanted else 'extra'})"

@@ -1,4 +1,4 @@
-"""How a space suggests a classifier head."""
+"""Suggests a classifier head."""
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -12,7 +12,7 @@ def suggest_head(
 ) -> Pooled:
     """Suggests pooling or Flatten, then up to `most_layers` dense layers, each with its own fields.
 
-    Without `flatten` the head only pools, so that a frozen backbone's features stay small.
+    Without `flatten` the head always pools, which keeps a frozen backbone's features small.
 
     Parameters are named "pooling", "head_dropout", "dense_layers", "dense_1_units" and so on.
     """

@@ -1,4 +1,4 @@
-"""Looks into a space without a study: its parameters, its extremes, its fingerprint."""
+"""Inspects a space without a study: its parameters, its extremes, its fingerprint."""
 
 import hashlib
 import inspect
@@ -24,10 +24,10 @@ Strategy: TypeAlias = Literal["random", "lowest", "highest"]
 
 
 class ProbeTrial:
-    """Answers `suggest_*` by a strategy and remembers what was asked.
+    """A trial that suggests values by a strategy and records parameters and distributions.
 
-    "lowest" and "highest" take the ends of numeric ranges; categories are always drawn at random,
-    since they have no order. A parameter in `wanted` gets that value where it is legal.
+    "lowest" and "highest" take the ends of numeric ranges. Categories have no order, so they are
+    always drawn at random. A parameter in `wanted` gets that value if its distribution contains it.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ProbeTrial:
 
 
 def is_space(found: object) -> bool:
-    """Whether something is a space: a function of a trial, whose other arguments are options."""
+    """Whether an object is a space: a function of a trial whose other arguments are optional."""
     if not inspect.isfunction(found):
         return False
     names = list(inspect.signature(found).parameters)
@@ -98,17 +98,17 @@ def is_space(found: object) -> bool:
 
 
 def is_legal(distribution: BaseDistribution, value: Any) -> bool:
-    """Says whether a distribution may draw a value."""
+    """Returns whether a distribution contains a value."""
     try:
         return distribution._contains(distribution.to_internal_repr(value))
-    except ValueError:  # no choice of a category, or no number
+    except ValueError:  # not one of the choices, or not a number
         return False
 
 
 def explore(space: Space, *, draws: int = 24) -> list[tuple[ProbeTrial, Candidate]]:
-    """Returns candidates over the whole space: `draws` of each strategy, the same every time.
+    """Returns candidates from the whole space: `draws` for each strategy, the same every time.
 
-    What the space itself finds infeasible is left out; if it is everything, InfeasibleError.
+    Candidates that the space itself rejects are left out. Raises InfeasibleError if it rejects all.
     """
     strategies: tuple[Strategy, ...] = ("random", "lowest", "highest")
     probes = [ProbeTrial(strategy, seed=seed) for strategy in strategies for seed in range(draws)]
@@ -125,7 +125,7 @@ def explore(space: Space, *, draws: int = 24) -> list[tuple[ProbeTrial, Candidat
 
 
 def parameters(space: Space, *, draws: int = 24) -> dict[str, BaseDistribution]:
-    """Returns the parameters that a space asks for, conditional ones included, in its order."""
+    """Returns the parameters that a space suggests, including conditional ones, in its order."""
     found: dict[str, BaseDistribution] = {}
     for probe, _ in explore(space, draws=draws):
         found |= {name: known for name, known in probe.distributions.items() if name not in found}
@@ -133,11 +133,11 @@ def parameters(space: Space, *, draws: int = 24) -> dict[str, BaseDistribution]:
 
 
 def space_fingerprint(space: Space, *, draws: int = 24) -> str:
-    """Returns the SHA-256 of what a space does: its parameters and the candidates they make.
+    """Returns the SHA-256 of a space's behaviour: its parameters and the resulting candidates.
 
-    It follows behaviour, so that a comment or a renamed variable changes nothing, and a changed
-    range or fixed value does. Fields at their defaults are left out: a later version may add
-    fields without stranding stored studies.
+    A changed range or fixed value changes it; a comment or a renamed variable does not. Fields at
+    their defaults are left out, so that a later version may add fields and still resume stored
+    studies.
     """
     behaviour = [
         [

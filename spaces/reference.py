@@ -1,4 +1,4 @@
-"""What studies hold fixed when they search something else: a network, and its training."""
+"""The reference network and training that studies fix while they search something else."""
 
 import math
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from spaces.sizes import input_size, pixels_at_32, reductions, with_stem
 from spaces.stages import growing_filters, scheduled_dropout, staged
 from spaces.task import Task
 
-# Of batches of 64. A larger batch's gradient is less noisy, and allows a larger step.
+# The rate for batches of 64. Larger batches have less noisy gradients and allow larger steps.
 _LEARNING_RATE, _BATCH_SIZE = 0.01, 64
 _SMALLEST_BATCH, _LARGEST_BATCH = 8, 256
 _LEAST_SEARCHED_BATCH = 32
@@ -29,9 +29,9 @@ def reference_model(
 ) -> ModelConfig:
     """Returns a plain network of 24 | 64 64 | 128 128 | 256 256 filters: 1.16 million parameters.
 
-    Each stage pools right behind its first convolution, which makes it fast on a CPU. Small images
-    get two stages, large ones a stem that reduces them. `block_fields` replace those of its
-    `Plain` blocks.
+    Each stage pools right after its first convolution, which makes it fast on a CPU. Small images
+    get two stages; large images get a stem that downsamples them. `block_fields` replace fields of
+    its `Plain` blocks.
     """
     block = Plain(**{"activation": "relu", **block_fields})
     stages = reductions(task)
@@ -51,11 +51,11 @@ def reference_model(
 
 
 def reference_training(task: Task = Task(), **changes: Any) -> TrainingConfig:
-    """Returns settings with which networks of any size learn on any number of images.
+    """Returns training settings that work for networks of any size and any number of images.
 
-    Muon under one-cycle with clipped gradients, label smoothing 0.1 and padded crops. Batch size
-    and learning rate follow from the number of images. There are no flips: mirrored digits,
-    letters and signs mean something else. `changes` replace settings.
+    They are Muon with a one-cycle schedule, clipped gradients, label smoothing 0.1 and padded
+    crops. The number of images determines the batch size and the learning rate. There are no flips,
+    because mirrored digits, letters and signs differ in meaning. `changes` replace settings.
     """
     batch_size = reference_batch_size(task)
     settings: dict[str, Any] = {
@@ -73,19 +73,20 @@ def reference_training(task: Task = Task(), **changes: Any) -> TrainingConfig:
 
 
 def reference_batch_size(task: Task) -> int:
-    """Returns the power of two nearest to the root of the number of images, from 8 to 256.
+    """Returns the power of two nearest to the square root of the number of images, from 8 to 256.
 
-    Few images get many steps an epoch: 32 for a thousand images, 64 for 5,000, 256 for 50,000.
+    That is 32 for 1,000 images, 64 for 5,000 and 256 for 50,000. Small batches give small data sets
+    enough steps per epoch.
     """
     power: int = 2 ** round(math.log2(math.sqrt(task.images)))
     return min(_LARGEST_BATCH, max(_SMALLEST_BATCH, power))
 
 
 def most_images_a_batch(task: Task, *, at_most: int = 512) -> int:
-    """Returns the end of a range of batch sizes from 16: a tenth of the images, within limits."""
+    """Returns the upper end of a batch-size range from 16: a tenth of the images, within limits."""
     return max(_LEAST_SEARCHED_BATCH, min(at_most, task.images // 10))
 
 
 def reference_learning_rate(batch_size: int) -> float:
-    """Returns Muon's peak rate for a batch size, in proportion to the root of it."""
+    """Returns Muon's peak rate, proportional to the square root of the batch size."""
     return round(_LEARNING_RATE * math.sqrt(batch_size / _BATCH_SIZE), 5)

@@ -1,4 +1,4 @@
-"""What follows from the images' size: how networks reduce it, so that their cost stays bounded."""
+"""How networks downsample images of different sizes, so that their cost stays bounded."""
 
 import math
 
@@ -6,9 +6,9 @@ from cnn_blocks.backbones.staged import Stage, Staged
 from cnn_blocks.config import Block
 from spaces.task import Task
 
-# A stem brings images down to about this many pixels a side, where a network's work begins.
+# A stem downsamples images to about this many pixels per side.
 _WORKING_SIDE = 32
-# Larger images are resized in front of the stem.
+# Larger images are resized before the stem.
 _LARGEST_INPUT = 128
 _SMALLEST_MAP = 4
 _MOST_STAGES = 3
@@ -16,12 +16,12 @@ _LEAST_STEM_FILTERS = 16
 
 
 def input_size(task: Task) -> int | None:
-    """Returns the side in pixels to which a network built from blocks resizes the images first."""
+    """Returns the side in pixels to which a network first resizes the images; None to keep them."""
     return _LARGEST_INPUT if task.longest_side > _LARGEST_INPUT else None
 
 
 def stem_reductions(task: Task) -> int:
-    """Returns how often a stem halves the images: until about 32 pixels a side are left."""
+    """Returns how often a stem halves the images to leave about 32 pixels per side."""
     height, width = _input_shape(task)
     wanted = round(math.log2(math.sqrt(height * width) / _WORKING_SIDE))
     possible = int(math.log2(max(1.0, min(height, width) / _SMALLEST_MAP)))
@@ -29,14 +29,14 @@ def stem_reductions(task: Task) -> int:
 
 
 def most_reductions(task: Task) -> int:
-    """Returns how often stages behind the stem can halve the images, at least once."""
+    """Returns how often the stages after the stem can halve the images, at least once."""
     return max(1, int(math.log2(max(1, min(_working_shape(task))))))
 
 
 def reductions(task: Task) -> int:
-    """Returns how many stages, each of which halves, suit the images: two or three.
+    """Returns the number of halving stages that suit the images: two or three.
 
-    8x8 pixels become 2x2, and 32x32 pixels 4x4.
+    8x8 pixels become 2x2, and 32x32 pixels become 4x4.
     """
     height, width = _working_shape(task)
     wanted = round(math.log2(math.sqrt(height * width))) - 1
@@ -44,21 +44,21 @@ def reductions(task: Task) -> int:
 
 
 def with_stem(backbone: Staged, block: Block, *, filters: int, task: Task) -> Staged:
-    """Returns a backbone behind a stem of blocks, which halves large images by strides.
+    """Returns a backbone with a stem of blocks in front, which halves large images with strides.
 
-    Without `filters` there is a stem only where images have to be reduced.
+    If `filters` is 0, there is a stem only if the images must be downsampled.
     """
     halvings = stem_reductions(task)
     if not filters and not halvings:
         return backbone
     stem = block.model_copy(update={"filters": filters or _LEAST_STEM_FILTERS})
-    # A pooled convolution would work on every pixel of a large image first.
+    # With pooling, the convolution would first process every pixel of a large image.
     front = [Stage(block=stem, reduction="stride")] * halvings
     return Staged(stages=(*(front or [Stage(block=stem, reduction="none")]), *backbone.stages))
 
 
 def pixels_at_32(pixels: int, task: Task) -> int:
-    """Returns pixels of a 32x32 image in those of this task's, at least one for any at all."""
+    """Scales pixels of a 32x32 image to this task's images; at least 1 if `pixels` is not 0."""
     return pixels and max(1, round(pixels * min(task.image_shape[:2]) / 32))
 
 

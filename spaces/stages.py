@@ -1,4 +1,4 @@
-"""How a space turns a few numbers into the stages of a network."""
+"""Builds the stages of a network from a few numbers."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,15 +9,15 @@ from spaces.suggest import Trial
 
 
 def growing_filters(first: int, growth: float, stages: int, *, most: int = 512) -> list[int]:
-    """Returns each stage's filters: `first` times `growth` per stage, in whole multiples of 8."""
+    """Returns each stage's filters: `first` times `growth` per stage, rounded to multiples of 8."""
     return [min(most, max(8, round(first * growth**stage / 8) * 8)) for stage in range(stages)]
 
 
 def suggest_filters(trial: Trial, stages: int, *, low: int, high: int) -> list[int]:
     """Suggests each stage's filters: constant, doubling from stage to stage, or free.
 
-    The first two share the first stage's number, "filters", in low..high; each free one has a
-    range of its own, low..2 high, from "stage_1_filters" on.
+    "constant" and "doubling" use one parameter, "filters", in low..high. "free" has a parameter per
+    stage, "stage_1_filters" and so on, in low..2 high.
     """
     schedule = trial.suggest_categorical("filters_schedule", ["constant", "doubling", "free"])
     if schedule == "free":
@@ -32,7 +32,7 @@ def suggest_filters(trial: Trial, stages: int, *, low: int, high: int) -> list[i
 def scheduled_dropout(
     rate: float, schedule: Literal["constant", "rising"], stages: int
 ) -> list[float]:
-    """Returns each stage's dropout, or stochastic depth: equal, or rising linearly to `rate`."""
+    """Returns each stage's dropout or stochastic depth: constant, or rising linearly to `rate`."""
     if schedule == "constant":
         return [rate] * stages
     return [rate * (stage + 1) / stages for stage in range(stages)]
@@ -48,9 +48,9 @@ def staged(
     dropout: Sequence[float],
     stem_filters: int = 0,
 ) -> Staged:
-    """Builds a backbone of equal blocks with the given filters and dropout per stage.
+    """Builds a backbone of identical blocks with the given filters and dropout per stage.
 
-    `stem_filters` > 0 puts one block at full resolution in front.
+    `stem_filters` > 0 adds one block at full resolution in front.
     """
     stages = [
         Stage(

@@ -1,4 +1,4 @@
-"""Suggests a component field by field, from the distributions in its annotations."""
+"""Suggests a component's fields from the distributions in their annotations."""
 
 from typing import Any, Protocol, TypeVar
 
@@ -33,7 +33,7 @@ class Trial(Protocol):
 
 
 class Prefixed:
-    """A trial whose parameters carry a prefix, so that two spaces stand beside each other."""
+    """A trial that prefixes parameter names, so that two spaces can share a study."""
 
     def __init__(self, trial: Trial, prefix: str) -> None:
         self._trial = trial
@@ -61,16 +61,16 @@ def suggest(
 ) -> _Configuration:
     """Suggests a component's searchable fields and returns the component.
 
-    A field is searchable where its annotation carries an Optuna distribution. `fixed` sets a
-    field to a value, or to another distribution to search instead; the other fields keep their
-    defaults. Parameters are named `prefix` + field.
-    Raises UserError for a name in `fixed` that is no field.
+    A field is searchable if its annotation contains an Optuna distribution. `fixed` sets a field to
+    a value, or to another distribution to search instead; all other fields keep their defaults.
+    Parameters are named `prefix` + field.
+    Raises UserError for a name in `fixed` that is not a field.
     """
     fields = component.model_fields
     for name in fixed:
         if name not in fields:
             raise UserError(
-                f"A fixed value must belong to a field of {component.__name__} "
+                f"A fixed value must name a field of {component.__name__} "
                 f"({', '.join(fields)}); received {name!r}."
             )
     values: dict[str, Any] = {}

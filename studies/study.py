@@ -1,4 +1,4 @@
-"""What a study is, and where it is found; nothing runs here."""
+"""The definition of a study, and how to load one; nothing runs here."""
 
 import difflib
 import importlib
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
-# Of trials, or a function of the task that gives them.
+# Parameters of trials, or a function of the task that returns them.
 Parameters: TypeAlias = tuple[Mapping[str, Any], ...] | Callable[..., Sequence[Mapping[str, Any]]]
 
 
 def tree_parzen_sampler(seed: int) -> "BaseSampler":
-    """Returns the default sampler: multivariate TPE, grouped so that conditions are learnt too."""
+    """Returns the default sampler: multivariate TPE, grouped to model conditional parameters."""
     from optuna.exceptions import ExperimentalWarning
     from optuna.samplers import TPESampler
 
     with warnings.catch_warnings():
-        # `group` is experimental; without it a conditional parameter is sampled on its own.
+        # `group` is experimental; without it conditional parameters are sampled independently.
         warnings.simplefilter("ignore", ExperimentalWarning)
         return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=8)
 
 
 def successive_halving_pruner(first_rung: int) -> "BasePruner":
-    """Returns the default pruner: asynchronous successive halving, the best half goes on.
+    """Returns the default pruner: asynchronous successive halving that keeps the best half.
 
     `first_rung` is the step at which trials are first compared (Li et al., 2018).
     """
@@ -55,43 +55,44 @@ def successive_halving_pruner(first_rung: int) -> "BasePruner":
 
 
 class StudySpec(Configuration):
-    """An experiment: which space, data, metric, sampler, pruner and budget.
+    """An experiment: its space, data, metric, sampler, pruner and budget.
 
-    Candidates are compared by what they reach in the final training's time, which is estimated by
-    what they reach in a fixed part of it: every trial trains for the same seconds, with its whole
-    learning-rate schedule within them, so that a network twice as fast takes twice the steps. With
-    `epochs` trials train for equally many epochs instead, whatever these cost.
+    By default, candidates are compared at equal training time: every trial trains for the same
+    number of seconds and runs its whole learning-rate schedule in them, so a network twice as fast
+    takes twice the steps. This estimates what each candidate would reach in the time of the final
+    training. With `epochs`, all trials train for that many epochs instead, whatever they cost.
 
     Attributes:
-        name: The study's name in the storage, too.
-        description: One line: what it searches.
-        space: Maps a trial to a candidate; the study sets how long the candidate trains. Its
-            keyword argument `task`, if it has one, is told the images' size and number.
-        fixes: What the space holds fixed, in words.
+        name: The study's name, also in the storage.
+        description: What it searches, in one line.
+        space: Maps a trial to a candidate; the study sets how long the candidate trains. If it has
+            a keyword argument `task`, it receives the size and number of the images.
+        fixes: What the space keeps fixed, in words.
         expected: The result to expect, with data and time, in words.
-        data: The data to use where the command names none.
-        metric: What ranks the trials on the validation images.
-        class_weights: Those of every candidate; "auto" weights unequal classes where the metric
-            gains by it, and else leaves them, as None does, to the space.
-        trials: How many finished trials make a whole search.
+        data: The data to use if the command gives none.
+        metric: Ranks the trials on the validation images.
+        class_weights: The class weights of every candidate. "auto" sets weights for imbalanced
+            classes if the metric benefits; otherwise, as with None, the space decides.
+        trials: The number of finished trials in a full search.
         budget_seconds: Wall-clock seconds of a whole run, search and final training together;
-            None for the half hour that a run takes by default.
+            None for the default of half an hour.
         epochs: Epochs of an unpruned trial; None lets the time plan decide.
         retrain_epochs: Epochs of the winner's final training; None lets the time plan decide.
-        reports_per_epoch: With `epochs`, a study's step is one epoch over this number.
-        sampler: Makes the sampler from a seed.
-        pruner: Makes the pruner from the first step at which a trial may be pruned.
+        reports_per_epoch: With `epochs`, a step of the study is one epoch divided by this number.
+        sampler: Creates the sampler from a seed.
+        pruner: Creates the pruner from the first step at which a trial may be pruned.
         first_rung: With `epochs`, the epochs before a trial may be pruned.
-        most_parameters: A network with more is infeasible, before any of them is allocated.
-        start: Parameters of the first trials, known to be good; a function of the task, and of
-            the backbones by keyword, may say which. The first is the study's default candidate.
+        most_parameters: A network with more is infeasible; this is checked before allocation.
+        start: Known good parameters for the first trials, or a function of the task (and of the
+            keyword `backbones`) that returns them. The first is the study's default candidate.
         variations: Changes to the best candidate so far, tried in this order after `start` and
-            before the sampler's own suggestions; a function of the task may say which.
-        workers: How many processes run trials; "auto" measures it, 0 is the command's own process.
-        backbones: What a space of pretrained backbones chooses among; `--backbone` replaces them.
-        takes_backbones: Whether `--backbone` may name some where `backbones` is empty.
-        probes: Candidates of each kind (random, smallest, largest) that a look around the space
-            takes; few where the space is slow to answer.
+            before the sampler's suggestions, or a function of the task that returns them.
+        workers: The number of processes that run trials; "auto" measures the best number, 0 runs
+            trials in the command's own process.
+        backbones: The pretrained backbones that the space chooses from; `--backbone` replaces them.
+        takes_backbones: Whether `--backbone` is allowed although `backbones` is empty.
+        probes: The number of candidates of each kind (random, smallest, largest) drawn to explore
+            the space; keep it low if the space is slow.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -123,7 +124,7 @@ class StudySpec(Configuration):
     probes: PositiveInt = 24
 
     def candidate(self, trial: Trial, task: Task | None = None) -> Candidate:
-        """Maps a trial to the candidate that this study trains on a task."""
+        """Maps a trial to the candidate that this study trains for a task."""
         space: Callable[..., Candidate] = self.space
         options: dict[str, Any] = {"backbones": self.backbones} if self.backbones else {}
         if task is not None and self.adapts:
@@ -136,15 +137,15 @@ class StudySpec(Configuration):
 
     @property
     def adapts(self) -> bool:
-        """Whether the space is told the task, and adapts its networks to it."""
+        """Whether the space takes the task and adapts its networks to it."""
         return "task" in inspect.signature(self.space).parameters
 
     def first_trials(self, task: Task) -> tuple[Mapping[str, Any], ...]:
-        """Returns the parameters of the first trials on a task."""
+        """Returns the parameters of the first trials for a task."""
         return self._told(self.start, task)
 
     def later_trials(self, task: Task) -> tuple[Mapping[str, Any], ...]:
-        """Returns the changes to the best candidate that are tried next on a task."""
+        """Returns the changes to the best candidate that are tried next for a task."""
         return self._told(self.variations, task)
 
     def _told(self, parameters: Parameters, task: Task) -> tuple[Mapping[str, Any], ...]:
@@ -154,16 +155,16 @@ class StudySpec(Configuration):
         return tuple(parameters(task, **({"backbones": self.backbones} if takes else {})))
 
     def make_pruner(self) -> "BasePruner":
-        """Returns the pruner, which counts in this study's steps."""
+        """Returns the pruner, set to this study's steps."""
         pruner: BasePruner = self.pruner(self.first_rung * self.reports_per_epoch)
         return pruner
 
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study and the file or module that it came from; `source` is None for a shipped one.
+    """A study and the file or module that defines it; `source` is None for a shipped study.
 
-    `warnings` are what a person should know before it runs. `command` is the command line that
+    `warnings` are messages for the user before the study runs. `command` is the command line that
     runs it, if one does.
     """
 
@@ -173,11 +174,12 @@ class LoadedStudy:
     command: str | None = None
 
     def with_backbones(self, names: Sequence[str]) -> "LoadedStudy":
-        """Returns this study with other backbones, named as a person does; none changes nothing.
+        """Returns this study with other backbones, named as on the command line.
 
-        "none" alone keeps a study that can do without from using any.
+        No names change nothing. The single name "none" disables backbones in a study that does not
+        require them.
 
-        Raises UserError for a study that takes none, and for an unknown network or file.
+        Raises UserError for a study that takes no backbones, and for an unknown network or file.
         """
         if not names:
             return self
@@ -189,16 +191,17 @@ class LoadedStudy:
                 spec.name for spec in list_studies() if spec.backbones or spec.takes_backbones
             ]
             raise UserError(
-                f"A backbone may be chosen for a study that takes one ({', '.join(takers)}); "
-                f"{self.spec.name!r} builds its own."
+                f"A backbone needs a study that takes one ({', '.join(takers)}); "
+                f"{self.spec.name!r} builds its own. Fix: leave out --backbone, or choose one of "
+                f"these studies."
             )
         backbones = tuple(parse_backbone(name) for name in names)
-        backbone_names(backbones)  # refuses two of one name
+        backbone_names(backbones)  # raises if two names are equal
         return replace(self, spec=self.spec.model_copy(update={"backbones": backbones}))
 
 
 def shipped_studies() -> dict[str, str]:
-    """Returns the names of the shipped studies and their modules."""
+    """Returns the modules of the shipped studies by name."""
     package = importlib.import_module("studies.shipped")
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
     return {name: f"{package.__name__}.{name}" for name in names}
@@ -222,7 +225,7 @@ def study_of_space(space: Space) -> StudySpec:
 
 
 def load_study(reference: str | Path | Space | StudySpec | LoadedStudy) -> LoadedStudy:
-    """Returns a shipped study by name, or a user's from a .py file that defines `study`.
+    """Returns a shipped study by name, or the user's study from a .py file that defines `study`.
 
     A function is the space of a study that has no other settings of its own.
 

@@ -1,4 +1,4 @@
-"""The README's promises: its commands parse, its tutorial runs to an exported model."""
+"""The documents' promises: links lead somewhere, commands parse, code runs, names are listed."""
 
 import json
 import os
@@ -6,64 +6,203 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+import cnn_blocks
+import search
+import spaces
+import studies
 from search.cli import app as cli
+from tests.test_imports import ROOMS
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+MOST_WORDS = 900
+PYTHON = ("python", ".venv/bin/python")
+# Programs that the documents call and that are not ours.
+OTHERS = {"cd", "git", "optuna-dashboard", "pip", "pre-commit", "source"}
+# Options in running text that belong to other programs.
+OTHERS_OPTIONS = {"--artifact-dir"}
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def _name(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
 
 
-def _tutorial(opening: str) -> str:
-    (code,) = [block for block in _blocks("python") if block.startswith(f'"""{opening}')]
-    return code
+every_page = pytest.mark.parametrize("page", PAGES, ids=_name)
+
+
+def _blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _prose(text: str) -> str:
+    """Returns a page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _spans(text: str) -> list[str]:
+    """Returns the code within the running text, each piece in one line."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", _prose(text))]
+
+
+def _commands(page: Path) -> Iterator[list[str]]:
+    """Yields the words of every command in a page's blocks."""
+    for block in _blocks(page.read_text(encoding="utf-8"), "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while "&&" in words:
+                yield words[: words.index("&&")]
+                words = words[words.index("&&") + 1 :]
+            if words:
+                yield words
+
+
+def _inline_commands(page: Path) -> Iterator[list[str]]:
+    """Yields the words of the whole commands of ours within a page's running text."""
+    for span in _spans(page.read_text(encoding="utf-8")):
+        if re.match(r"(python -m search\S*|cnn-search|make) \w", span):
+            yield shlex.split(span)
 
 
 COMMANDS = [
-    shlex.split(line.partition("#")[0])
-    for block in _blocks("bash")
-    for line in block.splitlines()
-    if "-m search" in line
+    pytest.param(words, id=f"{_name(page)}: {' '.join(words)}")
+    for page in PAGES
+    for words in (*_commands(page), *_inline_commands(page))
 ]
+
+
+def _ours(words: list[str]) -> list[str] | None:
+    """Returns command and arguments of a call of this program; None for other programs."""
+    if words[0] == "cnn-search":
+        return words[1:]
+    if words[0] not in PYTHON or words[1] != "-m":
+        return None
+    package, _, command = words[2].partition(".")
+    return [*([command] if command else []), *words[3:]] if package == "search" else None
+
+
+def _parse(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a command's own parser read its arguments; nothing is done."""
+    target: Any = typer.main.get_command(cli.app)
+    while hasattr(target, "commands"):
+        target = target.commands[words.pop(0)]
+    called: list[bool] = []
+    # The callback only notes that the arguments were legal.
+    monkeypatch.setattr(target, "callback", lambda **options: called.append(True))
+    target.main(words, standalone_mode=False)
+    assert called == [True]
+
+
+def test_the_front_page_is_short() -> None:
+    assert len(README.split()) <= MOST_WORDS
 
 
 def test_the_first_screen_has_the_two_commands() -> None:
     first_screen = "\n".join(README.splitlines()[:14])
 
+    assert "git clone" in first_screen
     assert "make run" in first_screen
     assert "search.run --data path/to/images --budget" in first_screen
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_commands_parse(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    words = command[command.index("-m") + 1 :]
-    module = words.pop(0).removeprefix("search.")
-    if module == "search":
-        module = words.pop(0)
-    called: list[str] = []
-    # Every command ends at its own parser: the callback only notes that the arguments were legal.
-    root: Any = typer.main.get_command(cli.app)
-    target = root.commands[module]
-    if hasattr(target, "commands"):
-        target = target.commands[words.pop(0)]
-    monkeypatch.setattr(target, "callback", lambda **options: called.append(module))
+def test_the_front_page_links_to_every_page() -> None:
+    assert [page for page in map(_name, PAGES[1:]) if f"]({page})" not in README] == []
 
-    target.main(words, standalone_mode=False)
 
-    assert called == [module]
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", _prose(page.read_text(encoding="utf-8"))):
+        if re.match(r"https?://", target):
+            continue
+        place, _, anchor = target.partition("#")
+        file = (page.parent / place).resolve() if place else page
+        if not file.exists() or (anchor and anchor not in _anchors(file)):
+            broken.append(target)
+
+    assert broken == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """Returns the anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"(?m)^#+ (.+)$", _prose(page.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_anchors_are_githubs() -> None:
+    assert "postgresql-and-the-storage-proxy" in _anchors(REPOSITORY / "docs" / "storage.md")
+    assert "crop-pad-or-stretch" in _anchors(REPOSITORY / "docs" / "benchmarks.md")
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_commands_parse(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = _ours(words)
+    if ours is not None:
+        _parse(ours, monkeypatch)
+    elif words[0] == "make":
+        targets = {word for word in words[1:] if "=" not in word}
+        variables = {word.partition("=")[0] for word in words[1:] if "=" in word}
+        (phony,) = re.findall(r"(?m)^\.PHONY: (.*)$", MAKEFILE)
+        assert targets <= set(phony.split())
+        assert all(f"$({variable})" in MAKEFILE for variable in variables)
+    elif words[0] in PYTHON and words[1:3] != ["-m", "pytest"]:
+        place = words[2].replace(".", "/") + ".py" if words[1] == "-m" else words[1]
+        assert (REPOSITORY / place).is_file()
+    elif words[:2] == ["pip", "install"]:
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+        extras = re.findall(r"\[(\w+)\]", " ".join(words))
+        assert set(extras) <= set(project["project"]["optional-dependencies"])
+    else:
+        assert words[0] in {*OTHERS, *PYTHON}
+
+
+@every_page
+def test_options_in_running_text_are_real(page: Path) -> None:
+    named = {
+        option
+        for span in _spans(page.read_text(encoding="utf-8"))
+        if not span.startswith("make ")
+        for option in re.findall(r"(?<!\S)--[a-z][a-z-]+", span)
+    }
+
+    assert named - _options() - OTHERS_OPTIONS == set()
+
+
+def _options() -> set[str]:
+    waiting: list[Any] = [typer.main.get_command(cli.app)]
+    found: set[str] = {"--help"}
+    while waiting:
+        command = waiting.pop()
+        waiting.extend(getattr(command, "commands", {}).values())
+        for parameter in command.params:
+            found.update(parameter.opts, parameter.secondary_opts)
+    return found
+
+
+@every_page
+def test_python_compiles(page: Path) -> None:
+    for code in _blocks(page.read_text(encoding="utf-8"), "python"):
+        compile(code, _name(page), "exec")
 
 
 def test_the_library_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = [block for block in _blocks("python") if "run_study" in block]
+    (code,) = [block for block in _blocks(README, "python") if "run_study" in block]
     monkeypatch.chdir(tmp_path)
-    code = code.replace("trials=4, retrain_epochs=3", "trials=1, retrain_epochs=1")
+    shorter = "budget=search.Budget(trials=1, retraining_epochs=1)"
+    code = code.replace("trials=4", shorter)
     variables: dict[str, Any] = {}
 
     exec(compile(code, "README.md", "exec"), variables)
@@ -71,11 +210,45 @@ def test_the_library_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (variables["result"].directory / "model.keras").is_file()
 
 
+def test_a_candidate_is_built_as_the_python_page_says(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    (code,) = [block for block in _blocks(page, "python") if "FixedTrial" in block]
+
+    exec(compile(code, "docs/python.md", "exec"), {})
+
+    assert "Total params" in capsys.readouterr().out
+
+
+def test_the_python_page_lists_every_public_name() -> None:
+    page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    listed = set(_spans(page))
+
+    for package in (cnn_blocks, search, spaces, studies):
+        assert set(package.__all__) - listed == set()
+
+
+def _tutorial(opening: str) -> str:
+    page = (REPOSITORY / "docs" / "studies.md").read_text(encoding="utf-8")
+    (code,) = [block for block in _blocks(page, "python") if block.startswith(f'"""{opening}')]
+    return code
+
+
+@pytest.mark.parametrize(
+    ("name", "opening"), [("own_study.py", "Kernel size"), ("own_block.py", "A block of your own")]
+)
+def test_the_tutorial_shows_the_examples(name: str, opening: str) -> None:
+    example = (REPOSITORY / "examples" / name).read_text(encoding="utf-8")
+
+    assert _tutorial(opening) == example
+    imports = re.findall(r"(?m)^from (?:cnn_blocks|spaces|studies|search)\b.*$", example)
+    assert len(imports) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "opening", "components"),
     [
         pytest.param("my_study.py", "Kernel size", set(), marks=pytest.mark.slow),
-        ("fire_study.py", "Fire modules", {"fire"}),
+        ("fire_study.py", "A block of your own", {"fire"}),
     ],
 )
 def test_the_tutorial_runs_from_its_own_folder(
@@ -106,3 +279,15 @@ def test_the_tutorial_runs_from_its_own_folder(
 def _environment(repository: Path) -> dict[str, str]:
     paths = [str(repository), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def test_the_guide_lists_the_rooms_in_their_order() -> None:
+    guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = re.findall(r"(?m)^\| `search\.(\w+)` \|", guide)
+
+    assert listed == [room for floor in ROOMS for room in floor]
+    for floor in ROOMS:
+        for position, room in enumerate(floor):
+            (row,) = re.findall(rf"(?m)^\| `search\.{room}` \|.*$", guide)
+            beside = ", ".join(f"`{other}`" for other in floor[:position])
+            assert row.endswith(f"above, not {beside} |") == bool(beside)

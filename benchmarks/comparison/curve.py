@@ -10,7 +10,7 @@ from typing import Any
 
 Curve = list[tuple[float, float]]
 
-# SQL, not Optuna: a look while a search is measured must cost next to nothing.
+# SQL instead of Optuna, because polling during a measurement must cost almost nothing.
 _REPORTS = """
     SELECT trial_id, step, intermediate_value FROM trial_intermediate_values
     WHERE intermediate_value_type = 'FINITE'
@@ -22,18 +22,18 @@ _ENDS = "SELECT trial_id, datetime_complete FROM trials WHERE datetime_complete 
 
 
 class StudyWatch:
-    """Notes when each report of a running search appears; Optuna stores no time with it."""
+    """Records when each report of a running search appears; Optuna stores no time with it."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
         self._seen: dict[tuple[int, int], float] = {}
 
     def look(self) -> None:
-        """Notes the reports that are new; does nothing while there is no database."""
+        """Records new reports; does nothing while there is no database."""
         try:
             reports = list(_select(self._database, _REPORTS))
         except sqlite3.Error:
-            return  # Not made yet, or locked: the next look finds it.
+            return  # not created yet, or locked; the next look retries
         now = time.time()
         for trial, step, _ in reports:
             self._seen.setdefault((trial, step), now)
@@ -41,8 +41,8 @@ class StudyWatch:
     def curve(self, began: float) -> Curve:
         """Returns the improvements as (seconds since `began`, best value so far).
 
-        A report counts when it was seen; one that was not seen, and the value of a trial without
-        reports, when its trial ended.
+        A report gets the time at which it was seen. An unseen report, and the value of a trial
+        without reports, get the time at which the trial ended.
         """
         ends = {
             trial: datetime.fromisoformat(ended).timestamp()
@@ -53,7 +53,7 @@ class StudyWatch:
             reporting.add(trial)
             moment = self._seen.get((trial, step), ends.get(trial))
             if moment is not None:
-                # A trial that ended between two looks was finished before it was seen.
+                # If the trial ended between two looks, its end is closer than the look.
                 points.append((min(moment, ends.get(trial, moment)) - began, value))
         for trial, value in _select(self._database, _VALUES):
             if trial not in reporting and trial in ends:
@@ -62,7 +62,7 @@ class StudyWatch:
 
 
 def improvements(points: Iterable[tuple[float, float]]) -> Curve:
-    """Returns the points that are better than all earlier ones, in the order of time."""
+    """Returns the points that are better than all earlier ones, sorted by time."""
     best: Curve = []
     for seconds, value in sorted(points):
         if not best or value > best[-1][1]:
@@ -71,7 +71,7 @@ def improvements(points: Iterable[tuple[float, float]]) -> Curve:
 
 
 def value_at(curve: Curve, seconds: float) -> float | None:
-    """Returns the best value so far at a moment; None before the first."""
+    """Returns the best value up to a time; None before the first value."""
     return max((value for moment, value in curve if moment <= seconds), default=None)
 
 

@@ -1,4 +1,4 @@
-"""The machine that a row was measured on: its processor, its speed, and who else uses it."""
+"""The machine of a row: its processor, its speed, and the load by other programs."""
 
 import os
 import resource
@@ -11,21 +11,21 @@ import psutil
 
 from search.system.runtime import cpu_has_bfloat16, cpu_name
 
-# Of all cores; more than this, used by others, distorts what is measured.
+# If other programs use more than this share of all cores, they distort the measurement.
 BUSY = 0.2
-# Images/s of the reference network (`speed.py`) on the machine that the times were set on.
+# Images/s of the reference network (`speed.py`) on the machine for which the times were chosen.
 REFERENCE_SPEED = 427
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def describe_machine() -> dict[str, Any]:
-    """Returns processor, cores, whether it computes in bfloat16, and the code's commit."""
+    """Returns processor, cores, bfloat16 support, and the commit of the code."""
     return {
         "processor": cpu_name(),
         "cores": os.cpu_count(),
         "bfloat16": cpu_has_bfloat16(),
         "commit": _git("rev-parse", "HEAD"),
-        # Results that are not committed yet are no change of the code.
+        # Uncommitted results are not a change of the code.
         "dirty": bool(
             _git("status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/results")
         ),
@@ -33,12 +33,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def busy_now(seconds: float = 2.0) -> float:
-    """Returns the share of all cores that others use, from 0 to 1, watched for so long."""
+    """Returns the share of all cores that other programs use, from 0 to 1, over `seconds`."""
     return round(float(psutil.cpu_percent(interval=seconds)) / 100, 3)
 
 
 class OthersUse:
-    """Measures how much of the machine others used while our child processes ran."""
+    """Measures how much of the machine other programs use while our child processes run."""
 
     def __init__(self) -> None:
         self._began = time.monotonic(), _machine_seconds(), _own_seconds()
@@ -46,7 +46,7 @@ class OthersUse:
     def share(self) -> float:
         """Returns the share of all cores since the start, from 0 to 1.
 
-        Child processes count as ours once they have ended and been waited for.
+        Child processes count as ours only after they have ended and been waited for.
         """
         began, machine, own = self._began
         available = (time.monotonic() - began) * (os.cpu_count() or 1)
@@ -55,10 +55,10 @@ class OthersUse:
 
 
 def _machine_seconds() -> float:
-    # Not user + system alone: steal is time that another guest of the host took.
+    # Not only user + system: steal is time that another guest of the host took.
     times = psutil.cpu_times()._asdict()
     idle = times["idle"] + times.get("iowait", 0.0)
-    # Linux counts a guest's time in `user` as well.
+    # On Linux `user` includes guest time.
     return float(sum(times.values()) - idle - times.get("guest", 0) - times.get("guest_nice", 0))
 
 

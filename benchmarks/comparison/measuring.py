@@ -1,4 +1,4 @@
-"""Runs one job, ours or a peer's, in an empty folder, and returns its figures."""
+"""Runs one job, ours or a peer's, in an empty folder and returns its figures."""
 
 import json
 import shlex
@@ -24,12 +24,12 @@ _JUDGE_SECONDS = 600.0
 
 
 class FailedError(Exception):
-    """A job left no result; the message has the end of its log."""
+    """A job wrote no result; the message contains the end of its log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The figures of a job, as in a row."""
+    """The figures of a job that go into its row."""
 
     seconds: float
     test_accuracy: float
@@ -43,9 +43,9 @@ class Measured:
 def measure(
     job: Job, *, source: str, seconds: float, folder: Path, backbone: Path | None = None
 ) -> Measured:
-    """Runs a job for the given seconds; `folder` is emptied first and keeps its files.
+    """Runs a job for the given seconds; `folder` is emptied first, then holds the job's files.
 
-    Raises FailedError where it leaves no result.
+    Raises FailedError if the job writes no result.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -55,7 +55,7 @@ def measure(
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    # An empty cache for each row, or decoding and features of an earlier row would cost nothing.
+    # Each row gets an empty cache; otherwise decoded images and features of earlier rows are free.
     return {"CNN_SEARCH_CACHE": str(folder / "cache")}
 
 
@@ -69,7 +69,7 @@ def _measure_ours(
     watch = StudyWatch(database(folder))
     ended = run_limited(
         command,
-        # It should stop by itself in time; the row shows how late it is.
+        # It should end by itself in time; the row shows its actual duration.
         seconds=2 * seconds + 60,
         log=folder / _LOG,
         environment=_environment(folder),
@@ -107,7 +107,7 @@ def _measure_peer(job: Job, source: str, seconds: float, folder: Path) -> Measur
         environment=_environment(folder),
     )
     if ended.exit_code is not None or judged.exit_code != 0:
-        # A search that stops by itself has crashed: it has no end of its own.
+        # A peer's search runs until it is killed, so one that ended by itself has crashed.
         raise FailedError(_failure(command, ended, folder))
     verdict = _read(folder / VERDICT)
     return Measured(
@@ -122,7 +122,7 @@ def _measure_peer(job: Job, source: str, seconds: float, folder: Path) -> Measur
 
 
 def _failure(command: list[str], ended: Ended, folder: Path) -> str:
-    how = "was stopped" if ended.exit_code is None else f"ended with code {ended.exit_code}"
+    how = "was killed" if ended.exit_code is None else f"ended with exit code {ended.exit_code}"
     log = folder / _LOG
     return (
         f"{shlex.join(command)} {how} after {ended.seconds:.0f} s without a result. "

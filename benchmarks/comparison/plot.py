@@ -1,4 +1,4 @@
-"""The picture: a panel a work, a line a method, and the winners' test accuracies beside."""
+"""The plot: a panel per work, a line per method, and the winners' test accuracies at the right."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmarks.comparison.rows import Row, of_work
 from benchmarks.comparison.works import WORKS, Work
 from search.system.files import whole_file
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; marker and dashes say it again.
+# The colour-blind safe palette of Okabe and Ito; markers and dashes differ as well.
 _LOOKS = {
     "auto": ("#0072B2", "-", "o"),
     "depth_filters": ("#009E73", "--", "s"),
@@ -25,7 +25,7 @@ _COLUMNS = 2
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Draws the works that have rows; does nothing without any."""
+    """Draws the works that have rows; does nothing if there are no rows."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -46,7 +46,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.suptitle(
         "Best validation accuracy over time (mean and range over seeds); "
         "right of the line: test accuracy of each winner.\n"
-        "Dotted: the test accuracy that ours must reach with every seed.",
+        "Dotted: the minimum test accuracy of ours for every seed.",
         fontsize=10,
     )
     figure.tight_layout()
@@ -68,14 +68,14 @@ def _draw_work(panel: Any, work: Work, methods: dict[str, list[Row]]) -> None:
                 for row in rows
             ]
         )
-        # From where every seed has a value; a mean over fewer would jump.
+        # Start where every seed has a value; a mean over fewer seeds would jump.
         known = ~np.isnan(values).any(axis=0)
         if known.any():
             part = 100 * values[:, known]
             at = moments[known] / 60
             panel.plot(at, part.mean(axis=0), color=colour, linestyle=dashes, label=method, lw=1.8)
             panel.fill_between(at, part.min(axis=0), part.max(axis=0), color=colour, alpha=0.15)
-            # The first tenth of a search says little and would flatten the rest.
+            # The first tenth of a search would stretch the axis and flatten the rest.
             lowest.append(part.min(axis=0)[at >= given / 600].min(initial=100.0))
         tests = [100 * row.test_accuracy for row in rows]
         lowest.append(min(tests))

@@ -1,4 +1,4 @@
-"""The finished rows: a JSON array in a file, one line a row, written whole after each row."""
+"""The finished rows: a JSON array with one line per row, written atomically after each row."""
 
 import json
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ from search.system.files import write_text
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one method made of one work with one seed.
+    """The result of one method on one work with one seed.
 
-    `given_seconds` is the time that it had, `seconds` what it used. `curve` holds the improvements
-    of the best validation accuracy as (seconds, value). `test_accuracy` is the winner's, on
+    `given_seconds` is the time budget, `seconds` the time used. `curve` holds the improvements of
+    the best validation accuracy as (seconds, value). `test_accuracy` is the winner's accuracy on
     `test_images` images. `machine` is the machine and its state.
     """
 
@@ -34,12 +34,12 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What identifies the row."""
+        """Identifies the row."""
         return self.work, self.method, self.seed
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Returns the rows of a file; none where there is no file."""
+    """Returns the rows of a file; none if the file does not exist."""
     if not path.exists():
         return []
     rows = []
@@ -50,7 +50,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_row(path: Path, row: Row) -> None:
-    """Adds a row to the file, in place of an older one with the same key, whole or not at all."""
+    """Adds a row to the file atomically; it replaces an older one with the same key."""
     others = [other for other in read_rows(path) if other.key != row.key]
     lines = [json.dumps(asdict(each)) for each in sorted([*others, row], key=_position)]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A command with a time limit, which takes its child processes with it when it ends."""
+"""Runs a command with a time limit; its child processes end with it."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended; `exit_code` is None where the limit stopped it.
+    """How a command ended; `exit_code` is None if it was killed at the limit.
 
-    `began` is the time of its start in seconds since 1970, `seconds` how long it ran.
+    `began` is the start time in seconds since 1970, `seconds` the duration.
     """
 
     began: float
@@ -33,10 +33,10 @@ def run_limited(
     look: Callable[[], None] = lambda: None,
     look_every: float = 1.0,
 ) -> Ended:
-    """Runs a command in the repository's root for at most so many seconds.
+    """Runs a command in the repository's root for at most `seconds`.
 
-    Its output goes to the file `log`; `look` is called now and then while it runs. A command that
-    reaches its limit is killed, with everything that it started.
+    Its output goes to the file `log`; `look` is called every `look_every` seconds while it runs. A
+    command that reaches the limit is killed together with its child processes.
     """
     with log.open("wb") as output:
         began, started = time.time(), time.monotonic()
@@ -47,7 +47,7 @@ def run_limited(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # A group of its own, so that workers can be killed with it.
+            # Its own process group, so that its workers are killed with it.
             start_new_session=True,
         )
         exit_code = None
@@ -71,7 +71,7 @@ def last_lines(log: Path, count: int = 5) -> str:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # Where nothing of it is left; macOS answers with a PermissionError.
+    # Raised if no process of the group is left; macOS raises PermissionError.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,4 +1,4 @@
-"""Where the images of each work lie, and where its runs write."""
+"""The image folders of each work, and the folder to which its runs write."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ _VALIDATION_PER_CLASS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The image folders that the user named, and the folder that everything is written to."""
+    """The image folders given by the user, and the folder to which everything is written."""
 
     cifar10: Path | None
     signs: Path | None
@@ -20,7 +20,7 @@ class Sources:
     folder: Path
 
     def missing(self, job: Job) -> str | None:
-        """Returns the option that a job lacks, if any."""
+        """Returns the missing option that a job needs, if any."""
         if job.work.images in ("cifar10", "cifar10_5000") and self.cifar10 is None:
             return "--data-cifar10"
         if job.work.images == "signs" and self.signs is None:
@@ -30,7 +30,7 @@ class Sources:
         return None
 
     def prepare(self, job: Job) -> str:
-        """Returns what a job's command gets as --data; the thinned folder is made when needed."""
+        """Returns the value of --data for a job; creates the thinned folder if needed."""
         match job.work.images:
             case "digits":
                 return "digits"
@@ -48,7 +48,7 @@ class Sources:
                 return str(folder)
 
     def backbone_of(self, job: Job) -> Path | None:
-        """Returns the pretrained backbone that a job may use."""
+        """Returns the pretrained backbone for a job, if it uses one."""
         return Path(_absolute(self.backbone)) if job.work.backbone else None
 
     def run_folder(self, job: Job) -> Path:
@@ -58,5 +58,5 @@ class Sources:
 
 def _absolute(path: Path | None) -> str:
     assert path is not None
-    # Commands run in the repository's root, wherever the user stands.
+    # Commands run in the repository's root, whatever the user's current folder is.
     return str(path.expanduser().resolve())

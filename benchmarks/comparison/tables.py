@@ -1,4 +1,4 @@
-"""The rows as Markdown tables: test accuracies, the search against its default, and the way."""
+"""The rows as Markdown tables: test accuracies, search versus default, and progress over time."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -8,12 +8,12 @@ from benchmarks.comparison.rows import Row, of_work
 from benchmarks.comparison.works import OURS, WORKS
 
 _MOMENTS = (0.3, 0.6, 1.0)
-# Below its own first candidate by more than this, a search has done harm.
+# A search that ends more than this below its own first candidate has failed.
 _TOLERANCE = 0.005
 
 
 def accuracy_table(rows: Sequence[Row]) -> str:
-    """Returns a line a work and method: test accuracies, and whether every seed has the minimum."""
+    """Returns a line per work and method: test accuracies, and whether all reach the minimum."""
     lines = [["work", "time", "method", "test accuracy by seed", "min", "mean"]]
     lines[0] += ["longest run", "at least", "in every seed"]
     for work in WORKS:
@@ -43,7 +43,7 @@ def accuracy_table(rows: Sequence[Row]) -> str:
 
 
 def default_table(rows: Sequence[Row]) -> str:
-    """Returns a line a work: `auto` minus its first candidate trained for the same time."""
+    """Returns a line per work: `auto` minus its first candidate trained for the same time."""
     lines = [["work", "auto minus default by seed, points", "worst", "mean", "passes"]]
     for work in WORKS:
         methods = of_work(rows, work.name)
@@ -56,7 +56,7 @@ def default_table(rows: Sequence[Row]) -> str:
         if not differences:
             continue
         worst, mean = min(differences.values()), fmean(differences.values())
-        # Accuracies are fractions of whole images; their difference is not exact.
+        # A margin for rounding errors in the difference.
         passes = worst >= -_TOLERANCE - 1e-9 and mean > 0
         lines.append(
             [
@@ -71,7 +71,7 @@ def default_table(rows: Sequence[Row]) -> str:
 
 
 def progress_table(rows: Sequence[Row]) -> str:
-    """Returns a line a work and method: best validation accuracy at parts of the time, means."""
+    """Returns a line per work and method: mean best validation accuracy at shares of the time."""
     head = ["work", "method", *(f"at {moment:.0%} of the time" for moment in _MOMENTS)]
     lines = [head]
     for work in WORKS:
@@ -79,14 +79,14 @@ def progress_table(rows: Sequence[Row]) -> str:
             cells = []
             for moment in _MOMENTS:
                 values = [value_at(row.curve, moment * row.given_seconds) for row in found]
-                # A run without any model yet has nothing to show.
+                # A run without any model yet counts as 0.
                 cells.append(_percent(fmean(value or 0.0 for value in values)))
             lines.append([work.name, method, *cells])
     return _markdown(lines)
 
 
 def _percent(fraction: float, *, digits: int = 1) -> str:
-    # Never rounded up: a minimum that is missed must not look met.
+    # Round down, so that a missed minimum never looks reached.
     scale = 10**digits
     return f"{int(100 * fraction * scale + 1e-6) / scale:.{digits}f}%"
 

@@ -1,4 +1,4 @@
-"""A small image folder out of a large one: so many images of each class, drawn by a fixed seed."""
+"""Makes a small image folder from a large one: a fixed number of images per class, fixed seed."""
 
 import shutil
 from pathlib import Path
@@ -11,10 +11,10 @@ _SEED = 0
 
 
 def thinned(source: Path, target: Path, *, train: int, validation: int) -> Path:
-    """Copies part of an image folder, with `train/`, `val/` and the whole `test/`, and returns it.
+    """Copies part of an image folder into `train/` and `val/`, and the whole `test/`.
 
-    `train` and `validation` images of each class come out of the source's `train/`. Equal sources
-    give equal folders; one that exists is kept. Raises ValueError where a class has too few images.
+    `train` and `validation` images of each class come from the source's `train/`. Equal sources
+    give equal folders; an existing target is kept. Raises ValueError if a class has too few images.
     """
     if target.is_dir():
         return target
@@ -25,9 +25,9 @@ def thinned(source: Path, target: Path, *, train: int, validation: int) -> Path:
             if len(files) < train + validation:
                 raise ValueError(
                     f"A class needs {train + validation} training images to be thinned; "
-                    f"{folder} has {len(files)}. Give the whole data set."
+                    f"{folder} has {len(files)}. Fix: give the whole data set."
                 )
-            # The raw output of PCG64 is promised for all versions of NumPy.
+            # NumPy guarantees the raw output of PCG64 across versions.
             keys = np.random.PCG64([_SEED, number]).random_raw(len(files))
             drawn = [files[row] for row in np.argsort(keys, kind="stable")]
             _copy(drawn[:train], temporary / "train" / folder.name)

@@ -1,4 +1,4 @@
-"""What is compared: works (images and the time given), methods, and the seeds of each."""
+"""What is compared: works (images and a time budget), methods, and the seeds of each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ _AGAINST_PEERS: dict[str, tuple[int, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One job: images and minutes.
+    """One task: images and minutes.
 
-    `methods` holds the seeds of each method; one without seeds runs only where it is asked for by
-    name. `least` and `goal` are test accuracies that every seed of ours should reach.
+    `methods` holds the seeds of each method; a method without seeds runs only if requested by name.
+    `least` and `goal` are test accuracies that every seed of ours should reach.
     """
 
     name: str
@@ -111,7 +111,7 @@ WORKS = (
     ),
 )
 
-# Seven minutes: commits are compared with each other, not with peers.
+# Seven minutes in total, to compare commits with each other, not with peers.
 _QUICK = (
     ("sign_digits_2m", "auto"),
     ("digits", "quickstart"),
@@ -130,7 +130,7 @@ class Job:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What identifies its row."""
+        """Identifies its row."""
         return self.work.name, self.method, self.seed
 
     @property
@@ -140,7 +140,7 @@ class Job:
 
 
 def find_work(name: str) -> Work:
-    """Returns a work by name; raises KeyError where there is none."""
+    """Returns a work by name; raises KeyError if there is none."""
     return {work.name: work for work in WORKS}[name]
 
 
@@ -150,7 +150,7 @@ def planned(
     methods: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> Iterator[Job]:
-    """Yields the jobs in the order of the works; None takes each work's own methods and seeds.
+    """Yields the jobs in the order of the works; None means each work's own methods and seeds.
 
     Raises KeyError for an unknown work or method.
     """
@@ -166,6 +166,6 @@ def planned(
 
 
 def planned_quickly(seed: int = 0) -> Iterator[Job]:
-    """Yields the jobs that together take at most ten minutes."""
+    """Yields the jobs of the quick comparison, at most ten minutes in total."""
     for name, method in _QUICK:
         yield Job(find_work(name), method, seed)

@@ -1,4 +1,4 @@
-"""The networks whose cost is predicted and measured: always the same ones."""
+"""The fixed set of networks whose cost is predicted and measured."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ SPACES: dict[str, tuple[Space, int]] = {
     "full_cnn": (full_cnn, 10),
     "hand_made": (hand_made, 10),
 }
-# Images of 32x32 pixels mostly; few of the spaces' candidates are small enough for larger ones.
+# Mostly 32x32 pixels, because few candidates of the spaces are small enough for larger images.
 SIDES = (32, 32, 32, 64, 100)
 BATCH_SIZES = (256, 128, 64, 32)
 SMALLEST_BATCH = 8
-# What a step may take, roughly, so that several fit into a measurement.
+# The approximate limit of a step, so that several steps fit into a measurement.
 _STEP_SECONDS = 0.6
 _SECONDS_PER_MULTIPLY = 1e-11
 _SECONDS_PER_ELEMENT = 4e-9
@@ -34,7 +34,7 @@ _SEEDS = 1000
 
 @dataclass(frozen=True)
 class Case:
-    """A candidate, the images it is for, and its shape."""
+    """A candidate, its input specification, and its shape."""
 
     name: str
     candidate: Candidate
@@ -43,14 +43,14 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """Yields the recipes with networks of their own, then 50 candidates of the spaces."""
+    """Yields the recipes with custom networks, then 50 candidates of the spaces."""
     for name, recipe in RECIPES.items():
         if isinstance(recipe.candidate.model.backbone, Staged):
             yield case(f"recipe {name}", recipe.candidate, side=32)
     index = 0
     for number, (name, (space, wanted)) in enumerate(SPACES.items(), start=1):
         drawn = 0
-        # Two spaces make the same networks of the same draws.
+        # Different seeds per space, because two spaces make the same networks from the same draws.
         seed = number * _SEEDS
         while drawn < wanted:
             seed += 1
@@ -68,7 +68,7 @@ def cases() -> Iterator[Case]:
 
 
 def case(name: str, candidate: Candidate, *, side: int) -> Case:
-    """Returns a case with its batches halved until a step is short enough to be measured."""
+    """Returns a case whose batch size is halved until a step is short enough to measure."""
     spec = InputSpec(image_shape=(side, side, 3), class_names=tuple("0123456789"))
     shape = describe_model(candidate.model, spec)
     size = candidate.training.batch_size

@@ -11,9 +11,9 @@ from search.sizing import coefficients as shipped
 from search.sizing.coefficients import COMPILING_SECONDS, GROUPS, Precision
 from search.sizing.quantities import of_step, of_validation
 
-# Weight of the price before the fit, beside 1 for an observation.
+# The weight of the price before the fit, relative to 1 for an observation.
 _PRIOR_WEIGHT = 0.02
-# Iterations of reweighting: with plain squares, a few odd networks would decide.
+# Iterations of reweighting. Plain least squares would let a few outliers dominate.
 _ROUNDS = 12
 _LEAST_RESIDUAL = 0.03
 
@@ -21,10 +21,10 @@ _LEAST_RESIDUAL = 0.03
 def fit(
     observations: Sequence[tuple[Mapping[str, float], float]], prior: Mapping[str, float]
 ) -> dict[str, float]:
-    """Returns non-negative prices of the quantities that best explain the measured totals.
+    """Returns the non-negative prices of the quantities that best explain the measured totals.
 
-    `observations` are (quantities, total). Minimises nearly the sum of relative errors; `prior`
-    decides where the observations say little.
+    `observations` are (quantities, total). The fit approximately minimises the sum of relative
+    errors; `prior` decides prices that the observations do not determine.
     """
     from scipy.optimize import nnls
 
@@ -49,7 +49,7 @@ def fit(
 
 
 def fit_table(known: Mapping[str, Case], record: Row, precision: Precision) -> Row:
-    """Prints tables fitted to all networks; returns the errors on held-out halves."""
+    """Prints the tables fitted to all networks; returns the errors on held-out halves."""
     measured = fastest(record, precision)
     names = list(measured)
     halves = names[::2], names[1::2]
@@ -88,7 +88,7 @@ def fit_prices_of(
     names: Sequence[str],
     precision: Precision,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the nanoseconds of each quantity, and the seconds of compiling, fitted to `names`."""
+    """Returns nanoseconds per quantity and seconds of compiling, fitted to networks `names`."""
     before = shipped.COEFFICIENTS[precision]
     passes = {name: price for name, price in before.items() if name.startswith("forward_")}
     passes = fit(
@@ -104,7 +104,7 @@ def fit_prices_of(
     gradients = {name: value for name, value in before.items() if name not in passes}
     gradients = fit(
         [
-            # Frozen layers cost what they cost in validation.
+            # Frozen layers cost the same as in validation.
             (steps[name], measured[name]["step"] * 1e9 - price(steps[name], passes))
             for name in names
         ],
@@ -123,7 +123,7 @@ def price(quantities: Mapping[str, float], prices: Mapping[str, float]) -> float
 
 
 def spread(ratios: Sequence[float]) -> Row:
-    """Returns the relative errors from ratios predicted / measured."""
+    """Returns statistics of the relative errors from ratios predicted / measured."""
     errors = np.abs(np.array(ratios) - 1)
     return {
         "networks": len(ratios),

@@ -15,17 +15,17 @@ from benchmarks.scaling.storages import Storage
 from benchmarks.scaling.trial import TRAINING_SECONDS
 from benchmarks.scaling.workers import SAMPLERS, NoAnswerError, Opening, Ran, Running, Workers
 
-# Beside so many trials, those that the cells themselves add hardly count: one study serves all.
+# In a study this large, the trials that cells add hardly matter, so all cells share one study.
 _LARGE_STUDY = 5_000
-# An operation that hangs inside a database is waited for no longer than this.
+# The longest wait for an operation that hangs in a database.
 _GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: `seconds` a cell, where a trial that takes `limit_seconds` is broken off.
+    """What to measure: `seconds` per cell; a trial is aborted `limit_seconds` after the start.
 
-    No cell begins after `deadline`, a time of `time.monotonic`.
+    No cell starts after `deadline`, a time of `time.monotonic`.
     """
 
     workers: Sequence[int]
@@ -36,14 +36,14 @@ class Plan:
 
     @property
     def longest_opening_seconds(self) -> float:
-        """Seconds that all workers together may take to read a study."""
+        """The seconds that all workers together may take to read a study."""
         return max(60.0, min(180.0, self.deadline - time.monotonic()))
 
 
 def measure_cells(
     storage: Storage, plan: Plan, trials: list[FrozenTrial]
 ) -> Iterator[dict[str, Any]]:
-    """Yields the result of each cell; one that could not be measured says why under `cut`."""
+    """Yields the result of each cell; `cut` says why a cell could not be measured."""
     workers = Workers(max(plan.workers))
     try:
         for size in plan.prefilled:
@@ -57,7 +57,7 @@ def measure_cells(
                         "sampler": sampler,
                     }
                     if time.monotonic() > plan.deadline:
-                        yield {**cell, "cut": "left out: the benchmark's time was over"}
+                        yield {**cell, "cut": "skipped: the benchmark's time was over"}
                         continue
                     if not study_name or size < _LARGE_STUDY:
                         study_name = f"{storage.name}-{size}-{count}-{sampler}-{uuid.uuid4()}"
@@ -90,9 +90,9 @@ def _measure(
 
 
 def summarize(ran: Sequence[Ran]) -> dict[str, Any]:
-    """Returns a cell's figures from what its workers did.
+    """Returns a cell's figures from the results of its workers.
 
-    A worker's last trial ends after the cell's time, so that each has a time of its own.
+    A worker's last trial ends after the cell's time, so each worker has its own duration.
     """
     trials = sum(one.trials for one in ran)
     merged: dict[str, list[float]] = {}
@@ -109,7 +109,7 @@ def summarize(ran: Sequence[Ran]) -> dict[str, Any]:
             round(sum(one.processor_seconds for one in ran) / trials, 4) if trials else None
         ),
         "latency_ms": {name: _latency(seconds) for name, seconds in merged.items()},
-        "cut": f"{cut} of {len(ran)} workers broke off their last trial" if cut else None,
+        "cut": f"{cut} of {len(ran)} workers aborted their last trial" if cut else None,
         "errors": errors,
     }
 
@@ -120,10 +120,10 @@ def _latency(seconds: list[float]) -> dict[str, float]:
 
 
 def scaling(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns for every storage, size and sampler its most trials per second, and where it stops.
+    """Returns the highest rate and the scaling limit for every storage, size and sampler.
 
-    It scales up to the largest number of workers that do at least half of what as many single ones
-    would do; None where no other number of workers was measured.
+    The limit is the largest number of workers with at least half of the ideal rate, which is that
+    of one worker times their number; None if no other number of workers was measured.
     """
     rows = []
     keys = dict.fromkeys((c["storage"], c["prefilled"], c["sampler"]) for c in cells)

@@ -1,4 +1,4 @@
-"""What grows with a study: single operations of one process on an SQLite file."""
+"""How the cost of single operations grows with a study: one process on an SQLite file."""
 
 import statistics
 import tempfile
@@ -22,13 +22,13 @@ from studies.shipped.depth_filters import study as spec
 from studies.study import tree_parzen_sampler
 
 _REPETITIONS = 5
-# A single slow operation must not cost minutes.
+# Stop repeating slow operations after this time.
 _ENOUGH_SECONDS = 10.0
 _MEBIBYTE = 2**20
 
 
 def measure_growth(sizes: list[int], trials: list[FrozenTrial]) -> list[dict[str, Any]]:
-    """Returns for every number of trials the milliseconds of each operation, and the memory."""
+    """Returns the milliseconds of each operation and the memory for every number of trials."""
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +53,7 @@ def _measure(url: str, size: int) -> dict[str, Any]:
     def ask_and_suggest() -> None:
         trial = study.ask()
         spec.candidate(trial)
-        # Samplers pass over failed trials, so that the study stays as it is for the next one.
+        # Samplers ignore failed trials, so the study stays the same for the next operation.
         study.tell(trial, state=TrialState.FAIL)
 
     operations: dict[str, Callable[[], object]] = {
@@ -69,7 +69,7 @@ def _measure(url: str, size: int) -> dict[str, Any]:
         milliseconds[f"ask and suggest: {name}"] = _median(ask_and_suggest)
     return {
         "first_read_seconds": round(first_read, 3),
-        # Memory that an earlier, smaller study left free is used again, and not seen here.
+        # Does not include memory that an earlier, smaller study freed and that is used again.
         "first_read_mib": round(grown / _MEBIBYTE),
         "milliseconds": milliseconds,
     }
@@ -93,10 +93,10 @@ def _samplers() -> dict[str, BaseSampler]:
 
 
 class WindowSampler(BaseSampler):
-    """Shows a sampler the newest trials and the best ones only; an experiment.
+    """An experiment: shows a sampler only the newest and the best trials.
 
-    TPE splits trials into few good ones, at most 25, and all others. Old ones among the others
-    change its density little, and cost as much as new ones.
+    TPE splits trials into a few good ones, at most 25, and all others. Old trials among the others
+    hardly change its density estimate, but cost as much as new ones.
     """
 
     def __init__(self, sampler: BaseSampler, *, trials: int, best: int = 25) -> None:

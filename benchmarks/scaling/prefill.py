@@ -1,6 +1,6 @@
-"""Studies of thousands of trials, written in seconds: straight into the database's tables.
+"""Writes studies of thousands of trials in seconds, directly into the database's tables.
 
-Optuna's own `add_trials` takes a transaction a trial.
+Optuna's own `add_trials` uses one transaction per trial.
 """
 
 import itertools
@@ -31,7 +31,7 @@ def draw_trials(count: int) -> list[FrozenTrial]:
             candidate = spec.candidate(trial)
             for name, value in {**candidate_attributes(candidate), **result_attributes()}.items():
                 trial.set_user_attr(name, value)
-            # As successive halving leaves it: every trial has its first rung, every other a second.
+            # As with successive halving: every trial has a first rung, every other one a second.
             steps = REPORTS if trial.number % 2 else REPORTS // 2
             for step in range(1, steps + 1):
                 trial.report((trial.number * 37 % 101 + step) / 110, step)
@@ -47,7 +47,7 @@ def draw_trials(count: int) -> list[FrozenTrial]:
 
 
 def prefill(database: str, study_name: str, trials: list[FrozenTrial], count: int) -> None:
-    """Creates a study with `count` trials, which are `trials` over and over."""
+    """Creates a study with `count` trials, which repeat `trials`."""
     with quiet_optuna():
         optuna.create_study(
             study_name=study_name, storage=open_storage(database), direction="maximize"
@@ -66,7 +66,7 @@ def prefill(database: str, study_name: str, trials: list[FrozenTrial], count: in
                 text("SELECT setval(pg_get_serial_sequence('trials', 'trial_id'), :last)"),
                 {"last": first + count - 1},
             )
-            # A study that grows over days is analysed by the server as it grows.
+            # The server does this by itself while a real study grows over days.
             connection.execute(text("ANALYZE"))
     engine.dispose()
 

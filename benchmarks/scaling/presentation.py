@@ -1,4 +1,4 @@
-"""The benchmark's figures for people: a Markdown table and a plot."""
+"""Presents the benchmark's figures as Markdown tables and a plot."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ _OPERATIONS = ("ask", "suggest", "report", "tell")
 
 
 def cells_table(cells: Sequence[dict[str, Any]]) -> str:
-    """Returns a row a cell; latencies in milliseconds, median / 99th percentile."""
+    """Returns a table with a row per cell; latencies in milliseconds, median / 99th percentile."""
     head = ["storage", "trials", "workers", "sampler", "trials/s", *_OPERATIONS, "CPU", "note"]
     lines = [head, ["---"] * len(head)]
     for cell in cells:
@@ -33,7 +33,7 @@ def cells_table(cells: Sequence[dict[str, Any]]) -> str:
 
 
 def scaling_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns a row a storage, size and sampler: how far more workers do more."""
+    """Returns a table with a row per storage, size and sampler: rates and the scaling limit."""
     head = ["storage", "trials", "sampler", "trials/s by workers", "scales to"]
     lines = [head, ["---"] * len(head)]
     for row in rows:
@@ -52,7 +52,7 @@ def scaling_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def growth_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns a row an operation and a column a size; milliseconds, medians."""
+    """Returns a table with a row per operation and a column per size; median milliseconds."""
     head = ["operation, ms", *(f"{row['prefilled']:,} trials" for row in rows)]
     lines = [head, ["---"] * len(head)]
     lines.append(
@@ -64,7 +64,7 @@ def growth_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def plot(cells: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws trials per second over workers: a panel a size and sampler, a line a storage."""
+    """Draws trials per second over workers: a panel per size and sampler, a line per storage."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""The storages that are compared, each empty and gone afterwards."""
+"""The storages to compare, each temporary and empty at first."""
 
 import multiprocessing
 import socket
@@ -19,7 +19,7 @@ _PROXY_THREADS = 64
 
 @dataclass(frozen=True)
 class Storage:
-    """A storage by the URL that workers open, and the database behind it."""
+    """A storage: the URL that workers open, and the database behind it."""
 
     name: str
     url: str
@@ -37,14 +37,14 @@ def sqlite() -> Iterator[Storage]:
 
 @contextmanager
 def postgresql(url: str) -> Iterator[Storage]:
-    """A PostgreSQL database that exists."""
+    """An existing PostgreSQL database."""
     open_storage(url)
     yield Storage("postgresql", url, url)
 
 
 @contextmanager
 def proxy(database: Storage) -> Iterator[Storage]:
-    """Optuna's storage proxy before a database, in a process of its own."""
+    """Optuna's storage proxy in front of a database, in its own process."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
@@ -63,9 +63,9 @@ def proxy(database: Storage) -> Iterator[Storage]:
 
 def _serve_proxy(url: str, port: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # `get_storage` adds Optuna's cache of trials where it is missing.
+    # `get_storage` adds Optuna's trial cache if it is missing.
     storage = optuna.storages.get_storage(open_storage(url))
-    # SQLite has one writer, and its engine a few connections.
+    # SQLite allows one writer, and its engine has few connections.
     threads = 8 if url.startswith("sqlite") else _PROXY_THREADS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

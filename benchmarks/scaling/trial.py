@@ -1,4 +1,4 @@
-"""A trial that sleeps instead of training, and stores what a real one stores."""
+"""A trial that sleeps instead of training and stores what a real trial stores."""
 
 import time
 from collections import defaultdict
@@ -16,23 +16,23 @@ from studies.shipped.depth_filters import study as spec
 
 REPORTS = 4
 SLEEP_SECONDS = 0.025
-# What a perfect storage would leave of a trial: its training.
+# The duration of a trial on a storage without any cost.
 TRAINING_SECONDS = REPORTS * SLEEP_SECONDS
 
 
 class CutError(Exception):
-    """A trial was broken off because its cell's time was over."""
+    """A trial was aborted because its cell's time was over."""
 
 
 @dataclass
 class Latencies:
-    """Seconds that each storage operation took, by its name."""
+    """The seconds of each storage operation, by name."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @contextmanager
     def measure(self, operation: str) -> Iterator[None]:
-        """Adds the time of the block to an operation."""
+        """Adds the duration of the block to an operation."""
         began = time.perf_counter()
         yield
         self.seconds[operation].append(time.perf_counter() - began)
@@ -60,9 +60,9 @@ def result_attributes() -> dict[str, Any]:
 
 
 def simulate(study: optuna.Study, latencies: Latencies, *, give_up_at: float) -> None:
-    """Runs one trial; a pruner is asked, its answer ignored, so that all trials cost the same.
+    """Runs one trial. It calls the pruner but ignores it, so that all trials cost the same.
 
-    Raises CutError where `give_up_at`, a time of `time.perf_counter`, passes in its midst.
+    Raises CutError if `give_up_at`, a time of `time.perf_counter`, passes during the trial.
     """
 
     def store(attributes: dict[str, Any]) -> None:
@@ -82,7 +82,7 @@ def simulate(study: optuna.Study, latencies: Latencies, *, give_up_at: float) ->
     value = 0.0
     for step in range(1, REPORTS + 1):
         time.sleep(SLEEP_SECONDS)
-        # Any value will do that differs from trial to trial.
+        # Any value that differs between trials.
         value = (trial.number * 37 % 101 + step) / 110
         with latencies.measure("report"):
             trial.report(value, step)

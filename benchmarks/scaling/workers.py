@@ -1,4 +1,4 @@
-"""Processes that run simulated trials, and stay for many cells: reading a long study is slow."""
+"""Processes that run simulated trials; they are reused, because reading a long study is slow."""
 
 import multiprocessing
 import time
@@ -26,7 +26,7 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class Opening:
-    """Asks a worker to open a storage and to read a study once."""
+    """Tells a worker to open a storage and to read a study once."""
 
     url: str
     study_name: str
@@ -34,7 +34,7 @@ class Opening:
 
 @dataclass(frozen=True)
 class Opened:
-    """How long that took, the trials that it found, and the memory that it has since."""
+    """The answer: how long it took, the number of trials, and the worker's memory afterwards."""
 
     seconds: float
     trials: int
@@ -43,7 +43,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Running:
-    """Asks a worker to run trials for so long; one that lasts beyond the limit is broken off."""
+    """Tells a worker to run trials for `seconds`; a trial still running at the limit is aborted."""
 
     sampler: str
     seconds: float
@@ -52,7 +52,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a worker did in a cell; an `error` ended its part."""
+    """The result of a worker in a cell; an `error` ended it early."""
 
     trials: int
     seconds: float
@@ -67,11 +67,11 @@ class NoAnswerError(Exception):
 
 
 class Workers:
-    """A number of worker processes; each does one thing at a time, all of those asked at once."""
+    """Worker processes; each handles one request at a time, all of them in parallel."""
 
     def __init__(self, count: int) -> None:
-        # A server that has imported what they need starts them in milliseconds. It has no threads
-        # and no connections, which must not be forked.
+        # A fork server with all imports done starts workers in milliseconds. It has no threads and
+        # no connections, which must not be forked.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         pairs = [context.Pipe() for _ in range(count)]
@@ -84,17 +84,17 @@ class Workers:
             theirs.close()
 
     def close(self) -> None:
-        """Ends the processes, whatever they are doing."""
+        """Kills the processes."""
         for process in self._processes:
             process.kill()
         for process in self._processes:
             process.join()
 
     def ask(self, count: int, request: Opening | Running, *, timeout: float) -> Sequence[Any]:
-        """Gives the first `count` workers the same request and returns their answers.
+        """Sends the same request to the first `count` workers and returns their answers.
 
-        Raises NoAnswerError where one has none within `timeout` seconds; the workers are unusable
-        then.
+        Raises NoAnswerError if a worker does not answer within `timeout` seconds; then the workers
+        are unusable.
         """
         connections = self._connections[:count]
         deadline = time.monotonic() + timeout
@@ -104,7 +104,7 @@ class Workers:
             answers = []
             for number, connection in enumerate(connections):
                 if not connection.poll(max(0.0, deadline - time.monotonic())):
-                    raise NoAnswerError(f"worker {number} gave no answer within {timeout:.0f} s")
+                    raise NoAnswerError(f"worker {number} did not answer within {timeout:.0f} s")
                 answers.append(connection.recv())
         except (EOFError, OSError) as error:
             raise NoAnswerError(f"a worker died: {error!r}") from error
@@ -139,8 +139,8 @@ def _open(opening: Opening) -> optuna.Study:
 
 
 def run(study: optuna.Study, running: Running) -> Ran:
-    """Runs trials for `running.seconds`, the last one to its end."""
-    # The sampler's own seed does not matter: it is seeded anew for every trial.
+    """Runs trials for `running.seconds`; the last one runs to its end."""
+    # The sampler's own seed does not matter, because it is reseeded for every trial.
     study.sampler = ReseedingSampler(SAMPLERS[running.sampler](0), seed=0)
     latencies = Latencies()
     began, processor_began = time.perf_counter(), time.process_time()

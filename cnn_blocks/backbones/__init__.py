@@ -1,1 +1,1 @@
-"""One kind of backbone a file; a new file here is discovered by itself."""
+"""One kind of backbone per file; new files in this folder are discovered automatically."""

@@ -23,11 +23,12 @@ _IMAGENET_PIXEL_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 class Family(NamedTuple):
-    """What a network of keras.applications takes.
+    """The input that a network of keras.applications expects.
 
-    `scaling` is "symmetric" for [-1, 1], "standard" for ImageNet's mean and deviation, "caffe" for
-    BGR minus ImageNet's mean, "inside" where the network's own layers do it, "half_inside" where
-    they do so for random weights only.
+    `scaling` is "symmetric" for [-1, 1], "standard" for ImageNet's mean and standard deviation,
+    "caffe" for BGR minus ImageNet's mean, "inside" if the network scales its input itself, and
+    "half_inside" if it does so correctly only with random weights. `smallest` is the smallest
+    height and width in pixels.
     """
 
     scaling: Literal["symmetric", "standard", "caffe", "inside", "half_inside"]
@@ -80,12 +81,13 @@ FAMILIES = {
 
 @backbone
 class KerasApplication(Pretrained):
-    """A network of keras.applications, by name, with its own preprocessing.
+    """A network of keras.applications, with its own preprocessing.
 
     Attributes:
-        weights: "imagenet" (Keras downloads them once and keeps them), "none" for random ones, or
-            a file of weights without the classifier, as Keras publishes them.
-        sha256: Of the file of weights; found by itself.
+        family: The name of the network in keras.applications.
+        weights: "imagenet" (Keras downloads the weights once and caches them), "none" for random
+            weights, or a weights file without the classifier, as Keras publishes them.
+        sha256: The SHA-256 of the weights file; computed if it is missing.
     """
 
     family: str = "MobileNetV3Small"
@@ -101,7 +103,7 @@ class KerasApplication(Pretrained):
         path = user_path(weights).resolve()
         if not path.is_file():
             raise UserError(
-                f"weights must be 'imagenet', 'none' or a file that exists; received {weights!r}."
+                f"weights must be 'imagenet', 'none' or an existing file; received {weights!r}."
             )
         return {**data, "weights": str(path), "sha256": file_digest(path)}
 
@@ -122,7 +124,7 @@ class KerasApplication(Pretrained):
         return f"{self.family} {weights}, {self.trainable_words()}"
 
     def preprocess(self, x: Any) -> Any:
-        """Maps pixel values from 0 to 255, float32, to what the network takes."""
+        """Maps float32 pixel values from 0 to 255 to the input range of the network."""
         import keras
         from keras import layers
 
@@ -144,9 +146,10 @@ class KerasApplication(Pretrained):
                 name="preprocess",
             )(keras.ops.flip(x, axis=-1))
         if scaling == "half_inside" and self.weights != "none":
-            # The network's normalisation holds the deviation where it needs its square. Keras puts
-            # a layer behind it to make up for that when it loads ImageNet's weights by name; this
-            # one in front comes to the same, for the same weights from a file as well.
+            # The network's Normalization layer holds the standard deviation instead of the
+            # variance. Keras corrects this with a layer after it, but only if it loads ImageNet's
+            # weights by name. This layer before it has the same effect, also for weights from a
+            # file.
             roots = [math.sqrt(deviation) for deviation in _IMAGENET_DEVIATION]
             means = [255 * mean for mean in _IMAGENET_MEAN]
             return layers.Rescaling(
@@ -163,16 +166,16 @@ class KerasApplication(Pretrained):
         return self._builder()(include_top=False, weights=None, input_shape=shape)
 
     def source(self) -> "keras.Model | None":
-        """Returns the network with its weights; None where they are random.
+        """Returns the network with its weights; None for random weights.
 
-        Raises UserError when weights can neither be downloaded nor found.
+        Raises UserError if the weights cannot be downloaded or found.
         """
         if self.weights == "none":
             return None
         if self.sha256 is not None:
             require_digest(Path(self.weights), self.sha256)
         with warnings.catch_warnings():
-            # That ImageNet's weights were made at another input size.
+            # Keras warns that ImageNet's weights were trained at another input size.
             warnings.simplefilter("ignore")
             try:
                 return self._builder()(include_top=False, weights=self.weights)
@@ -189,11 +192,11 @@ class KerasApplication(Pretrained):
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if self.weights == "imagenet":
             return (
-                f"ImageNet's weights for {self.family} must be downloaded once, or lie in "
-                f"~/.keras/models already; {reason}. Connect to a network, copy that folder from "
-                f"a machine that has one, or use a file of your own as backbone."
+                f"ImageNet's weights for {self.family} must be downloaded once or already be in "
+                f"~/.keras/models; {reason}. Fix: connect to a network, copy that folder from a "
+                f"machine with a network, or use your own file as backbone."
             )
         return (
-            f"A file of weights must fit {self.family} without its classifier; {self.weights}: "
+            f"A weights file must fit {self.family} without its classifier; {self.weights}: "
             f"{reason}."
         )

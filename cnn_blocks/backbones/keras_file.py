@@ -1,4 +1,4 @@
-"""Any .keras file as a backbone: one's own network, or one that a search here has exported."""
+"""Any .keras file as a backbone: a user's own network, or one exported by an earlier search."""
 
 import json
 import zipfile
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 class KerasFile(Pretrained):
     """The network of a .keras file up to its last feature map.
 
-    A classifier behind that feature map is left out. The file must hold a graph of built-in layers
-    (no subclassed model) with one input for RGB images and one output.
+    A classifier after that feature map is dropped. The file must hold a graph of built-in layers
+    (not a subclassed model) with one input for RGB images and one output.
 
     Attributes:
         path: The file.
-        weights: "file", or "none" for random ones, to see what the file's are worth.
-        values: The smallest and the largest value of the pixels that the network was trained on;
-            what a search here exports and what preprocesses inside takes 0 to 255.
-        layer: The name of the layer whose output is the feature map; None takes the last one that
-            puts out (N, H, W, C).
-        sha256: Of the file; found by itself.
+        weights: "file", or "none" for random weights, to measure the benefit of the file's weights.
+        values: The smallest and largest pixel value that the network expects; 0 to 255 for models
+            exported by a search and for other models with preprocessing inside.
+        layer: The name of the layer whose output is the feature map; None uses the last one with
+            output (N, H, W, C).
+        sha256: The SHA-256 of the file; computed if it is missing.
     """
 
     path: str
@@ -54,7 +54,7 @@ class KerasFile(Pretrained):
         return f"{Path(self.path).name}{weights}, {self.trainable_words()}"
 
     def preprocess(self, x: Any) -> Any:
-        """Maps pixel values from 0 to 255, float32, to what the network takes."""
+        """Maps float32 pixel values from 0 to 255 to the input range of the network."""
         from keras import layers
 
         low, high = self.values
@@ -64,7 +64,7 @@ class KerasFile(Pretrained):
         return layers.Rescaling(scale, offset=low, dtype="float32", name="preprocess")(x)
 
     def architecture(self, shape: tuple[int, ...]) -> "keras.Model":
-        """Returns the network up to its feature map; it keeps its own input's shape."""
+        """Returns the network up to its feature map; it keeps its own input shape."""
         import keras
 
         path = self._checked_path()
@@ -80,7 +80,7 @@ class KerasFile(Pretrained):
         return self._cut(network)
 
     def source(self) -> "keras.Model | None":
-        """Returns the network with its weights; None where they are random."""
+        """Returns the network with its weights; None for random weights."""
         import keras
 
         if self.weights == "none":
@@ -97,13 +97,13 @@ class KerasFile(Pretrained):
         require_digest(path, self.sha256)
         if not zipfile.is_zipfile(path):
             raise UserError(
-                f"A backbone's file must be a .keras file, as `model.save` writes it; {path} is "
-                f"none, or a part of it is missing. Fix: save or copy it again."
+                f"A backbone file must be a .keras file, as `model.save` writes it; {path} is not, "
+                f"or is incomplete. Fix: save or copy it again."
             )
         return path
 
     def _own_classes(self) -> list[str]:
-        """Returns the names of the layers in the file that do not come with Keras, and Lambda."""
+        """Returns the class names in the file that are not part of Keras, and Lambda."""
         try:
             with zipfile.ZipFile(Path(self.path).expanduser()) as archive:
                 return sorted(set(_own_classes(json.loads(archive.read("config.json")))))
@@ -113,16 +113,16 @@ class KerasFile(Pretrained):
     def _explain(self, error: Exception) -> str:
         own = self._own_classes()
         if own:
-            code = "a Lambda layer" if own == ["Lambda"] else f"own code ({', '.join(own)})"
+            code = "a Lambda layer" if own == ["Lambda"] else f"custom code ({', '.join(own)})"
             return (
-                f"A backbone's file must hold built-in layers alone, because it is opened where "
-                f"nobody's own code is; {self.path} holds {code}. Fix: build the network from "
+                f"A backbone file must hold only built-in layers, because it is opened without "
+                f"your own code; {self.path} holds {code}. Fix: build the network from "
                 f"built-in layers, or save the part before: keras.Model(model.inputs, "
                 f"model.get_layer(NAME).output).save('part.keras')."
             )
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return (
-            f"A backbone's file must be a .keras file of built-in layers, as `model.save` writes "
+            f"A backbone file must be a .keras file of built-in layers, as `model.save` writes "
             f"it; {self.path}: {reason}."
         )
 
@@ -134,9 +134,9 @@ class KerasFile(Pretrained):
             inputs = []
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] != 3:
             raise UserError(
-                f"A backbone's file must hold a functional or sequential network that takes RGB "
-                f"images (N, H, W, 3); {self.path} takes "
-                f"{[item.shape for item in inputs] or 'no such thing'}."
+                f"A backbone file must hold a functional or sequential model with one input for "
+                f"RGB images (N, H, W, 3); {self.path} has input shapes "
+                f"{[item.shape for item in inputs] or 'unknown'}."
             )
         if isinstance(network, keras.Sequential):
             network = keras.Model(inputs, network.outputs)
@@ -156,14 +156,14 @@ class KerasFile(Pretrained):
         maps = [item for item in candidates if len(getattr(item, "shape", ())) == 4]
         if not maps:
             raise UserError(
-                f"A backbone must put out a feature map (N, H, W, C); "
+                f"A backbone must output a feature map (N, H, W, C); "
                 f"{self.layer or self.path} does not."
             )
         return maps[-1]
 
 
 def _own_classes(stored: Any) -> Iterator[str]:
-    """Yields the names of what Keras stored and cannot make without its author's code."""
+    """Yields the names of stored classes that Keras cannot create without their author's code."""
     if isinstance(stored, dict):
         name, module = stored.get("class_name"), stored.get("module")
         if isinstance(name, str) and "registered_name" in stored:

@@ -1,4 +1,4 @@
-"""The backbone that a search builds from blocks."""
+"""The backbone that a search builds from stages of blocks."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,11 +10,11 @@ from cnn_blocks.registry import backbone
 
 
 class Stage(Configuration):
-    """`depth` equal blocks at one resolution.
+    """`depth` identical blocks at one resolution.
 
-    `reduction` halves height and width: inside the stage's first block (`place` "first"), or
-    behind its last one ("last"; "stride" then strides the last block). `normalization` stands
-    behind the last block, in front of pooling there, whatever the blocks do inside. Dropout follows
+    `reduction` halves height and width: inside the stage's first block (`place` "first"), or after
+    its last block ("last"; "stride" then strides the last block). `normalization` follows the last
+    block, before any pooling there, in addition to normalisation inside the blocks. Dropout follows
     the stage; "spatial" dropout drops whole channels (Tompson et al., 2014).
     """
 
@@ -27,7 +27,7 @@ class Stage(Configuration):
     dropout_kind: Literal["plain", "spatial"] = "plain"
 
     def __call__(self, x: Any, *, last: bool = False) -> Any:
-        """Maps (N, H, W, C) to (N, H', W', filters); `last` says that the head follows."""
+        """Maps (N, H, W, C) to (N, H', W', filters); `last` means that the head follows."""
         from keras import layers
 
         for index in range(self.depth):
@@ -54,7 +54,7 @@ class Stage(Configuration):
 
 @backbone
 class Staged(Backbone):
-    """Stages of blocks, one behind the other."""
+    """A sequence of stages of blocks."""
 
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
@@ -69,6 +69,12 @@ class Staged(Backbone):
 
     def __call__(self, x: Any) -> Any:
         """Maps (N, H, W, 3) to a feature map (N, H', W', C)."""
-        for stage in self.stages[:-1]:
-            x = stage(x)
-        return self.stages[-1](x, last=True)
+        return self.stage_outputs(x)[-1]
+
+    def stage_outputs(self, x: Any) -> list[Any]:
+        """Maps (N, H, W, 3) to the feature map behind each stage; the last is the backbone's."""
+        outputs = []
+        for number, stage in enumerate(self.stages, start=1):
+            x = stage(x, last=number == len(self.stages))
+            outputs.append(x)
+        return outputs

@@ -1,1 +1,1 @@
-"""One searchable block a file; a new file here is discovered by itself."""
+"""One searchable block per file; new files in this folder are discovered automatically."""

@@ -1,4 +1,4 @@
-"""The residual block of the deep networks: few channels where the kernel is large."""
+"""The residual block of deep ResNets: few channels at the large kernel."""
 
 from typing import Annotated, Any
 
@@ -14,8 +14,8 @@ from cnn_blocks.registry import block
 class BottleneckResidual(ShortcutBlock):
     """1x1, spatial and 1x1 convolution with a shortcut around them (He et al., 2015).
 
-    The spatial convolution has `filters` / `bottleneck` channels, and reduces. Activations stand
-    behind the convolutions or, with `preactivation`, in front of them (He et al., 2016).
+    The spatial convolution has `filters` / `bottleneck` channels and does the reduction.
+    Activations follow the convolutions or, with `preactivation`, precede them (He et al., 2016).
     """
 
     bottleneck: Annotated[PositiveInt, IntDistribution(2, 4)] = 4
@@ -30,5 +30,5 @@ class BottleneckResidual(ShortcutBlock):
         return self._activate_last(x, inner, last_kernel=1, reduction=reduction)
 
     def finish(self, x: Any) -> Any:
-        """Normalises and activates the last sum of blocks that activate first."""
+        """With `preactivation`, normalises and activates the last sum."""
         return self._activate(self._normalize(x)) if self.preactivation else x

@@ -1,4 +1,4 @@
-"""A block after ConvNeXt: a transformer's layout made of convolutions."""
+"""The ConvNeXt block: the layout of a transformer block, built from convolutions."""
 
 from typing import Annotated, Any
 
@@ -15,9 +15,9 @@ from cnn_blocks.registry import block
 class Convnext(ShortcutBlock):
     """Large depthwise convolution, one normalisation, then wide and narrow 1x1 convolutions.
 
-    Liu et al., 2022, "A ConvNet for the 2020s", without its layer scale. Where the block reduces or
-    changes the channels, a convolution (2x2 with stride 2, or 1x1 behind pooling) and a
-    normalisation stand in front; the last block is followed by one more normalisation.
+    Liu et al., 2022, "A ConvNet for the 2020s", without its layer scale. If the block reduces or
+    changes the number of channels, a convolution (2x2 with stride 2, or 1x1 after pooling) and a
+    normalisation come first. One more normalisation follows the last block.
     """
 
     kernel_size: Annotated[PositiveInt, IntDistribution(3, 7, step=2)] = 7

@@ -1,4 +1,4 @@
-"""The block of MobileNet: a convolution of each channel, then one across channels."""
+"""The MobileNet block: a convolution of each channel, then one across channels."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from cnn_blocks.registry import block
 class DepthwiseSeparable(ConvolutionalBlock):
     """Depthwise and 1x1 convolution, each normalised and activated (Howard et al., 2017).
 
-    The depthwise convolution reduces.
+    The depthwise convolution does the reduction.
     """
 
     def __call__(self, x: Any, *, reduction: Reduction = "none") -> Any:

@@ -1,4 +1,4 @@
-"""The block of MobileNetV2 and EfficientNet: wide inside, narrow between blocks."""
+"""The MobileNetV2 and EfficientNet block: wide inside, narrow between blocks."""
 
 from typing import Annotated, Any
 
@@ -15,10 +15,10 @@ from cnn_blocks.registry import block
 class InvertedResidual(ShortcutBlock):
     """1x1 expansion, depthwise convolution, squeeze-and-excitation, linear 1x1 projection.
 
-    Sandler et al., 2018 (MobileNetV2), with the gates of Tan and Le, 2019 (EfficientNet). Between
-    them there are `expansion` times the input's channels; `squeeze_excitation` is the gates' inner
-    width as a share of the input's channels, 0 for none. The shortcut exists where the block
-    neither reduces nor changes the channels.
+    Sandler et al., 2018 (MobileNetV2), with the gates of Tan and Le, 2019 (EfficientNet). The inner
+    width is `expansion` times the input channels. `squeeze_excitation` is the inner width of the
+    gates as a fraction of the input channels; 0 means no gates. The block has a shortcut if it
+    neither reduces nor changes the number of channels.
     """
 
     expansion: Annotated[PositiveInt, IntDistribution(1, 6)] = 4

@@ -1,4 +1,4 @@
-"""The block of the classic networks: convolution, normalisation, activation."""
+"""The classic block: convolution, normalisation, activation."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,10 +14,9 @@ from cnn_blocks.registry import block
 class Plain(ConvolutionalBlock):
     """Convolution, normalisation and activation, in either order.
 
-    `order` "before" normalises before the activation (Ioffe and Szegedy, 2015), "after" behind it
-    (as most of the hand-made CIFAR-10 baselines do). Pooling stands right behind the convolution
-    in the first order, where the later layers then work on a quarter of the pixels, and behind
-    everything in the second.
+    `order` "before" normalises before the activation (Ioffe and Szegedy, 2015), "after" normalises
+    after it (as most hand-made CIFAR-10 baselines do). With "before", pooling directly follows the
+    convolution, so the later layers work on a quarter of the pixels; with "after", it comes last.
     """
 
     order: Annotated[Literal["before", "after"], CategoricalDistribution(["before", "after"])] = (

@@ -1,4 +1,4 @@
-"""The residual block with normalisation and activation in front of each convolution."""
+"""The residual block with normalisation and activation before each convolution."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from cnn_blocks.registry import block
 class PreactivationResidual(ShortcutBlock):
     """Normalisation, activation, convolution, twice, with a shortcut around them.
 
-    Nothing stands on the way through the shortcuts (He et al., 2016, "Identity Mappings"), so the
-    last block is followed by one more normalisation and activation. A convolution should stand in
-    front of the first: it would activate the image itself.
+    The shortcuts are identities (He et al., 2016, "Identity Mappings"), so one more normalisation
+    and activation follow the last block. A convolution should precede the first block, which would
+    otherwise activate the image itself.
     """
 
     def __call__(self, x: Any, *, reduction: Reduction = "none") -> Any:

@@ -1,4 +1,4 @@
-"""The residual block, with the activation behind the addition."""
+"""The residual block with the activation after the addition."""
 
 from typing import Any
 
@@ -11,8 +11,9 @@ from cnn_blocks.registry import block
 class Residual(ShortcutBlock):
     """Two convolutions with a shortcut around them (He et al., 2015, "Deep Residual Learning").
 
-    The shortcut is a 1x1 convolution where the channels change and pooled where the block reduces,
-    by averages where the block strides (He et al., 2018, "Bag of Tricks", ResNet-D).
+    The shortcut is a 1x1 convolution if the number of channels changes. If the block reduces, the
+    shortcut is pooled, with average pooling if the block strides (He et al., 2018, "Bag of
+    Tricks", ResNet-D).
     """
 
     def __call__(self, x: Any, *, reduction: Reduction = "none") -> Any:

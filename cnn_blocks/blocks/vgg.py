@@ -1,4 +1,4 @@
-"""The block of the VGG networks: plain convolutions, two or three of them."""
+"""The VGG block: two or three plain convolutions."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,8 +15,8 @@ from cnn_blocks.registry import block
 class Vgg(ConvolutionalBlock):
     """Two or three plain convolutions; the last one reduces (Simonyan and Zisserman, 2014).
 
-    The same as that many `Plain` blocks in a stage that reduces at its end; as a block of its own
-    it can be chosen beside others. `order` is that of `Plain`.
+    Equivalent to that many `Plain` blocks in a stage that reduces at its end. As a separate block,
+    it can compete with other blocks in a search. `order` is that of `Plain`.
     """
 
     convolutions: Annotated[PositiveInt, IntDistribution(2, 3)] = 2

@@ -1,1 +1,1 @@
-"""One classifier head a file; a new file here is discovered by itself."""
+"""One classifier head per file; new files in this folder are discovered automatically."""

@@ -1,4 +1,4 @@
-"""The classifier head of all the baselines: pooling, then a stack of dense layers."""
+"""The classifier head of all baselines: pooling, then a stack of dense layers."""
 
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from cnn_blocks.registry import head
 
 
 class DenseLayer(Configuration):
-    """A dense layer, its activation, then batch normalisation and dropout where wanted."""
+    """A dense layer and its activation, optionally followed by batch normalisation and dropout."""
 
     units: Annotated[PositiveInt, IntDistribution(32, 512, log=True)] = 128
     activation: Activation = "relu"
@@ -43,9 +43,9 @@ class DenseLayer(Configuration):
 
 @head
 class Pooled(Head):
-    """Pools or flattens the feature map, then dense layers and dropout before the logits.
+    """Pools or flattens the feature map, then applies dropout and dense layers before the logits.
 
-    `pooling` is global average (GAP), global maximum (GMP), both side by side, or Flatten.
+    `pooling` is global average (GAP), global maximum (GMP), both concatenated, or Flatten.
     """
 
     pooling: Annotated[
@@ -72,7 +72,7 @@ class Pooled(Head):
 
     @property
     def pooled_only(self) -> bool:
-        """Whether it reads nothing but each channel's mean and maximum."""
+        """Whether the head uses only each channel's mean and maximum."""
         return self.pooling != "flatten"
 
     def from_pooled(self, mean: Any, maximum: Any) -> Any:

@@ -1,1 +1,1 @@
-"""What a person types: parse, call, print."""
+"""The command line: parse, call, print."""

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. What a command needs is imported when it runs."""
+"""The command line: parse, call, print. A command imports what it needs when it runs."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from cnn_blocks.errors import UserError
-from search.cli import dashboard, export, predict, retrain, run
+from search.cli import dashboard, demo, evaluate, export, predict, report, retrain, run, show
 from search.cli import list as listing
 from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
@@ -16,7 +16,6 @@ from search.system.names import shown
 from search.system.streams import escape_unencodable
 
 app = typer.Typer(
-    add_completion=False,
     help="Searches, retrains, evaluates and exports convolutional networks for your images.",
     epilog=f"""\b
     Examples:
@@ -33,14 +32,18 @@ app.command(epilog=dashboard.EPILOG)(dashboard.dashboard)
 app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=retrain.EPILOG)(retrain.retrain)
 app.command(epilog=predict.EPILOG)(predict.predict)
+app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command(epilog=report.EPILOG)(report.report)
+app.command(epilog=show.EPILOG)(show.show)
+app.command(epilog=demo.EPILOG)(demo.demo)
 
 
 def main(command: str | None = None, *, program: str = PROGRAM) -> NoReturn:
-    """Runs the console script, or one of its commands as `python -m search.<command>` does.
+    """Runs the console script, or one of its commands for `python -m search.<command>`.
 
-    `program` is the name of the whole in messages.
+    `program` is the program's name in messages.
 
-    Exit codes: 0 done, 1 a search that found nothing, 2 bad input, 130 interrupted.
+    Exit codes: 0 done, 1 a search without a result, 2 bad input, 130 interrupted.
     """
     if command is not None:
         program = f"python -m search.{command}"
@@ -49,7 +52,7 @@ def main(command: str | None = None, *, program: str = PROGRAM) -> NoReturn:
 
 
 def invoke(arguments: Sequence[str], *, command: str | None = None, program: str = PROGRAM) -> int:
-    """Runs the command line and returns its exit code; bad input becomes one line on stderr."""
+    """Runs the command line and returns its exit code; reports bad input in one line on stderr."""
     root = typer.main.get_command(app)
     target = root if command is None else root.commands[command]  # type: ignore[attr-defined]
     arguments = list(arguments) or ([] if command is not None else ["--help"])

@@ -1,4 +1,4 @@
-"""What there is: the studies, spaces, blocks, heads and data sets by name, with one line each."""
+"""Lists the studies, spaces, blocks, heads and data sets by name, with one line each."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ from search.cli.shared import Kind
 
 @dataclass(frozen=True)
 class Available:
-    """One thing that a person can name; a program gets its details, a person the addition."""
+    """An entry that the user can name; JSON output has `details`, text output `addition`."""
 
     name: str
     description: str
@@ -23,7 +23,7 @@ class Available:
 
 
 def available(kind: Kind) -> list[Available]:
-    """Returns everything of a kind, in the order of names (data: as search.data gives it)."""
+    """Returns all entries of a kind, sorted by name (data: in the order of search.data)."""
     if kind == "studies":
         from studies.study import list_studies
 
@@ -41,7 +41,7 @@ def available(kind: Kind) -> list[Available]:
 
 
 def as_lines(found: Sequence[Available]) -> str:
-    """Returns one line for each entry, with the descriptions below each other."""
+    """Returns one line per entry, with aligned descriptions."""
     width = max((len(entry.name) for entry in found), default=0)
     return "\n".join(
         f"{entry.name:{width}}  {entry.description}{entry.addition}".rstrip() for entry in found

@@ -1,4 +1,4 @@
-"""The command that lists what there is."""
+"""The command that lists studies, components, recipes and data."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Lists studies, spaces, blocks, heads, backbones, recipes or data, one line each."""
+    """Lists studies, spaces, blocks, heads, backbones, recipes or data, one per line."""
     from search.cli.available import as_json, as_lines, available
 
     found = available(kind)

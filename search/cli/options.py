@@ -1,4 +1,4 @@
-"""What a person types as a value: durations, image sizes, shares."""
+"""Parses option values: durations, image sizes, sizes in bytes, shares."""
 
 import re
 from typing import Literal
@@ -13,7 +13,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)([hms])")
 
 
 def parse_duration(text: str, *, option: str) -> float:
-    """Returns the seconds of a duration such as `40m`, `90s` or `1h30m`.
+    """Parses a duration such as `40m`, `90s` or `1h30m` into seconds.
 
     Raises UserError, with the option's name, for anything else and for zero.
     """
@@ -23,14 +23,14 @@ def parse_duration(text: str, *, option: str) -> float:
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if not seconds or len(units) != len(set(units)):
         raise UserError(
-            f"{option} must be a duration of hours, minutes and seconds, such as 40m, 90s or "
+            f"{option} must be a duration in hours, minutes and seconds, such as 40m, 90s or "
             f"1h30m; received {text!r}."
         )
     return seconds
 
 
 def parse_image_size(text: str, *, option: str) -> int | tuple[int, int]:
-    """Returns pixels for `96`, (height, width) in pixels for `96x128`.
+    """Parses `96` into pixels, and `96x128` into (height, width) in pixels.
 
     Raises UserError, with the option's name, for anything else.
     """
@@ -45,14 +45,14 @@ def parse_image_size(text: str, *, option: str) -> int | tuple[int, int]:
 
 
 def parse_bytes(text: str, *, option: str) -> int:
-    """Returns the bytes of a size such as `20G`, `500M`, `1.5GiB` or `0`, in powers of 1024.
+    """Parses a size such as `20G`, `500M`, `1.5GiB` or `0` into bytes, with powers of 1024.
 
     Raises UserError, with the option's name, for anything else.
     """
     match = _SIZE.fullmatch("".join(text.upper().split()))
     if match is None:
         raise UserError(
-            f"{option} must be a number of bytes with K, M, G or T, such as 500M or 20G, or 0; "
+            f"{option} must be a size with the unit K, M, G or T, such as 500M or 20G, or 0; "
             f"received {text!r}."
         )
     number, unit = match.groups()
@@ -60,7 +60,7 @@ def parse_bytes(text: str, *, option: str) -> int:
 
 
 def parse_share(text: str, *, option: str) -> float:
-    """Returns a share in [0, 1] for `2%` or `0.02`.
+    """Parses `2%` or `0.02` into a share in [0, 1].
 
     Raises UserError, with the option's name, for anything else.
     """
@@ -77,11 +77,11 @@ def parse_share(text: str, *, option: str) -> float:
 
 
 def parse_workers(text: str, *, option: str) -> int | Literal["auto"]:
-    """Returns a number of worker processes, or "auto"."""
+    """Parses a number of worker processes or "auto"."""
     if text == "auto":
         return "auto"
     if text.isdecimal() and text.isascii():
         return int(text)
     raise UserError(
-        f"{option} takes a number of processes, 0 for none, or auto; received {text!r}."
+        f"{option} must be a number of processes, 0 for none, or auto; received {text!r}."
     )

@@ -10,7 +10,7 @@ import typer
 
 from cnn_blocks.errors import UserError
 from search.cli.shared import Fit, ended_by_interruption, optional_image_size
-from search.system.names import shown
+from search.system.names import shown, spreadsheet_cell
 
 if TYPE_CHECKING:
     from search.results.predicting import Predictions
@@ -27,11 +27,11 @@ EPILOG = """\b
 
 def predict(
     files: Annotated[
-        list[Path], typer.Argument(metavar="<file or folder>...", help="Images, or their folders.")
+        list[Path], typer.Argument(metavar="<file or folder>...", help="Images or folders of them.")
     ],
     model: Annotated[Path, typer.Option(metavar="<file>", help="The model.keras of a run.")],
     top: Annotated[
-        int, typer.Option(min=1, metavar="<number>", help="Likeliest classes to show.")
+        int, typer.Option(min=1, metavar="<number>", help="How many top classes to show.")
     ] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     as_csv: Annotated[
@@ -51,14 +51,25 @@ def predict(
     """Predicts images, decoded exactly as the model's training images were."""
     if as_json and as_csv:
         raise UserError(
-            "Predictions are printed in one format; received --json and --csv. Fix: leave out one."
+            "Predictions have one output format; received --json and --csv. Fix: leave out one."
         )
     size = optional_image_size(image_size)
 
-    from search.results.predicting import predict_files
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from search.results.predicting import Predictor
 
     with ended_by_interruption():
-        predictions = predict_files(model, files, image_size=size, fit=fit)
+        predictor = Predictor(model, image_size=size, fit=fit)
+        # On standard error, because standard output is for the predictions; nothing in a pipe.
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("predicting", total=None)
+            predictions = predictor.predict(
+                files,
+                on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
     for note in predictions.notes:
         typer.echo(f"note: {shown(note)}", err=True)
     if as_json:
@@ -103,5 +114,6 @@ def _csv(predictions: "Predictions", top: int) -> str:
     writer.writerow(["file", "rank", "class", "probability"])
     for row, file in enumerate(predictions.files):
         for rank, (name, share) in enumerate(predictions.best(row, top), start=1):
-            writer.writerow([shown(file), rank, name, f"{share:.6f}"])
+            cells = [shown(file), rank, name, f"{share:.6f}"]
+            writer.writerow([spreadsheet_cell(cell) for cell in cells])
     return text.getvalue()

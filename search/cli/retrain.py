@@ -34,8 +34,8 @@ def retrain(
         Path,
         typer.Option(
             metavar="<file>",
-            help="A configuration that `export` or a run wrote. It may name your own component "
-            "files, which are executed: use only files that you trust.",
+            help="A configuration written by `export` or a run. It may name your own component "
+            "files, which are executed: only use files that you trust.",
         ),
     ],
     data: Annotated[str, typer.Option(metavar="<source>", help=DATA_HELP)],
@@ -55,8 +55,8 @@ def retrain(
     class_weights: Annotated[
         ClassWeights | None,
         typer.Option(
-            help="Weight small classes more in training; auto does where the classes differ in "
-            "size and the metric gains by it.  [default: the configuration's]"
+            help="Weight small classes more in training; auto does so if the classes differ in "
+            "size and the metric benefits.  [default: the configuration's]"
         ),
     ] = None,
     image_size: ImageSizeOption = None,
@@ -72,14 +72,14 @@ def retrain(
     cache_limit: CacheLimitOption = "20G",
     runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
-    """Trains, evaluates and exports a configuration; needs no study database."""
+    """Trains, evaluates and exports a configuration, without a study database."""
     budget_seconds = optional_duration(budget, "--budget")
     size = optional_image_size(image_size)
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
     cache_bytes = parse_bytes(cache_limit, option="--cache-limit")
 
+    from search.configurations import retrain_from_configuration
     from search.data import DataSource
-    from search.results.retraining import retrain_from_configuration
     from search.results.summary import summarize
     from search.storage.places import Places
     from search.system.runtime import Compute

@@ -1,4 +1,4 @@
-"""The command that searches, and then retrains the winner; or that trains a recipe."""
+"""The command that searches and then retrains the winner, or that trains a recipe."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cnn_blocks.errors import UserError
+from search.cli.completion import shipped_study_names
 from search.cli.options import parse_bytes, parse_share, parse_workers
 from search.cli.shared import (
     DATA_HELP,
@@ -52,16 +53,16 @@ EPILOG = f"""\b
       {PROGRAM} run --study depth_filters --data /shared/images --engine ray \\
           --storage postgresql+psycopg://user@host/studies --artifacts /shared/artifacts
 
-    Ctrl-C stops in order; the same command goes on from there.
+    Ctrl-C stops cleanly; run the same command to resume.
 
     \b
-    Exit codes: 0 done, 1 nothing found, 2 wrong input, 130 interrupted."""
+    Exit codes: 0 success, 1 nothing found, 2 wrong input, 130 interrupted."""
 
 _OPTIONS_OF_RAY = {"address": "--address", "cpus": "--cpus-each", "gpus": "--gpus-each"}
-# What is searched where nothing is named.
+# The study to search if the command names none.
 DEFAULT_STUDY = "auto"
 
-# What a recipe is trained with; all else belongs to a search.
+# The options that also apply to a recipe; all others are for a search only.
 _OPTIONS_OF_A_TRAINING = (
     "recipe",
     "data",
@@ -85,14 +86,16 @@ def run(
     study: Annotated[
         str | None,
         typer.Option(
-            metavar="<name or file>", help="A study; `list studies` shows them.  [default: auto]"
+            metavar="<name or file>",
+            help="A study; `list studies` lists them.  [default: auto]",
+            autocompletion=shipped_study_names,
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
             metavar="<name>",
-            help="Instead of a study: train a published baseline; `list recipes` shows them.",
+            help="Instead of a study: train a published baseline; `list recipes` lists them.",
         ),
     ] = None,
     hypermodel: Annotated[
@@ -113,13 +116,15 @@ def run(
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(min=1, metavar="<number>", help="Trials in total.  [default: the study's]"),
+        typer.Option(
+            min=1, metavar="<number>", help="Number of finished trials.  [default: the study's]"
+        ),
     ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
             metavar="<duration>",
-            help="Time for everything, search and final training, such as 40m or 1h30m.  "
+            help="Time for the whole run, search and final training, such as 40m or 1h30m.  "
             "[default: the study's, else 30m; none with --trials]",
         ),
     ] = None,
@@ -130,13 +135,13 @@ def run(
     ] = None,
     metric: Annotated[
         Metric | None,
-        typer.Option(help="What ranks trials, on the validation images.  [default: the study's]"),
+        typer.Option(help="Ranks trials on the validation images.  [default: the study's]"),
     ] = None,
     class_weights: Annotated[
         ClassWeights | None,
         typer.Option(
-            help="Weight small classes more in training; auto does where the classes differ in "
-            "size and the metric gains by it.  [default: the study's, which is auto]"
+            help="Weight small classes more in training; auto does so if the classes differ in "
+            "size and the metric benefits.  [default: the study's, which is auto]"
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="<number>", help="Seeds everything.")] = 0,
@@ -145,14 +150,15 @@ def run(
         typer.Option(
             min=1,
             metavar="<number>",
-            help="Epochs of the winner's training.  [default: by the time plan]",
+            help="Epochs of the winner's training.  [default: set by the time plan]",
         ),
     ] = None,
     retrain_budget: Annotated[
         str | None,
         typer.Option(
             metavar="<duration>",
-            help="Time for the winner's training, out of the budget.  [default: by the time plan]",
+            help="Time for the winner's training, included in the budget.  [default: set by the "
+            "time plan]",
         ),
     ] = None,
     image_size: ImageSizeOption = None,
@@ -177,14 +183,14 @@ def run(
     runs_directory: RunsDirectoryOption = Path("runs"),
     warm_start: Annotated[
         Literal["recipes"] | None,
-        typer.Option(help="Begin with the published baselines that the study's space holds."),
+        typer.Option(help="Start with the published baselines that the study's space contains."),
     ] = None,
     workers: Annotated[
         str | None,
         typer.Option(
             metavar="<number or auto>",
-            help="Worker processes; auto measures how many pay, 0 trains in this process.  "
-            "[default: the study's; on Ray auto, as many as find room]",
+            help="Worker processes; auto measures how many pay off, 0 trains in this process.  "
+            "[default: the study's; on Ray auto, as many as fit]",
         ),
     ] = None,
     retries: Annotated[
@@ -192,7 +198,7 @@ def run(
         typer.Option(
             min=0,
             metavar="<number>",
-            help="How often a trial goes on from one checkpoint after its process died.  "
+            help="How often a trial is retried from the same checkpoint after its process died.  "
             "[default: 2]",
         ),
     ] = None,
@@ -200,12 +206,12 @@ def run(
         str | None,
         typer.Option(
             metavar="<duration>",
-            help="A worker without a sign of life for so long is replaced; not with --workers 0.  "
-            "[default: 15m]",
+            help="Replace a worker that has sent no sign of life for this long; not with "
+            "--workers 0.  [default: 15m]",
         ),
     ] = None,
     engine: Annotated[
-        Engine, typer.Option("--engine", help="Where workers run: on this machine or on Ray.")
+        Engine, typer.Option("--engine", help="Where workers run: on this machine, or on Ray.")
     ] = "local",
     address: Annotated[
         str | None,
@@ -215,36 +221,36 @@ def run(
     ] = None,
     cpus_each: Annotated[
         float | None,
-        typer.Option(metavar="<number>", help="CPUs of a worker on Ray.  [default: 1]"),
+        typer.Option(metavar="<number>", help="CPUs per worker on Ray.  [default: 1]"),
     ] = None,
     gpus_each: Annotated[
         float | None,
-        typer.Option(
-            metavar="<number>", help="GPUs of a worker on Ray, such as 0.5.  [default: 0]"
-        ),
+        typer.Option(metavar="<number>", help="GPUs per worker on Ray, such as 0.5.  [default: 0]"),
     ] = None,
     retrain: Annotated[
         bool,
-        typer.Option("--retrain/--no-retrain", help="Retrain the winner, or end with the search."),
+        typer.Option(
+            "--retrain/--no-retrain", help="Retrain the winner, or stop after the search."
+        ),
     ] = True,
     retrain_again: Annotated[
         bool,
         typer.Option(
             "--retrain-again",
-            help="Train the winner once more, and open the test images again, even if the result "
-            "of an equal training is there.",
+            help="Train the winner once more and open the test images again, even if an equal "
+            "training has finished.",
         ),
     ] = False,
     artifacts: Annotated[
         str | None,
         typer.Option(
             metavar="<folder or s3 url>",
-            help="Keep results here, and checkpoints for all machines.  [default: results in "
-            "artifacts of the runs directory, no checkpoints]",
+            help="Keep results here, and checkpoints that all machines share.  [default: results "
+            "in artifacts of the runs directory, no shared checkpoints]",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be searched, and stop.")
+        bool, typer.Option("--dry-run", help="Show what the search would try, and stop.")
     ] = False,
 ) -> None:
     """Searches, then retrains, evaluates and exports the winner; or trains a recipe."""
@@ -262,7 +268,9 @@ def run(
 
         find_recipe(recipe)  # a wrong name must not wait for the imports below
         if data is None:
-            raise UserError(f"A recipe needs images; name them with --data FOLDER. {DATA_HELP}")
+            raise UserError(
+                f"A recipe needs images; received no --data. Fix: add --data FOLDER. {DATA_HELP}"
+            )
 
         searched = None
     else:
@@ -339,7 +347,7 @@ def run(
             options = ", ".join(_OPTIONS_OF_RAY[name] for name in of_ray)
             raise UserError(
                 f"{options} needs '--engine ray'; received the engine 'local'. Fix: add --engine "
-                f"ray, or leave {options} out."
+                f"ray, or leave out {options}."
             )
         number = searched.spec.workers if worker_count is None else worker_count
         using = LocalWorkers(number=number, limits=limits)
@@ -396,18 +404,18 @@ def _refuse_beside_recipe(recipe: str, context: typer.Context) -> None:
     ]
     if given:
         raise UserError(
-            f"A recipe is one training, not a search; received {', '.join(given)} beside "
-            f"'--recipe {recipe}'. Leave out the one or the other, as in: "
+            f"A recipe is one training, not a search; received {', '.join(given)} with "
+            f"'--recipe {recipe}'. Fix: leave out one or the other, as in: "
             + printed_command(PROGRAM, "run", "--recipe", recipe, "--data", "FOLDER")
         )
 
 
 def _searched(study: str | None, hypermodel: str | None, backbones: Sequence[str]) -> "LoadedStudy":
-    """Loads what is searched first: a wrong name must not wait for the other imports."""
+    """Loads the study first, because a wrong name must not wait for the other imports."""
     from search.system.runtime import startup_chatter_held
     from studies.study import load_study
 
-    # A file of one's own may import Keras.
+    # A user's file may import Keras.
     with startup_chatter_held():
         if study is not None and hypermodel is None:
             return load_study(study).with_backbones(backbones)
@@ -422,6 +430,6 @@ def _searched(study: str | None, hypermodel: str | None, backbones: Sequence[str
     received = " ".join(f"{name} {value}" for name, value in options if value is not None)
     raise UserError(
         f"A run takes one of '--study' (`list studies`), '--recipe' (`list recipes`) and "
-        f"'--hypermodel'; '--backbone' goes with a study; received {received}. "
-        f"Write one, as in: {PROGRAM} run --study depth_filters --data FOLDER"
+        f"'--hypermodel', and '--backbone' only with a study; received {received}. "
+        f"Fix: use one, as in: {PROGRAM} run --study depth_filters --data FOLDER"
     )

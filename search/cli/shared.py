@@ -1,4 +1,4 @@
-"""What commands share: the program's name, their common options, and how progress is shown."""
+"""Shared by all commands: the program's name, common options, and how progress is shown."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "cnn-search"
 
-# Those of the library, which the command line imports only when it works.
+# Copies of the library's types: the command line imports the library only when a command runs.
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Xla = Literal["auto", "on", "off"]
 Fit = Literal["crop", "pad", "stretch"]
@@ -39,15 +39,15 @@ ImageSizeOption = Annotated[
     typer.Option(
         "--image-size",
         metavar="<pixels>",
-        help="Resize images to 96 or 96x128 (height x width).  [default: their commonest size, or "
-        "a square where shapes vary]",
+        help="Resize images to 96 or 96x128 (height x width).  [default: their most common size, "
+        "or a square if shapes vary]",
     ),
 ]
 FitOption = Annotated[
     Fit | None,
     typer.Option(
         "--fit",
-        help="Images of another shape: crop their edges, pad them with black, or stretch them.  "
+        help="For images of another shape: crop edges, pad with black, or stretch.  "
         f"[default: {DEFAULT_FIT}]",
     ),
 ]
@@ -55,14 +55,14 @@ LayoutOption = Annotated[
     Layout,
     typer.Option(
         "--layout",
-        help="Whether the folders are roles (train, val, test) or classes; auto goes by their "
+        help="Whether the folders are roles (train, val, test) or classes; auto decides by their "
         "names.",
     ),
 ]
 MaxBadFilesOption = Annotated[
     str,
     typer.Option(
-        "--max-bad-files", metavar="<share>", help="Unreadable files to skip before giving up."
+        "--max-bad-files", metavar="<share>", help="Share of unreadable files to skip at most."
     ),
 ]
 CacheLimitOption = Annotated[
@@ -70,7 +70,7 @@ CacheLimitOption = Annotated[
     typer.Option(
         "--cache-limit",
         metavar="<size>",
-        help="Disk for frozen backbones' features, such as 20G; 0 keeps none.",
+        help="Disk space for features of frozen backbones, such as 20G; 0 caches none.",
     ),
 ]
 RunsDirectoryOption = Annotated[
@@ -78,14 +78,14 @@ RunsDirectoryOption = Annotated[
     typer.Option(
         "--runs-directory",
         metavar="<folder>",
-        help="Where results are written, and studies are kept without --storage.",
+        help="Where results are written, and studies are stored without --storage.",
     ),
 ]
 
 
 @contextmanager
 def shown_progress() -> Iterator["Progress"]:
-    """Shows progress while a command works; an interruption ends it with code 130."""
+    """Shows progress while a command runs; an interruption ends it with exit code 130."""
     from search.progress.choice import make_progress
 
     with ended_by_interruption(), make_progress() as progress:
@@ -94,7 +94,7 @@ def shown_progress() -> Iterator["Progress"]:
 
 @contextmanager
 def ended_by_interruption() -> Iterator[None]:
-    """Ends a command with code 130, without a traceback, when it is interrupted."""
+    """Ends an interrupted command with exit code 130 and without a traceback."""
     try:
         yield
     except KeyboardInterrupt as interruption:

@@ -20,13 +20,13 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         metavar="<url>",
-        help="Where studies are kept.  [default: studies.db in the runs directory]",
+        help="Where studies are stored.  [default: studies.db in the runs directory]",
     ),
 ]
 
 app = typer.Typer(
     add_completion=False,
-    help="Checks, backs up, copies and serves the storage that keeps studies.",
+    help="Checks, backs up, copies and serves the storage of studies.",
     epilog=f"""\b
     Examples:
       {_PROGRAM} check
@@ -40,7 +40,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def storage(context: typer.Context) -> None:
-    """Shows the help where no command is given."""
+    """Shows the help if no command is given."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -63,12 +63,12 @@ def check(
     artifacts: Annotated[
         str | None,
         typer.Option(
-            metavar="<place>", help="Look here, FOLDER or s3://BUCKET/PREFIX, for the artifacts."
+            metavar="<place>", help="Where the artifacts are: FOLDER or s3://BUCKET/PREFIX."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Says whether a storage is sound, and what is in it."""
+    """Reports whether a storage is sound, and what it contains."""
     with _working():
         from rich.console import Console
 
@@ -93,16 +93,16 @@ def check(
       {_PROGRAM} backup --to studies.backup.db
       {_PROGRAM} backup --storage sqlite:///runs/studies.db --to /mnt/backups/monday.db
 
-    Searches go on meanwhile. Of PostgreSQL make one with pg_dump, or `copy` it to a file."""
+    Searches continue during the backup. Back up PostgreSQL with pg_dump, or `copy` it to a file."""
 )
 def backup(
     to: Annotated[
-        Path, typer.Option(metavar="<file>", help="The new file; none is ever overwritten.")
+        Path, typer.Option(metavar="<file>", help="The new file; it must not exist yet.")
     ],
     storage: StorageOption = None,
     runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
-    """Saves an SQLite storage while searches go on."""
+    """Backs up an SQLite storage, also while searches are running."""
     with _working():
         from search.maintenance.backup import back_up
         from search.storage.opening import default_storage, sqlite_url
@@ -121,7 +121,7 @@ def backup(
       {_PROGRAM} copy --from postgresql+psycopg://host/studies --to sqlite:///here.db
       {_PROGRAM} copy --from sqlite:///a.db --to sqlite:///b.db --study depth_filters
 
-    All studies arrive or none. The same `run` command with the new --storage goes on from there."""
+    Copies all studies or none. The same `run` command with the new --storage resumes there."""
 )
 def copy(
     source: Annotated[
@@ -135,7 +135,7 @@ def copy(
         bool,
         typer.Option(
             "--with-running",
-            help="Copy RUNNING trials as they stand even if a worker may be at work on them.",
+            help="Copy RUNNING trials as they are, even if a worker may still be running them.",
         ),
     ] = False,
 ) -> None:
@@ -147,7 +147,7 @@ def copy(
     for found in copied:
         typer.echo(f"{found.name}: {found.trials:,} trials")
         for running in found.running:
-            typer.echo(f"note: {running.describe()}; copied as it stands", err=True)
+            typer.echo(f"note: {running.describe()}; copied as it is", err=True)
 
 
 @app.command(
@@ -156,25 +156,25 @@ def copy(
       {_PROGRAM} serve
       {_PROGRAM} serve --storage postgresql+psycopg://host/studies --host 0.0.0.0 --threads 32
 
-    Whoever reaches the port can read and change the studies: serve to networks that you trust.
-    Ctrl-C ends it in order; clients wait two minutes for its return."""
+    Anyone who can reach the port can read and change the studies: serve only to trusted networks.
+    Ctrl-C shuts the server down cleanly; clients wait two minutes for its return."""
 )
 def serve(
     storage: StorageOption = None,
     runs_directory: RunsDirectoryOption = Path("runs"),
     host: Annotated[
         str,
-        typer.Option(metavar="<name>", help="The interface to listen on; 0.0.0.0 is every one."),
+        typer.Option(metavar="<name>", help="The interface to listen on; 0.0.0.0 means all."),
     ] = "localhost",
     port: Annotated[
         int,
-        typer.Option(min=0, max=65535, metavar="<number>", help="The port; 0 is a free one."),
+        typer.Option(min=0, max=65535, metavar="<number>", help="The port; 0 chooses a free one."),
     ] = 13000,
     threads: Annotated[
-        int, typer.Option(min=1, metavar="<number>", help="Calls answered at once.")
+        int, typer.Option(min=1, metavar="<number>", help="Calls answered in parallel.")
     ] = 10,
 ) -> None:
-    """Serves a storage to many workers by network."""
+    """Serves a storage to many workers over the network."""
     with _working(interruption=False):
         from search.maintenance.serving import serve as serve_storage
         from search.storage.opening import default_storage
@@ -182,14 +182,14 @@ def serve(
         url = storage or default_storage(runs_directory)
 
         def announce(address: str) -> None:
-            typer.echo(f"clients connect with --storage {address}; Ctrl-C ends the server")
+            typer.echo(f"clients connect with --storage {address}; Ctrl-C stops the server")
 
         serve_storage(url, host=host, port=port, threads=threads, announce=announce)
 
 
 @contextmanager
 def _working(*, interruption: bool = True) -> Iterator[None]:
-    """Ends a command in order: with code 130 after a signal, with 1 where a storage is damaged."""
+    """Ends a command cleanly: exit code 130 after a signal, 1 if a storage is damaged."""
     from search.maintenance.damage import DamagedStorageError
     from search.storage.opening import quiet_optuna
 

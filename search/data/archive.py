@@ -1,4 +1,4 @@
-"""Data sets in .zip archives, read in place: nothing is unpacked onto the disk."""
+"""Data sets in .zip archives, read in place without unpacking."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class ZipTree(Tree):
-    """The files of a .zip archive; a single folder around everything is passed over.
+    """The files of a .zip archive; a single folder around everything is skipped.
 
-    Raises UserError where the archive is damaged, encrypted or a decompression bomb. Links and
-    paths that lead out of the archive are left out with a note.
+    Raises UserError if the archive is damaged, encrypted or a decompression bomb. Links and paths
+    that lead out of the archive are left out with a note.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,21 +75,21 @@ class ZipTree(Tree):
         files = self._members.values()
         if any(member.flag_bits & _ENCRYPTED for member in files):
             raise UserError(
-                f"A .zip data set must not be encrypted; {path} is. Unpack it with its password "
-                "and give the folder."
+                f"A .zip data set must not be encrypted; {path} is. Fix: unpack it with its "
+                "password and give the folder."
             )
         if any(member.compress_type not in _METHODS for member in files):
             raise UserError(
-                f"A .zip data set must be packed with deflate, bzip2 or LZMA; {path} is packed "
-                "otherwise (large archives of Windows are). Unpack it and give the folder."
+                f"A .zip data set must use deflate, bzip2 or LZMA; {path} uses another compression "
+                "(as large archives from Windows do). Fix: unpack it and give the folder."
             )
         total = sum(member.file_size for member in files)
         packed = max(1, path.stat().st_size)
         if total > _HARMLESS_TOTAL and total > _LARGEST_RATIO * packed:
             raise UserError(
                 f"A .zip data set may unpack to at most {_LARGEST_RATIO} times its size; {path} "
-                f"holds {total:,} bytes in {packed:,}, {total // packed} times. If it is no "
-                "decompression bomb, unpack it and give the folder."
+                f"holds {total:,} bytes in {packed:,}, {total // packed} times. Fix: if it is not "
+                "a decompression bomb, unpack it and give the folder."
             )
 
     def _add(self, name: str, member: zipfile.ZipInfo) -> None:
@@ -101,18 +101,18 @@ class ZipTree(Tree):
             folder = join(folder, part)
             self._folders.setdefault(folder, {})
         if file is not None and join(folder, file) not in self._folders:
-            # The checksum stands for the time: it changes with the content, and only with it.
+            # The checksum replaces the time: it changes exactly when the content does.
             node = Node(file, is_folder=False, size=member.file_size, modified=member.CRC)
             self._folders[folder][file] = node
             self._members[join(folder, file)] = member
 
     def _pass_over_wrappers(self) -> None:
         while True:
-            # A README beside the folder does not count.
+            # A README next to the folder does not count.
             nodes = [node for node in self.scan() if node.is_folder or _is_content(node.name)]
             if len(nodes) != 1 or not nodes[0].is_folder:
                 break
-            # Only images inside: it is a class, not a wrapper.
+            # A folder with only images inside is a class, not a wrapper.
             inner = self.scan(nodes[0].name)
             if not any(node.is_folder or is_table(node.name) for node in inner):
                 break
@@ -130,19 +130,19 @@ def _open(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"A .zip data set must be a whole .zip archive; {path} cannot be read ({error}). "
-            "Download or pack it again."
+            f"A .zip data set must be a complete .zip archive; {path} cannot be read ({error}). "
+            "Fix: download or pack it again."
         ) from error
 
 
 def _name(member: zipfile.ZipInfo) -> str | None:
-    """Returns a member's path; None where it is a link or leads out of the archive."""
+    """Returns a member's path; None if it is a link or leads out of the archive."""
     name = member.filename
     if not member.flag_bits & _UTF8:
-        # macOS stores UTF-8 without saying so, and zipfile then reads the bytes as code page 437.
+        # macOS stores UTF-8 without setting the flag; zipfile then decodes the name as cp437.
         with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
-    name = name.replace("\\", "/")  # old archivers on Windows
+    name = name.replace("\\", "/")  # old Windows archivers
     is_link = stat.S_ISLNK(member.external_attr >> 16)
     if is_link or name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
         return None

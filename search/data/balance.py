@@ -1,4 +1,4 @@
-"""How much the classes of a data set differ in size."""
+"""Class imbalance of a data set."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from search.data.names import shown
 from search.data.types import Indices
 
-# The largest class has so many times the images of the smallest.
+# Ratio of the largest class to the smallest from which users are told.
 NOTABLE_RATIO = 5.0
 
 
 def is_imbalanced(counts: Indices) -> bool:
-    """Says whether the classes that have images differ notably in size; `counts` is (classes,)."""
+    """Returns whether the non-empty classes differ notably in size; `counts` is (classes,)."""
     present = counts[counts > 0]
     return bool(len(present) and present.max() >= NOTABLE_RATIO * present.min())
 
 
 def imbalance_notes(counts: Indices, class_names: Sequence[str]) -> list[str]:
-    """Says how large the largest and the smallest class are, where that differs notably."""
+    """Returns a note on the largest and the smallest class if they differ notably in size."""
     if not is_imbalanced(counts):
         return []
     largest = int(counts.argmax())
@@ -30,7 +30,7 @@ def imbalance_notes(counts: Indices, class_names: Sequence[str]) -> list[str]:
         f"The classes differ in size: '{shown(class_names[largest])}' has "
         f"{counts[largest] / total:.1%} of the images and '{shown(class_names[smallest])}' "
         f"{counts[smallest] / total:.1%}. Always answering '{shown(class_names[largest])}' would "
-        f"be {counts[largest] / total:.1%} accurate, so accuracy says little; a search "
-        f"with --metric balanced_accuracy, macro_f1, auc or average_precision counts every class "
-        f"the same."
+        f"be {counts[largest] / total:.1%} accurate, so accuracy says little; "
+        f"--metric balanced_accuracy, macro_f1, auc or average_precision weights all classes "
+        f"equally."
     ]

@@ -1,8 +1,8 @@
 """The cache of decoded images: memory-mapped, written atomically, checked when opened.
 
-An entry is a folder named by a key that its maker derives from content; it holds raw uint8 pixels,
-labels and a description. Two processes that make the same entry at once do the work twice, and
-the first to finish wins: no lock is left behind by a killed process.
+An entry is a folder with raw uint8 pixels, labels and a description; its name is a key that the
+caller derives from the content. Two processes that create the same entry at once both do the work,
+and the first to finish wins. There are no locks, so a killed process cannot leave one behind.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ _ATTEMPTS = 3
 def default_cache_directory() -> Path:
     """Returns $CNN_SEARCH_CACHE, or cnn-search in the user's cache directory.
 
-    A user without a home folder, as in many containers, gets a folder for temporary files.
+    A user without a home folder, as in many containers, gets a temporary folder.
     """
     return _lasting_cache() or _temporary_cache()
 
 
 def cache_notes() -> list[str]:
-    """Says where the cache is, if it does not last."""
+    """Returns a note on the cache's location if the cache is temporary."""
     if _lasting_cache() is not None:
         return []
     return [
-        f"this user has no home folder: the cache is {_temporary_cache()}, which may not last; "
-        f"CNN_SEARCH_CACHE names another place"
+        f"this user has no home folder, so the cache is {_temporary_cache()}, which may be "
+        f"deleted; set CNN_SEARCH_CACHE to use another folder"
     ]
 
 
@@ -75,10 +75,10 @@ def _temporary_cache() -> Path:
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
     path = Path(tempfile.gettempdir()) / f"cnn-search{user}"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Everybody may write to the folder of temporary files: another user's cache is not trusted.
+    # Anybody can write to the temporary folder: do not trust another user's cache.
     if hasattr(os, "getuid") and path.lstat().st_uid != os.getuid():
         raise UserError(
-            f"The cache must belong to this user; {path} belongs to another one. Fix: set "
+            f"The cache must belong to this user; {path} belongs to another user. Fix: set "
             f"CNN_SEARCH_CACHE to a folder of your own."
         )
     return path
@@ -86,11 +86,11 @@ def _temporary_cache() -> Path:
 
 @dataclass(frozen=True)
 class Content:
-    """What a reader tells about the images that it wrote.
+    """A reader's description of the images that it wrote.
 
-    `own_validation` counts the validation images at the end of the development array;
-    `bad_files` holds (position among the files, reason) of those that could not be read; `levels`
-    says which values of grey with more than 8 bits became 0 and 255.
+    `own_validation` counts the validation images at the end of the development array; `bad_files`
+    holds (position among the files, reason) of each unreadable file; `levels` are the values of
+    greyscale with more than 8 bits that map to 0 and 255.
     """
 
     class_names: tuple[str, ...]
@@ -102,8 +102,8 @@ class Content:
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
-    """Decoded images with what was found out while decoding them."""
+class ImageEntry:
+    """Decoded images and the facts collected while decoding them."""
 
     content: Content
     fingerprint: str
@@ -112,7 +112,7 @@ class Entry:
 
 
 class PixelWriter:
-    """Appends images of one array to a file and remembers their digests."""
+    """Appends images to a file and collects their digests and labels."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -136,18 +136,18 @@ Fill = Callable[[PixelWriter, PixelWriter], Content]
 
 
 class Cache:
-    """Entries by key, and small indices by the identity of their source."""
+    """Image entries by key, and small indices by the identity of their source."""
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory or default_cache_directory()
 
-    def fetch(self, key: str, fill: Fill) -> Entry:
-        """Returns the entry, made by `fill(development, test)` where it is missing or damaged.
+    def fetch(self, key: str, fill: Fill) -> ImageEntry:
+        """Returns an entry; `fill(development, test)` creates it if it is missing or damaged.
 
-        Raises UserError where the cache directory cannot be written.
+        Raises UserError if the cache directory is not writable or the new entry not readable.
         """
         folder = self.directory / "images" / key
-        # Again, because another process may discard what it found damaged just as ours is ready.
+        # Retry: another process that found the old entry damaged may discard our new one.
         for _ in range(_ATTEMPTS):
             try:
                 existed = folder.exists()
@@ -162,18 +162,18 @@ class Cache:
             except OSError as error:
                 raise UserError(
                     f"The image cache must be writable; {self.directory} is not ({error}). "
-                    "Set CNN_SEARCH_CACHE to a directory with room."
+                    "Fix: set CNN_SEARCH_CACHE to a writable directory with free space."
                 ) from error
         entry = self._read(folder)
         if entry is None:
             raise UserError(
                 f"The image cache must be readable; {folder} is not, just after it was written. "
-                "Check the disk, or set CNN_SEARCH_CACHE to another directory."
+                "Fix: check the disk, or set CNN_SEARCH_CACHE to another directory."
             )
         return entry
 
     def read_index(self, identity: str) -> dict[str, NDArray[Any]] | None:
-        """Returns the arrays stored for a source; None where they are missing or damaged."""
+        """Returns the arrays stored for a source; None if they are missing or damaged."""
         try:
             with np.load(self._index_path(identity), allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
@@ -181,7 +181,7 @@ class Cache:
             return None
 
     def write_index(self, identity: str, arrays: dict[str, NDArray[Any]]) -> None:
-        """Stores arrays for a source; a cache that cannot be written only costs time later."""
+        """Stores arrays for a source. Ignores write errors: the index only saves time later."""
         with (
             contextlib.suppress(OSError),
             whole_file(self._index_path(identity)) as temporary,
@@ -204,7 +204,7 @@ class Cache:
                 test.close()
             _describe(temporary, content, development, test)
 
-    def _read(self, folder: Path) -> Entry | None:
+    def _read(self, folder: Path) -> ImageEntry | None:
         try:
             description = json.loads((folder / "description.json").read_text("utf-8"))
             if description["format_version"] != FORMAT_VERSION:
@@ -217,7 +217,7 @@ class Cache:
                 labels = {name: stored[name] for name in stored.files}
             shape = content.image_shape
             has_test = len(labels["test_labels"]) > 0
-            return Entry(
+            return ImageEntry(
                 content=content,
                 fingerprint=description["fingerprint"],
                 leaked_images=description["leaked_images"],
@@ -242,19 +242,19 @@ def _content(stored: dict[str, Any]) -> Content:
         own_validation=stored["own_validation"],
         bad_files=tuple((position, reason) for position, reason in stored["bad_files"]),
         notes=tuple(stored["notes"]),
-        # Entries of older versions hold none; where they matter, their keys have changed.
+        # Entries of older versions have no levels; where levels matter, the keys have changed.
         levels=Levels(**stored["levels"]) if "levels" in stored else SIXTEEN_BITS,
     )
 
 
 def _map(path: Path, shape: tuple[int, int, int]) -> Images:
     pixels = np.memmap(path, dtype=np.uint8, mode="r")
-    # A plain view: indexing a memmap object costs several times as much.
+    # A plain array view: indexing a memmap object is several times slower.
     return np.asarray(pixels).reshape(-1, *shape)
 
 
 def _first_rows(digests: list[bytes]) -> Indices:
-    """Returns for each digest the first row that carries the same one."""
+    """Returns, for each digest, the first row with the same digest."""
     first: dict[bytes, int] = {}
     return np.array([first.setdefault(d, row) for row, d in enumerate(digests)], dtype=np.int64)
 

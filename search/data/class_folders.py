@@ -1,4 +1,4 @@
-"""Image folders with one folder a class, with or without train/, val/, test/ above."""
+"""Image folders with one folder per class, with or without train/, val/, test/ above."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from search.data.tree import Tree, join
 
 @dataclass
 class _Reading:
-    """What lies below the role folders: images by class, and what belongs to none."""
+    """Reads the images below the role folders by class, and collects what belongs to none."""
 
     tree: Tree
     ignored: Counter[str] = field(default_factory=Counter)
@@ -29,7 +29,7 @@ class _Reading:
     masks: int = 0
 
     def classes(self, folder: str) -> dict[str, Files]:
-        """Returns the images of each class folder that has any, sorted by class."""
+        """Returns the images of each non-empty class folder, sorted by class."""
         found: dict[str, Files] = {}
         for node in self.tree.scan(folder):
             path = join(folder, node.name)
@@ -48,9 +48,9 @@ class _Reading:
                 hint = suggest_root(self.tree, folder)
                 advice = "" if hint else advice_for(others)
                 raise UserError(
-                    f"Every class needs images; {self.tree.place(path)} holds no {READABLE} file "
-                    f"but others ({shown(kinds)}). "
-                    f"{advice or 'Add images or remove the folder.'}{hint}"
+                    f"Every class needs images; {self.tree.place(path)} holds no {READABLE} files, "
+                    f"only others ({shown(kinds)}). "
+                    f"{advice or 'Fix: add images or remove the folder.'}{hint}"
                 )
             else:
                 self.empty.append(path + "/")
@@ -69,10 +69,10 @@ class _Reading:
 
 
 def list_class_folders(tree: Tree, layout: Layout = "auto") -> Listing:
-    """Lists the images of a tree whose folders are its classes; opens none of them.
+    """Lists the images of a tree with one folder per class; opens no image.
 
-    With the `layout` "classes" every folder is one, whatever it is called and holds.
-    Raises UserError where the folders do not follow the pattern.
+    With `layout` "classes" every folder is a class, regardless of its name and content.
+    Raises UserError if the folders do not follow the pattern.
     """
     folders = find_role_folders(tree, layout)
     listing = Listing(notes=list(folders.notes))
@@ -111,27 +111,27 @@ def _check_classes(tree: Tree, folder: str, names: list[str], reading: _Reading)
     if not names:
         holds = "empty folders only" if reading.empty else "no folder"
         raise UserError(
-            f"An image folder holds one folder a class; {place} holds {holds}. Expected {LAYOUTS}."
-            f"{advise_on_files(tree, folder)}"
+            f"An image folder holds one folder per class; {place} holds {holds}. Expected "
+            f"{LAYOUTS}.{advise_on_files(tree, folder)}"
         )
     hint = suggest_root(tree, folder) or advise_on_files(tree, folder)
     if not hint and names[0] in tree.folders(folder):
         hint = advise_on_files(tree, join(folder, names[0]))
     raise UserError(
-        f"A classifier needs at least two classes; {place} holds images of '{shown(names[0])}' "
-        f"only. Expected {LAYOUTS}.{hint}"
+        f"A classifier needs at least two classes; {place} holds only images of "
+        f"'{shown(names[0])}'. Expected {LAYOUTS}.{hint}"
     )
 
 
 def _has_classes(classes: dict[str, Files], listing: Listing) -> bool:
-    """Returns False for images to be predicted: flat, or in a folder such as test/unknown/."""
+    """Returns False for unlabelled images: without folders, or in one such as test/unknown/."""
     return len(classes) >= 2 or not classes.keys().isdisjoint(listing.class_names)
 
 
 def _read_table(
     folder: str, role: str, classes: dict[str, Files], listing: Listing, reading: _Reading
 ) -> dict[str, Files]:
-    """Returns the files of a role without class folders by class; says what is left out."""
+    """Returns the files of a role without class folders, by class; notes what is left out."""
     loose = {path for path in reading.loose if path.rpartition("/")[0] == folder}
     reading.loose = [path for path in reading.loose if path not in loose]
     images = len(loose) + sum(map(len, classes.values()))
@@ -143,8 +143,8 @@ def _read_table(
     listed = sum(map(len, labelled.values()))
     if labelled and listed < images:
         listing.notes.append(
-            f"{images - listed} images of {shown(folder)}/ that the table does not list were left "
-            "out."
+            f"{images - listed} images of {shown(folder)}/ were left out because the table does "
+            "not list them."
         )
     return labelled
 
@@ -158,8 +158,8 @@ def _check_same_classes(
         lacks = f"lacks {enumerate_names(missing)} and " if missing else ""
         raise UserError(
             f"{tree.place(folder)} must have the same class folders as train; it {lacks}"
-            f"has {enumerate_names(unknown)}, which train does not. Add, rename or remove class "
-            "folders."
+            f"has {enumerate_names(unknown)}, which train does not have. Fix: add, rename or "
+            "remove class folders."
         )
 
 
@@ -169,14 +169,14 @@ def _left_out(reading: _Reading) -> list[str]:
         notes.append(f"Folders without images were left out: {enumerate_names(reading.empty)}.")
     if reading.loose:
         notes.append(
-            f"{len(reading.loose)} images beside the class folders were left out: "
+            f"{len(reading.loose)} images outside the class folders were left out: "
             f"{enumerate_names(reading.loose)}."
         )
     if reading.masks:
-        notes.append(f"{reading.masks} masks beside their images were left out.")
+        notes.append(f"{reading.masks} segmentation masks were left out.")
     if reading.ignored:
         kinds = ", ".join(sorted(suffix or "no suffix" for suffix in reading.ignored)[:5])
         notes.append(
-            f"{reading.ignored.total()} files that are no {READABLE} were ignored ({shown(kinds)})."
+            f"{reading.ignored.total()} files other than {READABLE} were ignored ({shown(kinds)})."
         )
     return notes

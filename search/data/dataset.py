@@ -1,4 +1,4 @@
-"""What every part of a search sees of a data set: shares of labelled uint8 images."""
+"""The data set as the rest of the search sees it: subsets of labelled uint8 images."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
-    """Some images of an array, with their labels: a role (train, validation, test) of a split.
+class Subset:
+    """A subset of an array of images, with labels: one role (train, validation, test) of a split.
 
-    `images` is (all images, height, width, 3) uint8 RGB, memory-mapped, and `labels` (all images,)
-    int64; they hold the images of other shares too. `indices` are the rows that belong to this one.
-    `files` names the file of every image of `images`; None where they come from an array.
+    `images` has shape (all images, height, width, 3), uint8 RGB, memory-mapped; `labels` has shape
+    (all images,), int64. Both also hold the images of other subsets; `indices` are the rows of this
+    one. `files` gives the file of each row of `images`; None if the images come from an array.
     """
 
     views: ClassVar[int] = 1
@@ -34,27 +34,27 @@ class Share:
         return len(self.indices)
 
     def gather(self, positions: Indices | slice) -> tuple[Images, Indices]:
-        """Returns the images (n, height, width, 3) and labels (n,) at positions of this share.
+        """Returns the images (n, height, width, 3) and labels (n,) at positions of this subset.
 
-        Both are copies in memory. Positions count within the share, from 0 to len(share) - 1.
+        Both are copies in memory. Positions count within the subset, from 0 to len(subset) - 1.
         """
         rows = self.indices[positions]
         return self.images[rows], self.labels[rows]
 
     def class_counts(self, classes: int) -> Indices:
-        """Returns how many images of each class the share holds, shape (classes,)."""
+        """Returns how many images of each class the subset holds, shape (classes,)."""
         counts = np.bincount(self.labels[self.indices], minlength=classes)
         return counts.astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """The decoded images of a data set; only `search.data` touches them.
+    """The decoded images of a data set, for use inside `search.data` only.
 
-    The last `own_validation` rows of `development` came from a validation folder of their own.
-    `groups` holds for each development row the first row with identical pixels. `test` is None
-    where the data set brings no test images. The files are relative to the data set's root, None
-    where images come from arrays.
+    The last `own_validation` rows of `development` come from the data set's own validation images.
+    `groups` gives, for each development row, the first row with identical pixels. `test` is None
+    if the data set has no test images of its own. The files are paths relative to the data set's
+    root; None if the images come from arrays.
     """
 
     development: Images
@@ -71,10 +71,11 @@ class Arrays:
 class Dataset:
     """Labelled images, decoded once and memory-mapped; `split_data` divides them into roles.
 
-    `source` is what the user typed; `fingerprint` the SHA-256 of pixels, labels and class names;
-    `image_shape` (height, width, 3); `decoding` says how image files were brought to it; `notes`
-    are sentences that the user should read; `leaked_images` counts test images whose identical
-    pixels stand among the training images; `layout` is what the user said of the folders.
+    `source` is the data argument as given; `fingerprint` is the SHA-256 of pixels, labels and class
+    names; `image_shape` is (height, width, 3); `decoding` says how image files are decoded to that
+    shape; `notes` are messages for the user; `leaked_images` counts the test images that also
+    occur, pixel for pixel, among the training or validation images; `layout` is the folder layout
+    as given.
     """
 
     name: str
@@ -90,6 +91,6 @@ class Dataset:
 
     @property
     def images(self) -> int:
-        """The number of images, all roles together."""
+        """The number of images in all roles."""
         test = self.arrays.test
         return len(self.arrays.development) + (0 if test is None else len(test))

@@ -1,4 +1,4 @@
-"""Image files to uint8 RGB arrays, the same way for every format."""
+"""Decodes image files of every format to uint8 RGB arrays in the same way."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from search.data.image_fit import Fit, have_shape
 from search.data.levels import SIXTEEN_BITS, Levels
 from search.data.types import Images
 
-# Part of the cache keys of image files and arrays: raise it when the same source would give other
-# pixels.
+# Part of the cache keys of image files and arrays: increase it when the same source gives
+# different pixels.
 DECODING_VERSION = 3
 LONGEST_DEFAULT_SIDE = 224
 
@@ -31,14 +31,14 @@ _HUGE_PIXELS = 1 << 25
 _FEWEST_LEVELS = 16
 _STRIP_PIXELS = 1 << 23
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-# One at a time: as many as there are threads would not fit into memory.
+# Huge images are decoded one at a time: one per thread would not fit into memory.
 _one_huge_image = Lock()
 
 
 class Header(NamedTuple):
-    """What is known of an image file before it is decoded.
+    """The size and value range of an image file, read before it is decoded.
 
-    `low` and `high` are its extreme values where it holds more than 8 bits of grey, else NaN.
+    `low` and `high` are the extreme values of greyscale with more than 8 bits, otherwise NaN.
     """
 
     height: int
@@ -49,10 +49,10 @@ class Header(NamedTuple):
 
 @contextmanager
 def strict_decoding() -> Iterator[None]:
-    """Silences Pillow's warnings and lifts its limit of image sizes; `decode` has its own.
+    """Silences Pillow's warnings and lifts its image size limit; `decode` has its own limit.
 
-    Pillow's limit refuses photos of 108 megapixels, which JPEG decodes at a reduced size. Wraps a
-    whole batch of files, outside its threads: both settings belong to the process.
+    Pillow's limit rejects photos of 108 megapixels, which JPEG can decode at a reduced size. Wrap
+    a whole batch of files, outside the threads: both settings are process-wide.
     """
     limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
@@ -65,9 +65,9 @@ def strict_decoding() -> Iterator[None]:
 
 
 def read_header(content: bytes) -> Header:
-    """Returns the size of an image file as it is meant to be seen, and its range of deep grey.
+    """Returns the size of an upright image, and the value range of greyscale above 8 bits.
 
-    Raises whatever Pillow raises where the content is no image of a supported format.
+    Raises whatever Pillow raises if the content is not an image of a supported format.
     """
     with Image.open(io.BytesIO(content), formats=pillow_formats(content)) as image:
         width, height = image.size
@@ -91,22 +91,22 @@ def decode(
 ) -> Images:
     """Decodes an image file to uint8 RGB of shape (height, width, 3).
 
-    The first frame or page counts; EXIF orientation is applied; transparency is laid on white;
-    grey of 16 or 32 bits is scaled from `levels`; another size is brought to `size`, antialiased:
-    its shape is cropped around the centre, padded with black or stretched. Raises whatever Pillow
-    raises where the content is damaged or truncated, and ValueError where it would take too much
-    memory or lose nearly all its levels.
+    Uses the first frame or page, applies EXIF orientation, composites transparency onto white,
+    scales greyscale of 16 or 32 bits from `levels`, and resizes to `size` with antialiasing. If
+    the aspect ratio differs, `fit` crops around the centre, pads with black or stretches. Raises
+    whatever Pillow raises if the content is damaged or truncated, and ValueError if decoding would
+    take too much memory or lose nearly all grey levels.
     """
     with Image.open(io.BytesIO(content), formats=pillow_formats(content)) as image:
         orientation = _orientation(image)
-        # Before the reduction, which rounds the size.
+        # Read before the draft mode below, which rounds the size.
         shape = image.size[::-1] if orientation < 5 else image.size
         if has_shape(shape, size):
             fit = "stretch"
-        # JPEG photos decode several times faster at a reduced scale; never below the target size.
+        # JPEG decodes several times faster at a reduced scale. Never below the target size.
         image.draft("", (max(size), max(size)))
         with _room_for(image) as is_huge:
-            has_deep_colours = ";16" in str(image.tile)  # forgotten once it is loaded
+            has_deep_colours = ";16" in str(image.tile)  # load() clears it
             image.load()
             if has_deep_colours and not _is_deep(image):
                 _check_levels(image)
@@ -118,7 +118,7 @@ def decode(
 
 
 def resize(image: Images, size: tuple[int, int], fit: Fit = "stretch") -> Images:
-    """Brings an RGB array (h, w, 3) to (height, width, 3), as `decode` does."""
+    """Resizes an RGB array (h, w, 3) to (height, width, 3), as `decode` does."""
     if image.shape[:2] == size:
         return image
     if has_shape(image.shape[:2], size):
@@ -127,20 +127,23 @@ def resize(image: Images, size: tuple[int, int], fit: Fit = "stretch") -> Images
 
 
 def has_shape(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
-    """Returns whether an image of shape (height, width) keeps its proportions at `size`."""
+    """Returns whether an image of shape (height, width) keeps its aspect ratio at `size`."""
     height, width = np.array(shape)
     return bool(have_shape(height, width, size))
 
 
 def default_size(height: int, width: int) -> tuple[int, int]:
-    """Returns the size itself, or shrunk in proportion to a longest side of 224 pixels."""
+    """Returns the size, shrunk in proportion if its longest side exceeds 224 pixels."""
     scale = min(1.0, LONGEST_DEFAULT_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 @contextmanager
 def _room_for(image: Image.Image) -> Iterator[bool]:
-    """Yields whether an image is huge. Huge ones are decoded one at a time; bombs raise."""
+    """Yields whether an image is huge; only one huge image is decoded at a time.
+
+    Raises ValueError if the decoded image would take more than 1 GiB.
+    """
     width, height = image.size
     needed = width * height * _BYTES_PER_PIXEL.get(image.mode, 4)
     if needed > _LARGEST_DECODED:
@@ -153,7 +156,7 @@ def _room_for(image: Image.Image) -> Iterator[bool]:
 
 
 def _reduced(image: Image.Image, size: tuple[int, int], levels: Levels) -> Image.Image:
-    """Returns an RGB image at least twice as large as `size`, made strip by strip."""
+    """Shrinks an image to RGB of at least twice `size`, strip by strip to save memory."""
     height, width = size
     factor = min(image.width // width, image.height // height) // 2
     if factor < 2:
@@ -167,7 +170,7 @@ def _reduced(image: Image.Image, size: tuple[int, int], levels: Levels) -> Image
 
 
 def _orientation(image: Image.Image) -> int:
-    # Asking every file for its EXIF costs as much as decoding a small one.
+    # Reading EXIF costs as much as decoding a small image: skip files that have none.
     if not any(holder in image.info for holder in _ORIENTATION_HOLDERS):
         return 1
     value: Any = image.getexif().get(_ORIENTATION_TAG, 1)
@@ -177,7 +180,7 @@ def _orientation(image: Image.Image) -> int:
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     if orientation == 1:
         return image
-    image.getexif()[_ORIENTATION_TAG] = orientation  # a reduced image has lost it
+    image.getexif()[_ORIENTATION_TAG] = orientation  # reducing drops it
     return ImageOps.exif_transpose(image)
 
 
@@ -186,7 +189,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _check_levels(image: Image.Image) -> None:
-    """Raises ValueError where colours of 12 bits lie in 16, of which Pillow keeps the upper 8."""
+    """Raises ValueError for 12-bit colours stored in 16 bits: Pillow keeps the upper 8 bits."""
     high = int(np.asarray(image.convert("RGB")).max())
     if 0 < high < _FEWEST_LEVELS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How image files become a network's input: decided by the training images, kept with the model."""
+"""How image files become network input: chosen from the training images, saved with the model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from search.data.types import Images
 
 
 class Decoding(Configuration):
-    """Everything that decides which pixels a network sees of an image file.
+    """Everything that determines which pixels a network receives from an image file.
 
-    What has one value today is written down too: a version that decodes differently will know that
-    a model expects something else.
+    Fields with a single value are stored too: a later version that decodes differently can then
+    tell what a model expects.
 
     Attributes:
         size: (height, width) in pixels.
-        fit: What happens to an image whose shape is not that of `size`.
-        levels: The values of grey with more than 8 bits that become 0 and 255.
-        frame: Of several frames or pages.
-        orientation: What turns a photo upright.
-        background: What transparency is laid on.
-        border: What `pad` adds.
+        fit: How an image with another aspect ratio is fitted to `size`.
+        levels: The values of greyscale with more than 8 bits that map to 0 and 255.
+        frame: The frame or page used if there are several.
+        orientation: The metadata that rotates a photo upright.
+        background: The colour behind transparent pixels.
+        border: The colour that `pad` adds.
         colors: The channels, 8 bits each.
         resampling: The filter of `fit`.
     """

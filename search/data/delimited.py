@@ -1,4 +1,4 @@
-"""The lines of a table of text, whatever program wrote it."""
+"""Reads the lines of a text table in the variants of CSV that common programs write."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import unicodedata
 from cnn_blocks.errors import UserError
 
 _DELIMITERS = ",;\t"
-# Excel's `sep=;`, or a comment.
+# Excel's `sep=;`, or a comment line.
 _PREAMBLE = re.compile(r"\s*(?:sep=(.)\s*|#[^,;\t\r\n]*)(?:\r\n|\r|\n)", re.IGNORECASE)
 
 
 def read_lines(content: bytes, place: str) -> list[tuple[int, list[str]]]:
-    """Returns (line number, stripped cells) of every line that is not blank.
+    """Returns (line number, stripped cells) of every non-blank line.
 
-    Cells are separated by commas, semicolons or tabs, or else by spaces. `place` is the table's
-    path in messages. Raises UserError where the content is no such text in UTF-8.
+    Cells are separated by commas, semicolons or tabs, otherwise by spaces. `place` is the table's
+    path in messages. Raises UserError if the content is not such a table in UTF-8.
     """
     try:
         text = content.decode("utf-8-sig")
-        if "\0" in text:  # UTF-16 without a mark
+        if "\0" in text:  # UTF-16 without a byte order mark
             raise UnicodeDecodeError("utf-8", content, content.index(0), 1, "null byte")
         skipped, delimiter = 0, None
         while preamble := _PREAMBLE.match(text):
@@ -34,7 +34,7 @@ def read_lines(content: bytes, place: str) -> list[tuple[int, list[str]]]:
             delimiter=delimiter or _delimiter(text),
             skipinitialspace=True,
         )
-        # In NFC, as the names of class folders: equal to the eye is one class.
+        # NFC, as for class folders: labels that look the same are one class.
         return [
             (
                 skipped + reader.line_num,
@@ -45,13 +45,13 @@ def read_lines(content: bytes, place: str) -> list[tuple[int, list[str]]]:
         ]
     except UnicodeDecodeError as error:
         raise UserError(
-            f"A label table must be text in UTF-8; {place} is not ({error.reason} at byte "
-            f"{error.start}). Save it as UTF-8."
+            f"A label table must be UTF-8 text; {place} is not ({error.reason} at byte "
+            f"{error.start}). Fix: save it as UTF-8."
         ) from error
     except csv.Error as error:
         raise UserError(
-            f"A label table has one file name and one label a line; {place} cannot be read "
-            f"({error}). Write it again as CSV."
+            f"A label table has one file name and one label per line; {place} cannot be read "
+            f"({error}). Fix: save it again as CSV."
         ) from error
 
 

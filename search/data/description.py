@@ -1,4 +1,4 @@
-"""What a person is told about the images before anything is trained."""
+"""Describes the images to the user before training starts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _OF_EACH_END = 3
 def describe_images(
     class_names: Sequence[str], counts: Indices, *, train: int, validation: int, test: int
 ) -> str:
-    """Returns the classes with their numbers of images, and how many images each role has.
+    """Returns one line: the classes with their image counts, and the images per role.
 
-    `counts` are those of training and validation together, shape (classes,). Of many classes the
-    largest and the smallest are named.
+    `counts` has shape (classes,) and covers training and validation together. If there are many
+    classes, only the largest and the smallest are named.
     """
     named = [f"{shown(name)} {count:,}" for name, count in zip(class_names, counts, strict=True)]
     if len(named) > _MOST_CLASSES:

@@ -1,4 +1,4 @@
-"""What stands among classes and their images and is something else: masks, parts, copies."""
+"""Detects folders and files that look like classes or images but are masks, parts or copies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Files = list[tuple[str, Node]]
 
 @dataclass(frozen=True)
 class _Inside:
-    """The folders with images inside a class folder, below any that stand alone."""
+    """The subfolders of a class folder that hold images, below single wrapper folders."""
 
     folder: str
     names: frozenset[str]
@@ -40,10 +40,10 @@ class _Inside:
 def drop_false_classes(
     tree: Tree, folder: str, classes: dict[str, Files]
 ) -> tuple[dict[str, Files], list[str]]:
-    """Returns the classes in a folder without those that are none, and notes for the user.
+    """Returns the real classes of a folder, and notes for the user.
 
-    Left out are copies of the data set and images to be predicted. A class may have folders
-    inside. Raises UserError where the folders, or those inside them, are no classes.
+    Leaves out copies of the data set and images without labels. A class may have subfolders.
+    Raises UserError if the folders, or their subfolders, are not classes.
     """
     inside = {name: _look_inside(folder, files) for name, files in classes.items()}
     copies = [
@@ -58,8 +58,8 @@ def drop_false_classes(
         for name in unlabelled
     ]
     notes += [
-        f"{shown(name)}/ was left out: its folders are called like those beside it, as in a copy "
-        f"({len(classes[name])} images)."
+        f"{shown(name)}/ was left out: its subfolders have the names of the folders next to it, so "
+        f"it is probably a copy ({len(classes[name])} images)."
         for name in copies
     ]
     inside = {name: inside[name] for name in kept}
@@ -74,7 +74,7 @@ def drop_false_classes(
 
 
 def without_masks(files: Files) -> Files:
-    """Returns the images of a class without masks: 1_mask.png by 1.png, masks/ by images/."""
+    """Returns the images of a class without masks: 1_mask.png of 1.png, masks/ next to images/."""
     stems = {path.rpartition(".")[0] for path, _ in files}
     masks = {
         stem for stem in stems if (found := _MASK.fullmatch(stem)) is not None and found[1] in stems
@@ -118,9 +118,9 @@ def _refuse_masks(tree: Tree, folder: str, inside: dict[str, _Inside]) -> None:
         if len(inside[images[0]].names) >= 2:
             hint = f" Did you mean {tree.place(inside[images[0]].folder)}?"
         raise UserError(
-            "Images and their masks or annotations are no classes; "
-            f"{tree.place(folder)} holds {_folders(inside)}. Put the images of each class into a "
-            f"folder of its own, or list them with their labels in a labels.csv.{hint}"
+            "Images and their masks or annotations are not classes; "
+            f"{tree.place(folder)} holds {_folders(inside)}. Fix: put the images of each class "
+            f"into a folder of its own, or list them with their labels in a labels.csv.{hint}"
         )
 
 
@@ -129,8 +129,8 @@ def _refuse_roles(tree: Tree, folder: str, inside: dict[str, _Inside]) -> None:
         roles = find_roles(sorted(found.names))
         if "train" in roles.values() and len(set(roles.values())) > 1:
             raise UserError(
-                f"Folders of roles are no parts of a class; {tree.place(found.folder)} holds "
-                f"{_folders(roles)}, and stands among the folders of {tree.place(folder)}. "
+                f"A class folder must not contain role folders; {tree.place(found.folder)} holds "
+                f"{_folders(roles)}, and is one of the folders of {tree.place(folder)}. "
                 f"Did you mean {tree.place(found.folder)}?"
             )
 
@@ -138,38 +138,38 @@ def _refuse_roles(tree: Tree, folder: str, inside: dict[str, _Inside]) -> None:
 def _refuse_parts(tree: Tree, folder: str, names: list[str]) -> None:
     if not _PARTS.isdisjoint(_common_words(names)):
         raise UserError(
-            f"Folders that number the parts of a data set are no classes; {tree.place(folder)} "
-            f"holds {_folders(names)}. Put the images of each class into a folder of its own, or "
+            f"Numbered parts of a data set are not classes; {tree.place(folder)} holds "
+            f"{_folders(names)}. Fix: put the images of each class into a folder of its own, or "
             "list them with their labels in a labels.csv. If the folders are classes, add --layout "
             "classes."
         )
 
 
 def _are_numbered(names: Iterable[str]) -> bool:
-    """Returns whether names are those of series, such as day1 and day2, and not of classes."""
+    """Returns whether names form a numbered series, such as day1 and day2, and not classes."""
     words = _common_words(names)
     return bool(words) and _CLASS_WORDS.isdisjoint(words)
 
 
 def _common_words(names: Iterable[str]) -> set[str]:
-    """Returns the words of names that differ in their numbers only; none for other names."""
+    """Returns the words of names that differ only in numbers; empty for other names."""
     words = {tuple(word for word in name_words(name) if not word.isdigit()) for name in names}
     return set(words.pop()) if len(words) == 1 else set()
 
 
 def _parallel(tree: Tree, folder: str, inside: dict[str, _Inside], common: frozenset[str]) -> str:
-    """Says that all classes hold the same folders; raises it as UserError at the root."""
+    """Returns a note that all classes hold the same folders; at the root, raises UserError."""
     outer, inner = _folders(inside), _folders(sorted(common))
     example = tree.place(next(iter(inside.values())).folder)
     text = (
-        f"Each of {outer} in {tree.place(folder)} holds {inner}. If these are the classes, give "
-        f"one of the outer folders, such as {example}"
+        f"Each of {outer} in {tree.place(folder)} holds {inner}. Fix: if these are the classes, "
+        f"give one of the outer folders, such as {example}"
     )
     if folder:
         return f"{text}."
     raise UserError(
-        f"The folders inside class folders must not all be the same. {text}, or put the images of "
-        f"each class into one folder. If {outer} are roles, rename them train/ and test/; if they "
+        f"Class folders must not all have the same subfolders. {text}, or put the images of each "
+        f"class into one folder. If {outer} are roles, rename them to train/ and test/; if they "
         "are classes, add --layout classes."
     )
 

@@ -1,4 +1,4 @@
-"""Finds the files that a label table means, however it writes their names."""
+"""Finds the files that a label table names, in any spelling of their paths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.system.names import decoded
 
 
 class FileIndex:
-    """The files below a folder by name. `images` holds those with the suffix of an image."""
+    """The files below a folder by name. `images` holds those with an image suffix."""
 
     def __init__(self, tree: Tree, folder: str = "") -> None:
         self.images: dict[str, Node] = {}
@@ -27,11 +27,11 @@ class FileIndex:
                 self._by_name[_folded(node.name.rpartition(".")[0])].append(path)
 
     def find(self, name: str, role: str) -> list[str]:
-        """Returns the paths that a name may mean: none, one, or several equally good ones.
+        """Returns the paths that match a name: none, one, or several equally good ones.
 
-        A name may lack the suffix, leave out folders at the beginning, or begin with folders of
-        another machine. Of several files, those in another role's folder, deeper down or with
-        other case come last.
+        A name may lack the suffix, omit leading folders, or start with folders of another machine.
+        Of several matches, files in another role's folder, deeper files and files that differ in
+        case rank lower.
         """
         parts = name.replace("\\", "/").removeprefix("./").split("/")
         wanted = [_folded(part) for part in parts]
@@ -57,7 +57,7 @@ def folder_role(path: str) -> str | None:
 
 
 def _fits(path: str, wanted: list[str]) -> bool:
-    """Returns whether one path is the end of the other; their last parts are known to agree."""
+    """Returns whether one path is the end of the other, given that their last parts match."""
     above = [_folded(part) for part in path.split("/")[:-1]]
     length = min(len(above), len(wanted) - 1)
     return above[len(above) - length :] == wanted[len(wanted) - 1 - length : -1]

@@ -1,4 +1,4 @@
-"""What an error adds where no classes are found: where they probably are."""
+"""Hints for errors about missing classes: where the classes probably are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBER_AT_THE_END = re.compile(r"[\s._()-]*\d+\)?$")
 
 
 def suggest_root(tree: Tree, folder: str = "") -> str:
-    """Returns "Did you mean ...?" for the one folder below that holds class folders, else ""."""
+    """Returns "Did you mean ...?" if exactly one folder below holds class folders, else ""."""
     level = [folder]
     for _ in range(_DEPTH):
         level = [join(path, name) for path in level for name in tree.folders(path)]
@@ -27,13 +27,13 @@ def suggest_root(tree: Tree, folder: str = "") -> str:
 
 
 def advise_on_files(tree: Tree, folder: str) -> str:
-    """Returns what to do with the files of a folder without class folders, else ""."""
+    """Returns advice on the files of a folder without class folders, or ""."""
     files = [node.name for node in tree.scan(folder) if not node.is_folder]
     classes = _classes_in_names([name for name in files if is_image(name)])
     if classes:
         return (
-            f" If the file names begin with the classes ({enumerate_names(classes)}), write a "
-            "labels.csv of file names and labels from them."
+            f" Fix: if the file names begin with the classes ({enumerate_names(classes)}), write "
+            "a labels.csv of file names and labels from them."
         )
     advice = advice_for(map(suffix_of, files))
     return f" {advice}" if advice else ""
@@ -49,6 +49,6 @@ def _holds_classes(tree: Tree, folder: str) -> bool:
 
 
 def _classes_in_names(files: list[str]) -> list[str]:
-    """Returns cat and dog for cat.0.jpg, dog_17.jpg and so on; nothing where it is no pattern."""
+    """Returns cat and dog for cat.0.jpg, dog_17.jpg and so on; empty if there is no pattern."""
     counts = Counter(_NUMBER_AT_THE_END.sub("", PurePosixPath(name).stem) for name in files)
     return sorted(counts) if len(counts) > 1 and min(counts.values()) > 1 else []

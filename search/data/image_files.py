@@ -1,4 +1,4 @@
-"""Image files: hashed and decoded once; later only what changed is read again."""
+"""Loads image files: hashes and decodes them once, then reads only changed files again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from cnn_blocks.errors import UserError
 from search.data import decoding
-from search.data.cache import Cache, Content, Entry, PixelWriter
+from search.data.cache import Cache, Content, ImageEntry, PixelWriter
 from search.data.decoding_settings import Decoding
 from search.data.folder_layout import Layout
 from search.data.formats import READABLE
 from search.data.image_fit import Fit
 from search.data.inspection import Inspection, inspect
 from search.data.layout import list_images
+from search.data.levels import Levels
 from search.data.listing import Listing
 from search.data.names import class_name_notes, enumerate_names, shown
 from search.data.target import Target, choose_target
@@ -34,29 +35,31 @@ def load_image_files(
     layout: Layout = "auto",
     image_size: tuple[int, int] | None,
     fit: Fit,
+    levels: Levels | None = None,
     max_bad_files: float,
     cache: Cache,
-) -> tuple[Entry, tuple[str, ...]]:
+) -> tuple[ImageEntry, tuple[str, ...]]:
     """Returns the decoded images of a tree and notes for the user.
 
-    `table` is the path of the table that holds the labels, None to find out; `layout` says what
-    the folders are.
-    Raises UserError where the files follow no known pattern, a class is alone or without training
-    images, or more files than allowed cannot be read.
+    `table` is the path of the table that holds the labels; None searches for one. `layout` says
+    whether folders are roles or classes. `levels` are the values of deep grey that become 0 and
+    255; None lets the files decide.
+    Raises UserError if the files follow no known pattern, there is only one class, a class has no
+    training images, or more files than allowed cannot be read.
     """
     try:
         listing = list_images(tree, table, layout)
     except OSError as error:
         raise UserError(
             f"An image folder and its class folders must be readable; {error.filename} is not "
-            f"({error.strerror}). Change its permissions."
+            f"({error.strerror}). Fix: change its permissions."
         ) from error
     with decoding.strict_decoding():
         inspection = inspect(tree, listing, cache)
         in_development = len(listing.paths) - listing.counts.get("test", 0)
         if not inspection.heights[:in_development].any():
             raise _unreadable(tree, listing)
-        target = choose_target(inspection, in_development, image_size, fit)
+        target = choose_target(inspection, in_development, image_size, fit, levels)
         entry = cache.fetch(
             _key(listing, inspection, target),
             lambda development, test: _decode_all(
@@ -78,8 +81,10 @@ def load_image_files(
     return _described(entry, listing, target, in_development), tuple(notes)
 
 
-def _described(entry: Entry, listing: Listing, target: Target, in_development: int) -> Entry:
-    """Returns an entry with what the cache does not hold: its files, and its levels."""
+def _described(
+    entry: ImageEntry, listing: Listing, target: Target, in_development: int
+) -> ImageEntry:
+    """Adds to an entry what the cache does not store: the file paths and the levels."""
     unread = {row for row, _ in entry.content.bad_files}
     read = [row for row in range(len(listing.paths)) if row not in unread]
     arrays = replace(
@@ -96,7 +101,7 @@ def _unreadable(tree: Tree, listing: Listing) -> UserError:
     reason = f" ({example})" if isinstance(example, str) else ""
     return UserError(
         f"A data set needs readable training images; none can be read, for example "
-        f"{shown(listing.paths[0])}{reason}. Check that they are {READABLE} images."
+        f"{shown(listing.paths[0])}{reason}. Fix: check that they are {READABLE} images."
     )
 
 
@@ -111,7 +116,7 @@ def _key(listing: Listing, inspection: Inspection, target: Target) -> str:
     digest = hashlib.sha256(json.dumps(head).encode())
     digest.update(np.array(listing.labels, dtype="<i8").tobytes())
     digest.update(inspection.hashes.tobytes())
-    # A file becomes readable without a change when what reads its format is installed.
+    # An unchanged file becomes readable once a reader for its format is installed.
     digest.update((inspection.heights > 0).tobytes())
     return digest.hexdigest()
 
@@ -149,12 +154,12 @@ def _decode_all(
 
 
 def _decoded(tree: Tree, listing: Listing, row: int, settings: Decoding) -> Images | str:
-    """Returns a file's image, or why there is none."""
+    """Returns a file's image, or the reason why it cannot be decoded."""
     if listing.sizes[row] < 0:
         return _MISSING
     try:
         return settings.decode(tree.read(listing.paths[row]))
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged content
+    except Exception as error:  # Pillow raises nearly anything on damaged content
         return reason_of(error)
 
 
@@ -163,7 +168,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    # Pillow names the memory buffer that we hand it: of no use to anyone.
+    # Pillow's text names the in-memory buffer, which means nothing to the user.
     return "not an image" if text.startswith("cannot identify") else text
 
 
@@ -172,12 +177,15 @@ def _check_bad_files(bad: list[str], files: int, max_bad_files: float) -> None:
         raise UserError(
             f"At most {max_bad_files:.3g} of the image files may be unreadable (--max-bad-files); "
             f"{len(bad)} of {files} are: {enumerate_names(bad, limit=20)}. "
-            "Repair or remove them, or raise the limit."
+            "Fix: repair or remove them, or raise the limit."
         )
 
 
-def _class_notes(entry: Entry, listing: Listing) -> list[str]:
-    """Says which classes validation and test lack; raises UserError where it is training."""
+def _class_notes(entry: ImageEntry, listing: Listing) -> list[str]:
+    """Returns notes on classes missing from validation or test.
+
+    Raises UserError if a class has no training images.
+    """
     arrays = entry.arrays
     train = arrays.development_labels[: len(arrays.development_labels) - arrays.own_validation]
     parts = {"train": train}
@@ -192,8 +200,8 @@ def _class_notes(entry: Entry, listing: Listing) -> list[str]:
         if empty and role == "train":
             raise UserError(
                 f"Every class needs images; none of class {shown(empty[0])} in train can be read. "
-                "Repair its files or remove the class."
+                "Fix: repair its files or remove the class."
             )
         if empty:
-            notes.append(f"The {role} images hold none of class {enumerate_names(empty)}.")
+            notes.append(f"The {role} images contain none of class {enumerate_names(empty)}.")
     return notes

@@ -1,4 +1,4 @@
-"""What is known of image files before they are decoded; kept, so that only changes are read."""
+"""Reads hashes and headers of image files and stores them, so that only changes are read again."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _UNREADABLE = decoding.Header(0, 0)
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of every listed file; unreadable ones have height 0.
+    """Hashes, sizes and value ranges of all listed files; unreadable files have height 0.
 
-    `lows` and `highs` are the extremes of grey with more than 8 bits, NaN for other images.
+    `lows` and `highs` are the extreme values of greyscale with more than 8 bits, otherwise NaN.
     """
 
     hashes: NDArray[np.uint8]
@@ -35,7 +35,7 @@ class Inspection:
 
 
 def inspect(tree: Tree, listing: Listing, cache: Cache) -> Inspection:
-    """Hashes the files that are new or changed since the last start, and reads their headers."""
+    """Hashes the files that are new or changed since the last run, and reads their headers."""
     identity = f"{tree.identity}\0{decoding.DECODING_VERSION}"
     joined = np.frombuffer(_encoded("\0".join(listing.paths)), dtype=np.uint8)
     sizes = np.array(listing.sizes, dtype=np.int64)
@@ -58,7 +58,7 @@ def inspect(tree: Tree, listing: Listing, cache: Cache) -> Inspection:
             now = enumerate(map(_encoded, listing.paths))
             pairs = [(before[p], row) for row, p in now if p in before]
             old_rows, new_rows = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        # A file that could not be read (height 0) may have become readable with its time unchanged.
+        # An unreadable file (height 0) may become readable without a new modification time.
         same = (
             (stored["sizes"][old_rows] == sizes[new_rows])
             & (stored["modified"][old_rows] == modified[new_rows])
@@ -82,17 +82,17 @@ def inspect(tree: Tree, listing: Listing, cache: Cache) -> Inspection:
 
 
 def _encoded(path: str) -> bytes:
-    """Returns a path in UTF-8, whatever the file system's encoding: archives hold any name."""
+    """Encodes a path in UTF-8, not in the file system's encoding: archives may hold any name."""
     return path.encode("utf-8", sys.getfilesystemencodeerrors())
 
 
 def _inspect_file(tree: Tree, path: str) -> tuple[bytes, decoding.Header]:
     try:
         content = tree.read(path)
-    except Exception:  # zipfile's readers raise nearly anything on damaged content, too
+    except Exception:  # zipfile raises nearly anything on damaged content
         return bytes(32), _UNREADABLE
     digest = hashlib.sha256(content).digest()
     try:
         return digest, decoding.read_header(content)
-    except Exception:  # Pillow's readers raise nearly anything on damaged content
+    except Exception:  # Pillow raises nearly anything on damaged content
         return digest, _UNREADABLE

@@ -1,4 +1,4 @@
-"""Which columns of a table hold file names, labels and roles."""
+"""Finds the columns of a table that hold file names, labels and roles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.data.roles import ROLE_WORDS
 
 Lines = list[tuple[int, list[str]]]
 
-# Spellings without case and punctuation; of several columns, the earliest here counts.
+# Column names without case and punctuation; the earliest one in this list wins.
 _FILE_COLUMNS = (
     "file",
     "filename",
@@ -64,7 +64,7 @@ _SAMPLED_LINES = 20
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns by number; `label` is None where each class has one, `split` where none has roles."""
+    """Column numbers; `label` is None for one-hot tables, `split` if no column holds roles."""
 
     file: int
     label: int | None
@@ -89,10 +89,10 @@ def find_columns(
     known: Collection[str],
     place: str,
 ) -> Columns:
-    """Finds the columns by the header, which may be empty, and by what the lines hold.
+    """Finds the columns from the header, which may be empty, and from the lines.
 
-    All lines have the same number of cells. `known` are the labels, where these are known.
-    Raises UserError where the columns cannot be told.
+    All lines have the same number of cells. `known` holds the labels, if they are known.
+    Raises UserError if the columns cannot be identified.
     """
     if not header:
         return _by_content(lines, is_file, known, place)
@@ -103,7 +103,7 @@ def find_columns(
         for column in named
         if any(is_file(cells[column]) for _, cells in lines[:_SAMPLED_LINES])
     ]
-    # A column 'image' may hold an address, and 'id' the name of the file.
+    # A column 'image' may hold URLs while 'id' holds the file names.
     file = next(iter([*with_files, *named]), None)
     label = _column(header, _LABEL_COLUMNS)
     split = _column(header, _SPLIT_COLUMNS)
@@ -112,8 +112,8 @@ def find_columns(
             file = 0 if label is None else 1 - label
         if label is None and split == 1 - file:
             raise UserError(
-                f"A label table has a column of labels; {place} has {' and '.join(header)}. "
-                "Add the labels."
+                f"A label table needs a label column; {place} has {' and '.join(header)}. "
+                "Fix: add the labels."
             )
         return Columns(file, 1 - file, None)
     if file is None:
@@ -143,14 +143,14 @@ def _by_content(
     label = others[0] if len(others) == 1 else _only_column(lines, {file, split}, known)
     if label is None:
         raise UserError(
-            f"A label table without a header has a column of file names, one of labels and, if "
-            f"any, one of roles; {place} has {width} columns. Add a header such as file,label."
+            f"A label table without a header has a file name column, a label column and optionally "
+            f"a role column; {place} has {width} columns. Fix: add a header such as file,label."
         )
     return Columns(file, label, split)
 
 
 def _only_column(lines: Lines, taken: set[int | None], known: Collection[str]) -> int | None:
-    """Returns the only column that holds known labels and nothing else, if there is one."""
+    """Returns the column that holds only known labels; None if there is not exactly one."""
     columns = [
         number
         for number in range(len(lines[0][1]))
@@ -162,20 +162,20 @@ def _only_column(lines: Lines, taken: set[int | None], known: Collection[str]) -
 def _no_file_column(header: tuple[str, ...], width: int, place: str) -> UserError:
     if width > _MANY_COLUMNS or any(map(_PIXELS.fullmatch, header)):
         return UserError(
-            f"A label table names image files; {place} holds pixels in {width} columns. Convert "
-            "it: table = numpy.loadtxt(FILE, delimiter=',', skiprows=1), then "
+            f"A label table names image files; {place} holds pixels in {width} columns. Fix: "
+            "convert it with table = numpy.loadtxt(FILE, delimiter=',', skiprows=1), then "
             "numpy.savez('data.npz', x_train=table[:, 1:].reshape(-1, 28, 28), "
-            "y_train=table[:, 0].astype(int)), with the columns and the size that it has."
+            "y_train=table[:, 0].astype(int)), adapted to its columns and image size."
         )
     if width == 1:
         return UserError(
             f"A label table has file names and labels in columns; {place} has one column, "
-            f"'{shown(header[0])}'. Separate them with commas, semicolons or tabs."
+            f"'{shown(header[0])}'. Fix: separate them with commas, semicolons or tabs."
         )
     return UserError(
-        f"A label table has a column of file names (such as 'file', 'image' or 'id') and one "
-        f"of labels (such as 'label' or 'class'); {place} has columns "
-        f"{enumerate_names(header, limit=10)}. Rename two of them."
+        f"A label table needs a file name column (such as 'file', 'image' or 'id') and a label "
+        f"column (such as 'label' or 'class'); {place} has columns "
+        f"{enumerate_names(header, limit=10)}. Fix: rename two of them."
     )
 
 
@@ -189,7 +189,7 @@ def _column(header: tuple[str, ...], spellings: tuple[str, ...]) -> int | None:
 
 
 def _columns(header: tuple[str, ...], spellings: tuple[str, ...]) -> list[int]:
-    """Returns the columns with one of these names or its plural, in the order of the spellings."""
+    """Returns the columns with these names or their plurals, in the order of `spellings`."""
     squeezed = ["".join(filter(str.isalnum, name.lower())) for name in header]
     singular = [name.removesuffix("s") for name in squeezed]
     return [
@@ -212,10 +212,10 @@ def _check_split(
         return column, []
     if len(unknown) == len(values):
         return None, [
-            f"Column '{header[column]}' of {place} names no roles and was ignored: "
+            f"Column '{header[column]}' of {place} was ignored because its values are not roles: "
             f"{enumerate_names(unknown)}."
         ]
     raise UserError(
-        f"Column '{header[column]}' of a label table says train, val or test in every row; {place} "
-        f"holds {enumerate_names(unknown)} too. Correct these rows."
+        f"Column '{header[column]}' of a label table must be train, val or test in every row; "
+        f"{place} also has {enumerate_names(unknown)}. Fix: correct these rows."
     )

@@ -1,4 +1,4 @@
-"""Tables of file names and labels: labels.csv and its relatives."""
+"""Reads tables of file names and labels, such as labels.csv."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.data.names import enumerate_names
 from search.data.roles import ROLE_WORDS
 
 _TABLE_SUFFIXES = (".csv", ".tsv")
-# How pandas, R, Excel and databases write that a value is missing.
+# Missing values as pandas, R, Excel and databases write them.
 _NO_LABEL = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null"})
 _ONES = ("1", "1.0", "true")
 _ZEROS = ("0", "0.0", "false")
@@ -24,9 +24,9 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 @dataclass(frozen=True)
 class Row:
-    """A file's label; `role` is None where the table does not say.
+    """One row of a table: a file and its label; `role` is None if the table gives none.
 
-    `where` names the table and the line, as in labels.csv:3.
+    `where` is the table and the line, such as labels.csv:3.
     """
 
     where: str
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The rows of a table; `header` is empty where it has none."""
+    """The rows of a table; `header` is empty if it has none."""
 
     header: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -50,18 +50,18 @@ class LabelTable:
 
 
 def is_table(name: str) -> bool:
-    """Returns whether a file's name is that of a table."""
+    """Returns whether a file name has the suffix of a table."""
     return name.lower().endswith(_TABLE_SUFFIXES)
 
 
 def read_table(
     content: bytes, place: str, is_file: Callable[[str], bool], known: Collection[str] = ()
 ) -> LabelTable:
-    """Reads a table with commas, semicolons, tabs or spaces, with or without a header.
+    """Reads a table separated by commas, semicolons, tabs or spaces, with or without a header.
 
-    `place` is the table's path in messages; `is_file` tells a file name from a header; `known`
-    are the labels that the table must hold, where these are known. Raises UserError where the
-    columns of file names and labels cannot be told.
+    `place` is the table's path in messages; `is_file` tells file names from headers; `known` holds
+    the labels that the table must use, if they are known. Raises UserError if the columns of file
+    names and labels cannot be identified.
     """
     lines = read_lines(content, place)
     header: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ def read_table(
 
 
 def _read_one_hot(header: tuple[str, ...], lines: Lines, file: int, place: str) -> LabelTable:
-    """Reads a table that has a column of zeros and ones for each class."""
+    """Reads a one-hot table: one column of zeros and ones per class."""
     rows = []
     for line, cells in lines:
         if not cells[file]:
@@ -109,9 +109,10 @@ def _read_one_hot(header: tuple[str, ...], lines: Lines, file: int, place: str) 
         zeros = sum(cell.lower() in _ZEROS for _, cell in others)
         if len(ones) != 1 or zeros != len(others) - 1:
             raise UserError(
-                f"A label table has a column of labels (such as 'label' or 'class'), or a column a "
-                f"class with one 1 and zeros in each row; line {line} of {place} has neither "
-                f"(columns {enumerate_names(header, limit=10)}). Rename the column of labels."
+                f"A label table needs a label column (such as 'label' or 'class'), or one column "
+                f"per class with a single 1 and zeros in each row; line {line} of {place} has "
+                f"neither (columns {enumerate_names(header, limit=10)}). Fix: rename the label "
+                f"column."
             )
         rows.append(Row(f"{PurePosixPath(place).name}:{line}", cells[file], ones[0]))
     if not rows:
@@ -121,19 +122,19 @@ def _read_one_hot(header: tuple[str, ...], lines: Lines, file: int, place: str) 
 
 def _no_rows(place: str) -> UserError:
     return UserError(
-        f"A label table needs rows of file name and label; {place} has none. Add them."
+        f"A label table needs rows with a file name and a label; {place} has none. Fix: add them."
     )
 
 
 def _whole_numbers(rows: list[Row]) -> list[Row]:
-    """Turns labels 1.0 into 1: pandas writes so where a label of the column is missing."""
+    """Turns labels such as 1.0 into 1: pandas writes floats if the column has missing values."""
     if not all(row.label.removesuffix(".0").isdecimal() for row in rows):
         return rows
     return [replace(row, label=row.label.removesuffix(".0")) for row in rows]
 
 
 def sorted_classes(names: set[str]) -> tuple[str, ...]:
-    """Returns class names in order: by value where all are numbers, otherwise as text."""
+    """Returns class names sorted by value if all are numbers, otherwise as text."""
     if all(_NUMBER.fullmatch(name) for name in names):
         return tuple(sorted(names, key=lambda name: (float(name), name)))
     return tuple(sorted(names))

@@ -1,4 +1,4 @@
-"""Images and labels that come as arrays, whatever their type, to uint8 RGB and class numbers."""
+"""Converts arrays of images and labels of any type to uint8 RGB and class numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from search.data.types import Indices
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One role's images (n, height, width[, channels]) and labels (n,) or (n, 1), with names."""
+    """One role's images (n, height, width[, channels]) and labels (n,) or (n, 1).
+
+    The names are those of the arrays, for messages.
+    """
 
     images: NDArray[Any]
     labels: NDArray[Any]
@@ -35,24 +38,24 @@ def write_parts(
     image_size: tuple[int, int] | None,
     fit: Fit,
 ) -> Content:
-    """Checks and writes the parts (train, validation, test: those there are) to their writers.
+    """Checks the parts (keys: train, optionally validation and test) and writes them.
 
-    Labels are numbers from 0 or strings; without `class_names` they name themselves. Pixels are
-    integers or floats in 0..1 or 0..255, as the training images decide, or integers in a range of
-    their own.
-    Raises UserError where an array breaks one of these rules.
+    Labels are integers from 0, or strings; without `class_names` they are the class names. Pixels
+    are integers or floats in 0..1 or 0..255, decided by the training images, or integers in another
+    range.
+    Raises UserError if an array breaks one of these rules.
     """
     train = parts["train"]
     class_names = class_names or _class_names(train)
     if len(class_names) < 2:
         raise UserError(
             f"A classifier needs at least two classes; {train.labels_name} holds only "
-            f"'{enumerate_names(class_names)}'. Add images of another class."
+            f"'{enumerate_names(class_names)}'. Fix: add images of another class."
         )
     if len(set(class_names)) < len(class_names):
         raise UserError(
-            f"Class names must differ; received {enumerate_names(class_names, limit=10)}. "
-            "Rename the doubles."
+            f"Class names must be unique; received {enumerate_names(class_names, limit=10)}. "
+            "Fix: rename the duplicates."
         )
     levels = pixels.training_levels(train.images, train.images_name)
     height, width = pixels.height_and_width(train.images, train.images_name)
@@ -69,8 +72,8 @@ def write_parts(
         if pixels.height_and_width(part.images, part.images_name) != (height, width):
             raise UserError(
                 f"All images must have the same size; {part.images_name} has shape "
-                f"{part.images.shape} and {train.images_name} {train.images.shape}. Resize the one "
-                f"or the other."
+                f"{part.images.shape} and {train.images_name} {train.images.shape}. Fix: resize "
+                f"one of them."
             )
         pixels.check_range(part.images, part.images_name, levels, train.images_name)
         counts = np.bincount(labels, minlength=len(class_names))
@@ -79,8 +82,8 @@ def write_parts(
             if role == "train":
                 raise UserError(
                     f"Every class needs images; {part.labels_name} never holds class '{empty}' "
-                    f"of {len(class_names)} classes. Number the classes from 0 without gaps, for "
-                    "example with numpy.unique(labels, return_inverse=True)[1]."
+                    f"of {len(class_names)} classes. Fix: number the classes from 0 without gaps, "
+                    "for example with numpy.unique(labels, return_inverse=True)[1]."
                 )
             notes.append(f"{part.labels_name} holds no image of class '{empty}'.")
         for image, label in zip(part.images, labels.tolist(), strict=True):
@@ -96,17 +99,17 @@ def write_parts(
 
 
 def class_texts(names: NDArray[Any], array_name: str) -> NDArray[np.str_]:
-    """Returns class names as text; bytes are UTF-8.
+    """Returns class names as text; bytes must be UTF-8.
 
-    Raises UserError where they are not.
+    Raises UserError if they are not.
     """
     try:
         texts = np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
         "".join(texts.tolist()).encode("utf-8")
     except UnicodeError as error:
         raise UserError(
-            f"Class names must be text in UTF-8; {array_name} holds a name that is not. Decode the "
-            "names before they are saved, for example with numpy.char.decode(names, 'latin-1')."
+            f"Class names must be UTF-8 text; {array_name} holds a name that is not. Fix: decode "
+            "the names before you save them, for example with numpy.char.decode(names, 'latin-1')."
         ) from error
     return texts
 
@@ -119,7 +122,7 @@ def _class_names(part: Part) -> tuple[str, ...]:
     if labels.max() >= len(labels):
         raise UserError(
             f"Every class needs images; {part.labels_name} numbers {int(labels.max()) + 1} classes "
-            f"with {len(labels)} images. Number the classes from 0 without gaps."
+            f"with {len(labels)} images. Fix: number the classes from 0 without gaps."
         )
     return tuple(str(number) for number in range(int(labels.max()) + 1))
 
@@ -132,7 +135,7 @@ def _numbers(part: Part, class_names: tuple[str, ...]) -> Indices:
         unknown = sorted(set(texts) - set(class_names))
         if unknown:
             raise UserError(
-                f"{part.labels_name} must hold the training images' classes only; received "
+                f"{part.labels_name} must hold only classes of the training images; received "
                 f"'{shown(unknown[0])}'. Known: {enumerate_names(class_names, limit=10)}."
             )
         return np.array([numbers[name] for name in texts], dtype=np.int64)
@@ -150,7 +153,7 @@ def _flat(part: Part) -> NDArray[Any]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        hint = " Turn one-hot rows into numbers with labels.argmax(axis=1)."
+        hint = " Fix: turn one-hot rows into class numbers with labels.argmax(axis=1)."
         raise UserError(
             f"Labels must have shape (images,) or (images, 1); {part.labels_name} has shape "
             f"{labels.shape}.{hint if labels.ndim == 2 else ''}"
@@ -158,13 +161,14 @@ def _flat(part: Part) -> NDArray[Any]:
     if len(labels) != len(part.images):
         hint = ""
         if part.images.ndim == 4 and part.images.shape[3] == len(labels):  # as in SVHN's files
-            hint = " Put the images first with images.transpose(3, 0, 1, 2)."
+            hint = " Here the image axis is last: use images.transpose(3, 0, 1, 2)."
         raise UserError(
             f"Every image needs one label; {part.images_name} has {len(part.images)} images and "
-            f"{part.labels_name} {len(labels)} labels. Make them as many, in the same order.{hint}"
+            f"{part.labels_name} has {len(labels)} labels. Fix: give as many labels as images, in "
+            f"the same order.{hint}"
         )
     if not len(labels):
-        raise UserError(f"A data set needs images; {part.images_name} is empty. Add some to it.")
+        raise UserError(f"A data set needs images; {part.images_name} is empty. Fix: add images.")
     return labels
 
 
@@ -173,10 +177,10 @@ def _check_integers(part: Part) -> None:
     if labels.dtype.kind not in "iu":
         raise UserError(
             f"Labels must be integers or strings; {part.labels_name} has type {labels.dtype}. "
-            "Convert them, for example with labels.astype(int)."
+            "Fix: convert them, for example with labels.astype(int)."
         )
     if labels.min() < 0:
         raise UserError(
-            f"Labels must count from 0; {part.labels_name} holds {labels.min()}. "
-            "Number the classes from 0 without gaps."
+            f"Labels must start at 0; {part.labels_name} holds {labels.min()}. "
+            "Fix: number the classes from 0 without gaps."
         )

@@ -1,4 +1,4 @@
-"""Image files whose labels stand in a table beside them."""
+"""Image files with their labels in a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MISSING = Node("", is_folder=False, size=-1, modified=-1)
 
 @dataclass(frozen=True, eq=False)
 class LabelledFiles:
-    """A table with (row, path) for each row; a missing file keeps the name that the row gives."""
+    """A table with (row, path) per row; the path of a missing file is the name in the row."""
 
     tree: Tree
     table_path: str
@@ -40,19 +40,19 @@ class LabelledFiles:
         return sum(path in self.index.images for _, path in self.files)
 
     def agrees_with(self, listing: Listing) -> bool:
-        """Returns whether the classes of a listing are the labels, by whatever names."""
+        """Returns whether labels and a listing's classes match one to one; names may differ."""
         classes = dict(zip(listing.paths, listing.labels, strict=True))
         pairs = {(classes[path], row.label) for row, path in self.files if path in classes}
         return len(pairs) == len({own for own, _ in pairs}) == len({label for _, label in pairs})
 
     @property
     def names_roles(self) -> bool:
-        """Whether the table, or tables beside it, divide the images into roles."""
+        """Whether this table, or the tables next to it, assign images to roles."""
         return len({row.role for row, _ in self.files}) > 1
 
     @property
     def follows_folders(self) -> bool:
-        """Whether each label has folders of its own, so that the folders say the same."""
+        """Whether every folder holds one label only, so that folders and labels agree."""
         labels = defaultdict(set)
         for row, path in self.files:
             labels[path.rpartition("/")[0]].add(row.label)
@@ -60,9 +60,9 @@ class LabelledFiles:
 
 
 def label_tables(tree: Tree) -> list[str]:
-    """Returns the paths of the tables that may hold labels, the likeliest first.
+    """Returns the paths of tables that may hold labels, most likely first.
 
-    They lie in the root, in train/ or in folders such as annotations/.
+    They are in the root, in train/ or in folders such as annotations/.
     """
     places = ["", *filter(_may_hold_tables, tree.folders())]
     tables = [
@@ -77,14 +77,14 @@ def label_tables(tree: Tree) -> list[str]:
 
 
 def is_a_guess(path: str) -> bool:
-    """Returns whether a table's name does not say that it holds labels of training images."""
+    """Returns whether nothing in a table's name says that it holds training labels."""
     return _rank(path)[:2] == (True, True)
 
 
 def find_labelled_files(tree: Tree, tables: Sequence[str]) -> LabelledFiles:
-    """Returns the files of the table that names most, with their labels.
+    """Returns the labelled files of the table that names the most existing files.
 
-    `tables` are the paths of those to be tried. Raises UserError where none can be used.
+    `tables` are the paths to try. Raises UserError if none can be used.
     """
     index = FileIndex(tree)
     results, errors = [], []
@@ -101,7 +101,7 @@ def find_labelled_files(tree: Tree, tables: Sequence[str]) -> LabelledFiles:
 def list_labelled_files(labelled: LabelledFiles) -> Listing:
     """Lists the files of a table with their labels.
 
-    A listed file that is missing counts as unreadable. Raises UserError where no file is found, a
+    A listed file that is missing counts as unreadable. Raises UserError if no file is found, a
     file has two labels or a class has no training row.
     """
     place = labelled.tree.place(labelled.table_path)
@@ -109,9 +109,9 @@ def list_labelled_files(labelled: LabelledFiles) -> Listing:
         example = labelled.table.rows[0].file
         beside = enumerate_names(labelled.index.images, limit=2) or "no image at all"
         raise UserError(
-            f"A label table names images in its folder or below; {place} names, for example, "
-            f"'{shown(example)}', and the folder holds {beside}. Put the images beside the table, "
-            "or give the folder of both."
+            f"A label table names images in its own folder or below; {place} names, for example, "
+            f"'{shown(example)}', but the folder holds {beside}. Fix: put the images next to the "
+            "table, or give the folder that holds both."
         )
     listing = Listing(notes=[_origin(labelled.table_path, labelled.table), *labelled.table.notes])
     roles: dict[str, dict[str, str]] = {role: {} for role in ROLES}
@@ -140,12 +140,12 @@ def _rank(path: str) -> tuple[bool, bool, str]:
 
 
 def is_label_table(name: str) -> bool:
-    """Returns whether a file's name is that of a table, and of no table of predictions."""
+    """Returns whether a file name is that of a table, but not of a submission."""
     return is_table(name) and "submission" not in name.lower()
 
 
 def table_role(path: str) -> str | None:
-    """Returns the role that a table's name spells: that of train_labels.csv is train."""
+    """Returns the role in a table's name: train for train_labels.csv."""
     found = split_role(PurePosixPath(path).stem)
     return found[0] if found else None
 
@@ -157,10 +157,10 @@ def resolve_table(
     role: str | None = None,
     known: Collection[str] = (),
 ) -> LabelledFiles:
-    """Returns the files that a table names; `role` is that of rows that name none.
+    """Returns the files that a table names; `role` applies to rows that give none.
 
-    `known` are the labels that it must hold, where these are known. Raises UserError where the
-    table cannot be read or may mean several files.
+    `known` holds the labels that the table must use, if they are known. Raises UserError if the
+    table cannot be read or a name in it matches several files.
     """
 
     def is_file(name: str) -> bool:
@@ -169,7 +169,7 @@ def resolve_table(
     place = tree.place(path)
     try:
         content = tree.read(path)
-    except Exception as error:  # zipfile's readers raise nearly anything on damaged content
+    except Exception as error:  # zipfile raises nearly anything on damaged content
         raise UserError(f"A label table must be readable; {place} is not ({error}).") from error
     table = read_table(content, place, is_file, known)
     files = []
@@ -179,19 +179,19 @@ def resolve_table(
         found = index.find(row.file, row.role or "train")
         if len(found) > 1:
             raise UserError(
-                f"A label table must say clearly which file it means; '{shown(row.file)}' in "
-                f"{row.where} may be {' or '.join(map(shown, found[:2]))}. Write the path or the "
-                "suffix too, or remove one file."
+                f"Each name in a label table must match one file; '{shown(row.file)}' in "
+                f"{row.where} may be {' or '.join(map(shown, found[:2]))}. Fix: add the path or "
+                "the suffix, or remove one file."
             )
         files.append((row, found[0] if found else row.file))
     return LabelledFiles(tree, path, table, index, files)
 
 
 def _with_other_roles(labelled: LabelledFiles) -> LabelledFiles:
-    """Adds the rows of tables for validation and test, if their labels are those of the table.
+    """Adds the rows of validation and test tables that use the same labels.
 
-    Such tables are val.csv and test.csv beside it, or those in valid/ and test/ where the table
-    lies in train/.
+    These are val.csv and test.csv next to the table, or the tables in valid/ and test/ if the
+    table is in train/.
     """
     tables = [labelled.table]
     files = list(labelled.files)
@@ -228,9 +228,9 @@ def _tables_of_other_roles(labelled: LabelledFiles) -> Iterator[tuple[str, str]]
 def label_files(
     labelled: LabelledFiles, place: str, listing: Listing
 ) -> dict[str, tuple[str, str]]:
-    """Returns (role, label) of each file; a repeated file must repeat both.
+    """Returns (role, label) of each file; adds a note about repeated files to `listing`.
 
-    Raises UserError where one does not. `listing` gets a note about repeated files.
+    Raises UserError if a file is listed twice with different roles or labels.
     """
     first: dict[str, tuple[Row, str]] = {}
     repeated, contradictions = 0, []
@@ -249,7 +249,7 @@ def label_files(
     if contradictions:
         raise UserError(
             f"Every image needs one label and one role; in {place}, "
-            f"{enumerate_names(contradictions, limit=3)}. Remove the wrong rows."
+            f"{enumerate_names(contradictions, limit=3)}. Fix: remove the wrong rows."
         )
     if repeated:
         listing.notes.append(f"{repeated} rows of {place} repeat an earlier one and count once.")
@@ -261,14 +261,15 @@ def _check_roles(roles: dict[str, dict[str, str]], place: str) -> None:
     if len(classes["train"]) < 2:
         raise UserError(
             f"A classifier needs at least two classes; the training rows of {place} hold "
-            f"{enumerate_names(sorted(classes['train'])) or 'none'}. Add rows of other classes."
+            f"{enumerate_names(sorted(classes['train'])) or 'none'}. Fix: add rows of other "
+            "classes."
         )
     for role in ("validation", "test"):
         unknown = sorted(classes[role] - classes["train"])
         if unknown:
             raise UserError(
                 f"Every class needs training images; {place} has '{shown(unknown[0])}' in {role} "
-                "only. Add training rows or remove the class."
+                "only. Fix: add training rows or remove the class."
             )
 
 
@@ -278,7 +279,7 @@ def _origin(path: str, table: LabelTable) -> str:
 
 
 def _unlisted(labelled: LabelledFiles, listed: Sequence[str]) -> list[str]:
-    """Returns notes about images without a row: one about test/, one about the others."""
+    """Returns notes on images without a row: one for test/, one for the others."""
     unlisted = sorted(labelled.index.images.keys() - set(listed))
     test, others = [], unlisted
     if not any(folder_role(path) == "test" for path in listed):

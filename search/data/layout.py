@@ -1,4 +1,4 @@
-"""Decides where the labels of image files come from: the folders or a table."""
+"""Decides whether the labels of image files come from folders or a table."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from search.data.tree import Tree
 def list_images(tree: Tree, table: str | None = None, layout: Layout = "auto") -> Listing:
     """Lists the image files of a tree with their labels; opens no image.
 
-    `table` is the path of the table to use, `layout` says that folders win, and which they are.
-    Without either, folders of the pattern train/<class> win.
-    Elsewhere a table wins where it contradicts the folders, as beside images/ and masks/.
-    Raises UserError where neither gives labels.
+    If `table` is given, the labels come from that table. If `layout` is not "auto", they come from
+    the folders. Otherwise folders of the form train/<class> take precedence; for any other
+    folders, such as images/ next to masks/, a table that contradicts them does.
+    Raises UserError if neither gives labels.
     """
     if table is not None:
         return list_labelled_files(find_labelled_files(tree, [table]))
@@ -60,7 +60,7 @@ def list_images(tree: Tree, table: str | None = None, layout: Layout = "auto") -
 
 
 def _doubts(tree: Tree, folders: Listing, labelled: LabelledFiles) -> list[str]:
-    """Returns a note where a table, which is not used, says something else than the folders."""
+    """Returns a note if an unused table disagrees with the folders."""
     is_about_images = labelled.found >= len(labelled.files) / 2
     if not is_about_images or not labelled.table.names_labels:
         return []
@@ -68,11 +68,11 @@ def _doubts(tree: Tree, folders: Listing, labelled: LabelledFiles) -> list[str]:
     if not labelled.agrees_with(folders):
         return [
             f"The folders are the classes; {place} has other labels for their images. To use "
-            "these, give the table as the data."
+            "those labels, give the table as the data."
         ]
     if labelled.names_roles and len(folders.counts) == 1:
         return [
-            f"{place} divides the images into roles, which the folders do not. To use these, give "
+            f"{place} divides the images into roles; the folders do not. To use those roles, give "
             "the table as the data."
         ]
     return []

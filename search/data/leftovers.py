@@ -1,4 +1,4 @@
-"""Files and folders that systems and programs leave behind: never images, never classes."""
+"""Files and folders that operating systems and programs create: never images or classes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _NAMES = frozenset(
 
 
 def is_leftover(name: str) -> bool:
-    """Returns whether a file or folder of this name is no part of a data set.
+    """Returns whether a file or folder of this name does not belong to a data set.
 
-    Hidden names count: `.DS_Store`, `._photo.jpg` (AppleDouble), `.thumbnails`,
+    This includes all hidden names: `.DS_Store`, `._photo.jpg` (AppleDouble), `.thumbnails`,
     `.ipynb_checkpoints`.
     """
     return name.startswith(".") or name.lower() in _NAMES

@@ -1,4 +1,4 @@
-"""Grey of 16 and 32 bits: which of its values are black and white."""
+"""Black and white levels of greyscale images with 16 and 32 bits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from search.data.types import Images
 
 @dataclass(frozen=True)
 class Levels:
-    """The values that become 0 and 255, the same ones for every image of a data set."""
+    """The values that map to 0 and 255, the same for every image of a data set."""
 
     low: float
     high: float
 
     def as_uint8(self, values: NDArray[Any]) -> Images:
-        """Scales values of any type to uint8; those outside the levels become 0 or 255.
+        """Scales values of any type to uint8; values outside the levels are clipped to 0 or 255.
 
-        Raises ValueError where values are not finite.
+        Raises ValueError if values are not finite.
         """
         if not np.isfinite(values).all():
             raise ValueError("holds values that are not finite")
@@ -37,10 +37,10 @@ SIXTEEN_BITS = Levels(0, 65535)
 
 
 def choose_levels(low: float, high: float) -> Levels:
-    """Returns the levels of a data set whose values lie between two extremes.
+    """Returns the levels of a data set with values from `low` to `high`.
 
-    Fractions, 8 bits and 16 bits keep the range of their type. Other values are stretched from
-    their own range: a sensor with 12 bits would fill a sixteenth of the 16 that store it.
+    Fractions, 8-bit and 16-bit values keep the range of their type. Other values are stretched from
+    their own range: 12-bit sensor data fill only a sixteenth of the 16-bit range that stores them.
     """
     if low >= 0:
         for top in (1, 255):

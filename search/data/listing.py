@@ -9,10 +9,10 @@ from search.data.tree import Node
 
 @dataclass
 class Listing:
-    """The files of a data set by role, class, path.
+    """The files of a data set, sorted by role, class and path.
 
-    `paths` are relative to the root; `modified` changes with a file; `counts` says how many files
-    each role has. `from_tables` are the roles that have no class folders but a table of labels.
+    `paths` are relative to the root; `modified` changes when a file does; `counts` is the number of
+    files per role. `from_tables` holds the roles with a label table instead of class folders.
     """
 
     class_names: tuple[str, ...] = ()

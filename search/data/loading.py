@@ -1,4 +1,4 @@
-"""From what a user types after --data to a data set."""
+"""Loads the data set that the user gives as --data."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
 from search.data.archive import ZipTree
 from search.data.balance import imbalance_notes
-from search.data.cache import Cache, Entry, cache_notes
+from search.data.cache import Cache, ImageEntry, cache_notes
 from search.data.dataset import Dataset
 from search.data.decoding_settings import Decoding
 from search.data.folder_layout import Layout
 from search.data.formats import advice_for
 from search.data.image_files import load_image_files
 from search.data.image_fit import DEFAULT_FIT, Fit
+from search.data.levels import Levels
 from search.data.named import NAMED_DATA, load_named
 from search.data.npz import load_npz
 from search.data.tree import FolderTree, Tree
@@ -35,19 +36,21 @@ def load_data(
     *,
     image_size: int | tuple[int, int] | None = None,
     fit: Fit | None = None,
+    levels: Levels | None = None,
     max_bad_files: float = 0.01,
     layout: Layout = "auto",
     cache_directory: Path | None = None,
 ) -> Dataset:
-    """Loads a named data set, an image folder, a .zip or an .npz file, decoded once and cached.
+    """Loads a named data set, an image folder, a .zip, a label table or an .npz file.
 
-    `image_size` is the side of a square or (height, width) in pixels; None keeps the commonest
-    size, shrunk to 224 pixels, or takes a square where shapes vary. `fit` says what happens to
-    images of another shape, None is the default. `max_bad_files` is the fraction of unreadable
-    files that may be skipped. `layout` says whether folders are roles or classes where their names
-    leave a doubt. The cache lies in `cache_directory`, $CNN_SEARCH_CACHE or the user's
-    cache directory.
-    Raises UserError where the source cannot be used as it is.
+    Images are decoded once and cached in `cache_directory`, $CNN_SEARCH_CACHE or the user's cache
+    directory. `image_size` is the side of a square or (height, width) in pixels; None uses the
+    most common size, shrunk to 224 pixels, or a square if shapes vary. `fit` says how images with
+    another aspect ratio are fitted; None is the default. `levels` are the values of grey image
+    files with more than 8 bits that become 0 and 255; None lets the files decide. `max_bad_files`
+    is the fraction of unreadable files that may be skipped. `layout` says whether folders are roles
+    or classes if their names are ambiguous.
+    Raises UserError if the source cannot be used.
     """
     size, fit = _size(image_size), fit or DEFAULT_FIT
     _check_one_of("--fit", fit, get_args(Fit))
@@ -55,7 +58,7 @@ def load_data(
     if not 0 <= max_bad_files <= 1:
         raise UserError(
             f"--max-bad-files is a fraction from 0 to 1; received {max_bad_files}. "
-            "For 1%, give 0.01."
+            "Fix: for 1%, give 0.01."
         )
     cache = Cache(cache_directory)
     path = user_path(source)
@@ -77,6 +80,7 @@ def load_data(
                 layout=layout,
                 image_size=size,
                 fit=fit,
+                levels=levels,
                 max_bad_files=max_bad_files,
                 cache=cache,
             )
@@ -103,7 +107,7 @@ def load_data(
 
 
 def _open_tree(path: Path) -> tuple[Tree, str | None]:
-    """Returns the files that a path means, and the table that holds their labels if it is one."""
+    """Returns the files of a path, and the label table if the path is one."""
     if path.is_dir():
         return FolderTree(path), None
     if path.suffix.lower() in _TABLES:
@@ -112,21 +116,21 @@ def _open_tree(path: Path) -> tuple[Tree, str | None]:
 
 
 def data_sources() -> list[tuple[str, str]]:
-    """Returns (name, description) of everything that `load_data` takes."""
+    """Returns (name, description) of everything that `load_data` accepts."""
     named = [(data.name, data.description) for data in NAMED_DATA.values()]
     return [
         *named,
         (
             "<folder>",
-            "image folder: train/ [val/] test/ with a folder a class, a folder a class, or images "
-            "with a table of labels (labels.csv or train.csv: file name, label)",
+            "image folder: train/ [val/] test/ with one folder per class, one folder per class, or "
+            "images with a label table (labels.csv or train.csv: file name, label)",
         ),
-        ("<table>.csv", "images below the table's folder: file name, label and, if any, split"),
+        ("<table>.csv", "images below the table's folder: file name, label, optionally split"),
         ("<file>.zip", "a .zip archive of an image folder, read without unpacking it"),
         (
             "<file>.npz",
-            "arrays x_train, y_train and, if there are any, x_val, y_val, x_test, y_test (or "
-            "train_images, train_labels, ...)",
+            "arrays x_train, y_train, optionally x_val, y_val, x_test, y_test (or train_images, "
+            "train_labels, ...)",
         ),
     ]
 
@@ -137,8 +141,8 @@ def _size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or min(size) < 1:
         raise UserError(
-            f"--image-size is a number of pixels or height and width; received {image_size}. "
-            "For example, 64."
+            f"--image-size is a number of pixels or a height and a width; received {image_size}. "
+            "Fix: give, for example, 64."
         )
     return size
 
@@ -156,14 +160,14 @@ def _unknown(source: str, path: Path) -> str:
         taken = f"--data takes no {path.suffix or 'plain'} file; received {source}. {expected}"
         return f"{taken} {advice}" if advice else taken
     if "://" in source:
-        return f"--data takes no address; received {source}. Download it first. {expected}"
+        return f"--data takes no URL; received {source}. {expected} Fix: download it first."
     close = difflib.get_close_matches(source, NAMED_DATA, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"There is no data set, folder or file '{source}'.{hint} {expected}"
 
 
-def _class_counts(entry: Entry) -> Indices:
-    """Returns the images of each class, all roles together."""
+def _class_counts(entry: ImageEntry) -> Indices:
+    """Returns the number of images per class over all roles."""
     arrays = entry.arrays
     labels = [arrays.development_labels]
     if arrays.test_labels is not None:
@@ -172,24 +176,24 @@ def _class_counts(entry: Entry) -> Indices:
     return np.bincount(np.concatenate(labels), minlength=classes).astype(np.int64, copy=False)
 
 
-def _duplicate_notes(entry: Entry) -> list[str]:
-    """Says where identical pixels stand in two roles, or under two labels."""
+def _duplicate_notes(entry: ImageEntry) -> list[str]:
+    """Returns notes on images with identical pixels in two roles or under two labels."""
     arrays = entry.arrays
     notes = []
     if entry.leaked_images and arrays.test is not None:
         notes.append(
-            f"{entry.leaked_images} of {len(arrays.test)} test images also stand, pixel for pixel, "
-            "among the training or validation images: the test result flatters."
+            f"{entry.leaked_images} of {len(arrays.test)} test images also occur, pixel for pixel, "
+            "among the training or validation images: the test result is too optimistic."
         )
     train = len(arrays.development) - arrays.own_validation
     shared = int((arrays.groups[train:] < train).sum())
     if shared:
         notes.append(
-            f"{shared} of {arrays.own_validation} validation images also stand, pixel for pixel, "
+            f"{shared} of {arrays.own_validation} validation images also occur, pixel for pixel, "
             "among the training images."
         )
     labels = arrays.development_labels
     contradicting = int(np.count_nonzero(labels != labels[arrays.groups]))
     if contradicting:
-        notes.append(f"{contradicting} images repeat another image's pixels under another class.")
+        notes.append(f"{contradicting} images are identical to an image of another class.")
     return notes

@@ -1,4 +1,4 @@
-"""Data sets that have a name: `digits` comes with scikit-learn, the others are downloaded once."""
+"""Named data sets: `digits` comes with scikit-learn, the others are downloaded once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from cnn_blocks.errors import UserError
 from search.data import decoding
-from search.data.cache import Cache, Content, Entry, PixelWriter
+from search.data.cache import Cache, Content, ImageEntry, PixelWriter
 from search.data.image_fit import Fit
 from search.data.labelled_arrays import Part, write_parts
 from search.system.runtime import start_keras
 
-# Raise it when a name would give other pixels.
+# Increase it when a name gives different pixels.
 _READING_VERSION = 1
 _DIGITS_SIDE = 32
 _DOWNLOAD_TIMEOUT_SECONDS = 15.0
@@ -27,7 +27,7 @@ _DOWNLOAD_TIMEOUT_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class NamedData:
-    """A data set that `--data <name>` knows."""
+    """A data set that `--data <name>` accepts."""
 
     name: str
     description: str
@@ -35,14 +35,16 @@ class NamedData:
     read: Callable[[], dict[str, Part]]
 
 
-def load_named(name: str, *, image_size: tuple[int, int] | None, fit: Fit, cache: Cache) -> Entry:
+def load_named(
+    name: str, *, image_size: tuple[int, int] | None, fit: Fit, cache: Cache
+) -> ImageEntry:
     """Returns the images of a named data set; needs the network only the first time.
 
-    Raises UserError where it is neither cached nor can be downloaded.
+    Raises UserError if it is not cached and cannot be downloaded.
     """
     data = NAMED_DATA[name]
     head = ["named", _READING_VERSION, name, image_size]
-    # All of them are square.
+    # Named images are square, so `fit` changes nothing at a square size.
     if image_size is not None and image_size[0] != image_size[1] and fit != "stretch":
         head.append(fit)
 
@@ -62,7 +64,7 @@ def _digits() -> dict[str, Part]:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    # 8x8 pixels with 17 levels; scaled here because 16 is their brightest, not 255.
+    # 8x8 pixels with 17 levels; scaled here because their maximum is 16, not 255.
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     side = (_DIGITS_SIDE, _DIGITS_SIDE)
     enlarged = [decoding.resize(np.repeat(image, 3, axis=2), side) for image in pixels]
@@ -78,17 +80,17 @@ def _from_keras(name: str) -> dict[str, Part]:
             (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras wraps every network failure in a plain Exception
         raise UserError(
-            f"'{name}' is not cached yet and cannot be downloaded ({error}). Without a network, "
-            "use --data digits (it comes with scikit-learn), an image folder or an .npz file, or "
-            "copy ~/.keras/datasets or the image cache (CNN_SEARCH_CACHE) from a machine that has "
-            "it."
+            f"'{name}' is not cached yet and cannot be downloaded ({error}). Fix: without a "
+            "network, use --data digits (it comes with scikit-learn), an image folder or an .npz "
+            "file, or copy ~/.keras/datasets or the image cache (CNN_SEARCH_CACHE) from a machine "
+            "that has it."
         ) from error
     return {"train": Part(x_train, y_train), "test": Part(x_test, y_test)}
 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keeps Keras' download messages off the screen and a dead network from hanging it."""
+    """Hides Keras' download messages and sets a timeout for a dead network."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_SECONDS)
     try:

@@ -1,4 +1,4 @@
-"""Tells the folders of roles from those of classes."""
+"""Tells role folders (train/, val/, test/) from class folders."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from search.data.roles import find_roles, plain_role, split_role
 from search.data.tree import Tree, join
 
 LAYOUTS = (
-    "train/<class>/*.jpg (with test/ and val/ if there are any), <class>/*.jpg, or images with "
-    "their file names and labels in a labels.csv"
+    "train/<class>/*.jpg (optionally with test/ and val/), <class>/*.jpg, or images with a "
+    "labels.csv of file names and labels"
 )
 
 
 @dataclass(frozen=True)
 class RoleFolders:
-    """The folder whose folders are classes, for each role; "" is the root."""
+    """For each role, the folder that contains its class folders; "" is the root."""
 
     roles: dict[str, str]
     notes: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class RoleFolders:
 def find_role_folders(tree: Tree, layout: Layout = "auto") -> RoleFolders:
     """Finds the folder of each role; without role folders, the root is the training folder.
 
-    Raises UserError where folders look like roles but do not follow the pattern.
+    Raises UserError if folders look like roles but do not follow the pattern.
     """
     if layout == "classes":
         return RoleFolders({"train": ""})
@@ -37,9 +37,9 @@ def find_role_folders(tree: Tree, layout: Layout = "auto") -> RoleFolders:
     found = find_roles(names)
     if layout == "roles" and not found:
         raise UserError(
-            f"With --layout roles the data set's root holds train/, with test/ and val/ if there "
-            f"are any; {tree.place('')} holds {enumerate_names(names) or 'no folder'}. Fix: rename "
-            f"the folders, or leave --layout out."
+            f"With --layout roles the data set's root holds train/ and optionally test/ and val/; "
+            f"{tree.place('')} holds {enumerate_names(names) or 'no folder'}. Fix: rename the "
+            f"folders, or leave out --layout."
         )
     if (
         layout == "auto"
@@ -47,9 +47,9 @@ def find_role_folders(tree: Tree, layout: Layout = "auto") -> RoleFolders:
         and len(names) > 1
         and not tree.folders(next(iter(found)))
     ):
-        # Vehicles: bus/, car/ and train/, with images and no classes inside.
+        # Vehicles: bus/, car/ and train/, with images and no class folders inside.
         (name,) = found
-        note = f"{shown(name)}/ was taken for a class, because the folders beside it are no roles."
+        note = f"{shown(name)}/ is treated as a class, because the other folders are not roles."
         return RoleFolders({"train": ""}, (note,))
     if not found:
         _refuse_roles_below(tree, names)
@@ -58,25 +58,25 @@ def find_role_folders(tree: Tree, layout: Layout = "auto") -> RoleFolders:
     for name, role in found.items():
         if role in roles:
             raise UserError(
-                f"An image folder has one folder a role; {tree.place('')} has {roles[role]}/ and "
-                f"{name}/ for {role}. Remove or rename one."
+                f"An image folder has one folder per role; {tree.place('')} has {roles[role]}/ and "
+                f"{name}/ for {role}. Fix: remove or rename one."
             )
         roles[role] = name
     if "train" not in roles:
         raise UserError(
-            f"An image folder that has {' and '.join(f'{name}/' for name in found)} needs train/ "
-            f"too; {tree.place('')} has none. Expected {LAYOUTS}.{suggest_root(tree)}"
+            f"An image folder with {' and '.join(f'{name}/' for name in found)} also needs train/; "
+            f"{tree.place('')} has none. Expected {LAYOUTS}.{suggest_root(tree)}"
         )
     notes = []
     others = [name + "/" for name in names if name not in found]
     if others:
         beside = f"{roles['train']}/"
-        notes.append(f"Folders beside {beside} were ignored: {enumerate_names(others)}.")
+        notes.append(f"Folders next to {beside} were ignored: {enumerate_names(others)}.")
     return RoleFolders({role: _innermost(tree, name) for role, name in roles.items()}, tuple(notes))
 
 
 def _innermost(tree: Tree, folder: str) -> str:
-    """Passes over training_set/training_set/ and train/images/: one folder alone, no class."""
+    """Descends through single wrapper folders such as training_set/training_set/, train/images/."""
     while True:
         nodes = [node for node in tree.scan(folder) if node.is_folder or is_image(node.name)]
         if len(nodes) != 1 or not nodes[0].is_folder:
@@ -90,7 +90,10 @@ def _innermost(tree: Tree, folder: str) -> str:
 
 
 def _refuse_roles_below(tree: Tree, names: list[str]) -> None:
-    """Refuses to learn data/ and models/, or cats/train/ and cats/test/, as classes."""
+    """Raises UserError for role folders one level too deep, or folders all named like roles.
+
+    Otherwise data/ and models/, or train/ and test/ inside cats/, would be learned as classes.
+    """
     for name in names:
         inner = tree.folders(name)
         roles = find_roles(inner)
@@ -99,16 +102,16 @@ def _refuse_roles_below(tree: Tree, names: list[str]) -> None:
             if tree.folders(join(name, train)):
                 advice = f"Did you mean {tree.place(name)}?"
             else:
-                advice = f"Move the images: {shown(train)}/{shown(name)}/ and so on."
+                advice = f"Fix: move the images to {shown(train)}/{shown(name)}/ and so on."
             found = enumerate_names(f"{folder}/" for folder in roles)
             raise UserError(
-                f"Folders of roles have class folders inside and stand in the data set's root; "
+                f"Role folders must be in the data set's root, with class folders inside; "
                 f"{tree.place(name)} holds {found}. Expected {LAYOUTS}. {advice}"
             )
     spelled = [split_role(name) for name in names]
     if all(spelled) and len({found[0] for found in spelled if found}) > 1:
         raise UserError(
-            f"Folders of classes must not all be called like roles; {tree.place('')} holds "
-            f"{enumerate_names(names)}. If they are roles, rename them train/ and test/; if they "
-            f"are classes, add --layout classes. Expected {LAYOUTS}."
+            f"Class folders must not all be named like roles; {tree.place('')} holds "
+            f"{enumerate_names(names)}. Expected {LAYOUTS}. Fix: if they are roles, rename them to "
+            f"train/ and test/; if they are classes, add --layout classes."
         )

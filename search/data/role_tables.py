@@ -1,4 +1,4 @@
-"""Labels of val/ and test/ from a table, beside train/ with its class folders."""
+"""Labels of val/ and test/ from a table, while train/ has class folders."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from search.data.tree import Tree
 
 
 def read_role_table(tree: Tree, folder: str, role: str, listing: Listing) -> dict[str, Files]:
-    """Returns the files of a role by class, as a table in its folder or in the root says.
+    """Returns the files of a role by class, from a table in its folder or in the root.
 
-    Nothing where no table names files of the folder and gives them classes of `listing`, which
-    gets a note about the table. Raises UserError where a file has two labels.
+    The table must name files of the folder and use only classes of `listing`, which gets a note
+    about it; without such a table the result is empty. Raises UserError if a file has two labels.
     """
     labelled = _find(tree, folder, role, listing.class_names)
     if labelled is None:

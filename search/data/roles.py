@@ -1,4 +1,4 @@
-"""Train, validation and test, in the spellings that archives use."""
+"""The roles train, validation and test, and their spellings in data sets."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _BETWEEN_WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])|(?<=\D)(?=\d)|(?<=\d)(?
 
 
 def split_role(name: str) -> tuple[str, str] | None:
-    """Returns the role that a name spells and the rest of the name; None without a role.
+    """Returns the role in a name and the rest of the name; None if the name has no role.
 
-    Neutral words and numbers are no rest: Training_Set, testImages and val2017 have none, and
-    that of seg_train and bullet-train is seg and bullet.
+    Neutral words and numbers do not count as rest: it is empty for Training_Set, testImages and
+    val2017, "seg" for seg_train and "bullet" for bullet-train.
     """
     words = [part for word in name_words(name) for part in _parted(word)]
     roles = {ROLE_WORDS[word] for word in words if word in ROLE_WORDS}
@@ -41,21 +41,21 @@ def split_role(name: str) -> tuple[str, str] | None:
 
 
 def name_words(name: str) -> list[str]:
-    """Returns the words of a name in lower case: x and train of x_train and X-Train."""
+    """Returns the words of a name in lower case: x and train for x_train and X-Train."""
     return [word.lower() for word in _BETWEEN_WORDS.split(name) if word]
 
 
 def plain_role(name: str) -> str | None:
-    """Returns the role of a name that says nothing else."""
+    """Returns the role of a name that contains nothing else, otherwise None."""
     found = split_role(name)
     return found[0] if found is not None and not found[1] else None
 
 
 def find_roles(names: Iterable[str]) -> dict[str, str]:
-    """Returns the roles of those folders beside each other that are named for one.
+    """Returns the roles of the sibling folders that are named after a role.
 
-    A rest such as a data set's name must come with two roles: seg_train beside seg_test, but not
-    bullet_train beside cars. Where a folder is called train, train_images beside it is no role.
+    Any other word in the name must occur with a second role: seg_train next to seg_test counts,
+    bullet_train next to cars does not. If a folder is called train, train_images is not a role.
     """
     spelled = {name: found for name in names if (found := split_role(name)) is not None}
     roles = {
@@ -72,7 +72,7 @@ def find_roles(names: Iterable[str]) -> dict[str, str]:
 
 
 def _parted(word: str) -> list[str]:
-    """Parts a word such as trainset."""
+    """Splits a compound such as trainset."""
     for role in sorted(ROLE_WORDS, key=len, reverse=True):
         rest = word.removeprefix(role)
         if rest != word and rest in _NEUTRAL:

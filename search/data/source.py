@@ -1,4 +1,4 @@
-"""Where the images are and how they are read, as one value."""
+"""Where the images are and how to read them, in one value."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.data.folder_layout import Layout
 from search.data.image_fit import Fit
+from search.data.levels import Levels
 
 if TYPE_CHECKING:
     from search.data.dataset import Dataset
@@ -20,13 +21,14 @@ Data: TypeAlias = "DataSource | str | Path | Any | None"
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """Where the images are and how they are read; what is None is decided by the images.
+    """Where the images are and how to read them; None leaves the choice to the loader.
 
     Attributes:
-        location: A named data set, a folder, a .zip, a table of labels or an .npz file; None is the
-            study's own.
-        image_size: The side of a square or (height, width) in pixels.
-        fit: What happens to images of another shape.
+        location: A named data set, a folder, a .zip, a label table or an .npz file; None means the
+            study's own data.
+        image_size: The side of a square, or (height, width), in pixels.
+        fit: How images with another aspect ratio are fitted.
+        levels: The values of grey image files with more than 8 bits that become 0 and 255.
         max_bad_files: The fraction of unreadable files that may be skipped.
         layout: Whether the folders are roles (train, val, test) or classes.
     """
@@ -34,14 +36,15 @@ class DataSource:
     location: str | Path | None = None
     image_size: int | tuple[int, int] | None = None
     fit: Fit | None = None
+    levels: Levels | None = None
     max_bad_files: float = 0.01
     layout: Layout = "auto"
 
     @classmethod
     def of(cls, data: Data) -> DataSource:
-        """Returns a source, made from a location, or from images in memory.
+        """Returns `data` as a source; a path or name becomes the location of a new one.
 
-        These are written to the cache, from where every process can load them.
+        Images in memory are written to the cache, where every process can load them.
         """
         if isinstance(data, DataSource):
             return data
@@ -52,11 +55,11 @@ class DataSource:
         return cls(location=store_in_memory(data))
 
     def sized(self, size: int | tuple[int, int] | None) -> DataSource:
-        """Returns a source whose images get a size, unless it names one."""
+        """Returns this source with an image size, unless it already has one."""
         return self if self.image_size is not None else replace(self, image_size=size)
 
     def load(self) -> Dataset:
-        """Loads the images, decoded once and cached; raises UserError as `load_data` does."""
+        """Loads the images through the cache; raises UserError as `load_data` does."""
         from search.data.loading import load_data
 
         assert self.location is not None
@@ -64,6 +67,7 @@ class DataSource:
             self.location,
             image_size=self.image_size,
             fit=self.fit,
+            levels=self.levels,
             max_bad_files=self.max_bad_files,
             layout=self.layout,
         )

@@ -1,4 +1,4 @@
-"""Who sees which image: train fits, validation ranks, test is opened once, on the record."""
+"""Splits into roles: train fits, validation ranks, test is opened once and recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
-from search.data.dataset import Dataset, Share
+from search.data.dataset import Dataset, Subset
 from search.data.description import describe_images
 from search.data.names import shown
 from search.data.types import Indices
@@ -28,49 +28,49 @@ _SMALLEST_DEVIATION = 1 / 255
 
 @dataclass(eq=False)
 class Split:
-    """A data set in its roles. Test images are reached through `open_test` only.
+    """A data set divided into roles. Only `open_test` gives access to the test images.
 
-    `development` is train and validation together; `fractions` says what was drawn (a role that
-    the data set brings itself is missing); `sha256` identifies the indices; `openings` lists every
-    opening of the test share.
+    `development` is train and validation together; `fractions` are those of the drawn roles (a role
+    that the data set provides itself is missing); `sha256` identifies the indices; `openings` lists
+    every opening of the test subset.
     """
 
     dataset: Dataset
     seed: int
     fractions: dict[str, float]
-    train: Share
-    validation: Share
-    development: Share
-    _test: Share = field(repr=False)
+    train: Subset
+    validation: Subset
+    development: Subset
+    _test: Subset = field(repr=False)
     openings: list[dict[str, Any]] = field(default_factory=list)
 
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the indices of all roles."""
         digest = hashlib.sha256()
-        for name, share in self._shares().items():
-            digest.update(f"{name}:{len(share)}:".encode())
-            digest.update(share.indices.astype("<i8").tobytes())
+        for name, subset in self._shares().items():
+            digest.update(f"{name}:{len(subset)}:".encode())
+            digest.update(subset.indices.astype("<i8").tobytes())
         return digest.hexdigest()
 
     @cached_property
     def spec(self) -> InputSpec:
-        """What the training images decide about a network."""
+        """The network input as the training images define it."""
         return _spec(self.dataset, self.train)
 
     @cached_property
     def development_spec(self) -> InputSpec:
-        """What train and validation together decide about a network."""
+        """The network input as train and validation together define it."""
         return _spec(self.dataset, self.development)
 
     @property
     def test_images(self) -> int:
-        """The number of test images; that they are there is no secret."""
+        """The number of test images; reading it does not count as opening the test subset."""
         return len(self._test)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should read before anything is trained: classes, roles, and oddities."""
+        """Messages for the user before training starts: classes, roles, and anomalies."""
         described = describe_images(
             self.dataset.class_names,
             self.development.class_counts(len(self.dataset.class_names)),
@@ -80,8 +80,8 @@ class Split:
         )
         return (described, *self.dataset.notes)
 
-    def open_test(self, purpose: str, record: Callable[[dict[str, Any]], None]) -> Share:
-        """Returns the test share, after `record` has stored when, why and how many images."""
+    def open_test(self, purpose: str, record: Callable[[dict[str, Any]], None]) -> Subset:
+        """Returns the test subset, after `record` has stored the time, purpose and image count."""
         opening = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "purpose": purpose,
@@ -92,29 +92,29 @@ class Split:
         return self._test
 
     def with_fewer_images(self, images: int) -> Split:
-        """Returns this split with at most so many train and validation images, test unchanged.
+        """Returns this split with about `images` train and validation images, test unchanged.
 
-        Every class keeps the same share of its images, at least one in each role.
+        Every class keeps the same fraction of its images, at least one in each role.
         """
         kept = images / len(self.development)
         if kept >= 1:
             return self
         train, validation = (
-            _thin(share, kept, self.seed) for share in (self.train, self.validation)
+            _thin(subset, kept, self.seed) for subset in (self.train, self.validation)
         )
         rows = np.sort(np.concatenate([train.indices, validation.indices]))
         development = replace(self.development, indices=rows)
         return replace(self, train=train, validation=validation, development=development)
 
     def save_indices(self, path: Path) -> None:
-        """Writes train, validation and test indices to an .npz file, all at once."""
-        indices = {name: share.indices for name, share in self._shares().items()}
+        """Writes train, validation and test indices to an .npz file, atomically."""
+        indices = {name: subset.indices for name, subset in self._shares().items()}
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **indices)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
 
-    def _shares(self) -> dict[str, Share]:
+    def _shares(self) -> dict[str, Subset]:
         return {"train": self.train, "validation": self.validation, "test": self._test}
 
 
@@ -127,10 +127,10 @@ def split_data(
 ) -> Split:
     """Splits a data set, stratified by class; equal arguments give equal splits on every machine.
 
-    Both are fractions of the images that are to be divided; validation or test images that the
-    data set brings itself stay what they are, and the fraction is unused. Identical images of a
-    class stay in one role.
-    Raises UserError where a class has too few different images to stand in every role.
+    Both fractions refer to the images that have no fixed role. A data set's own validation or test
+    images keep their role, and the fraction is then unused. Identical images of a class stay in
+    one role.
+    Raises UserError if a class has too few distinct images for all roles.
     """
     arrays = dataset.arrays
     pool = len(arrays.development) - arrays.own_validation
@@ -145,25 +145,36 @@ def split_data(
     if arrays.own_validation:
         validation_rows = np.arange(pool, len(arrays.development), dtype=np.int64)
 
-    def share(rows: Indices) -> Share:
-        return Share(
-            arrays.development, arrays.development_labels, np.sort(rows), arrays.development_files
-        )
+    everything, own_test = undivided(dataset)
 
-    if arrays.test is not None and arrays.test_labels is not None:
-        own = np.arange(len(arrays.test), dtype=np.int64)
-        test = Share(arrays.test, arrays.test_labels, own, arrays.test_files)
-    else:
-        test = share(test_rows)
+    def subset(rows: Indices) -> Subset:
+        return replace(everything, indices=np.sort(rows))
+
     return Split(
         dataset=dataset,
         seed=seed,
         fractions=fractions,
-        train=share(train_rows),
-        validation=share(validation_rows),
-        development=share(np.concatenate([train_rows, validation_rows])),
-        _test=test,
+        train=subset(train_rows),
+        validation=subset(validation_rows),
+        development=subset(np.concatenate([train_rows, validation_rows])),
+        _test=subset(test_rows) if own_test is None else own_test,
     )
+
+
+def undivided(dataset: Dataset) -> tuple[Subset, Subset | None]:
+    """Returns a data set's training and validation images as one share, and its test images.
+
+    Nothing is drawn: the test share is None where the data set brings no test images.
+    """
+    arrays = dataset.arrays
+    rows = np.arange(len(arrays.development), dtype=np.int64)
+    development = Subset(
+        arrays.development, arrays.development_labels, rows, arrays.development_files
+    )
+    if arrays.test is None or arrays.test_labels is None:
+        return development, None
+    rows = np.arange(len(arrays.test), dtype=np.int64)
+    return development, Subset(arrays.test, arrays.test_labels, rows, arrays.test_files)
 
 
 def _check(seed: int, fractions: dict[str, float]) -> None:
@@ -174,16 +185,16 @@ def _check(seed: int, fractions: dict[str, float]) -> None:
             raise UserError(f"The {name} fraction must lie between 0 and 1; received {value}.")
     if sum(fractions.values()) >= 1:
         raise UserError(
-            f"The fractions must leave images for training; received {fractions}. Lower one."
+            f"The fractions must leave images for training; received {fractions}. Fix: lower one."
         )
 
 
 def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None]) -> list[Indices]:
-    """Draws rows for each fraction, class by class, and returns the rest as the last.
+    """Draws rows for each fraction, class by class, and returns the remaining rows last.
 
-    By hand, because importing scikit-learn takes most of the two seconds that a later start has,
-    and because it may neither keep identical images together nor promise the same rows in its next
-    version; the raw output of PCG64 is promised.
+    Own code instead of scikit-learn: its import would take most of the two seconds allowed for a
+    start, it need not keep identical images together, and it does not guarantee the same rows in
+    its next version. NumPy guarantees the raw output of PCG64.
     """
     labels = dataset.arrays.development_labels[:pool]
     groups = dataset.arrays.groups[:pool]
@@ -193,12 +204,12 @@ def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None])
     for number, name in enumerate(dataset.class_names):
         rows = np.flatnonzero(labels == number)
         rows = rows[np.lexsort((rows, groups[rows], keys[rows]))]
-        # A role may end where a group of identical images ends, and nowhere else.
+        # A role may end only where a group of identical images ends.
         ends = np.flatnonzero(np.append(np.diff(groups[rows]) != 0, True)) + 1
         if len(ends) < roles:
             raise UserError(
-                f"Every class needs at least {roles} different images, one for each role; "
-                f"'{shown(name)}' has {len(ends)}. Add images or remove the class."
+                f"Every class needs at least {roles} distinct images, one for each role; "
+                f"'{shown(name)}' has {len(ends)}. Fix: add images or remove the class."
             )
         start, last = 0, -1
         left = roles
@@ -215,25 +226,25 @@ def _draw(dataset: Dataset, pool: int, seed: int, fractions: list[float | None])
     return [np.concatenate([empty, *part]) for part in drawn]
 
 
-def _thin(share: Share, kept: float, seed: int) -> Share:
-    keys = np.random.PCG64(seed).random_raw(len(share))
-    labels = share.labels[share.indices]
+def _thin(subset: Subset, kept: float, seed: int) -> Subset:
+    keys = np.random.PCG64(seed).random_raw(len(subset))
+    labels = subset.labels[subset.indices]
     rows = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         drawn = members[np.argsort(keys[members], kind="stable")]
         rows.append(drawn[: max(1, round(kept * len(members)))])
-    return replace(share, indices=np.sort(share.indices[np.concatenate(rows)]))
+    return replace(subset, indices=np.sort(subset.indices[np.concatenate(rows)]))
 
 
-def _spec(dataset: Dataset, share: Share) -> InputSpec:
+def _spec(dataset: Dataset, subset: Subset) -> InputSpec:
     height, width, _ = dataset.image_shape
     limit = min(_SAMPLED_IMAGES, max(1_000, _SAMPLED_PIXELS // (height * width)))
     # Evenly spaced: rows are sorted by class, so every class is sampled in proportion.
-    positions = np.linspace(0, len(share) - 1, min(len(share), limit)).astype(np.int64)
+    positions = np.linspace(0, len(subset) - 1, min(len(subset), limit)).astype(np.int64)
     counts = np.zeros((3, 256), dtype=np.int64)
     for part in np.array_split(positions, max(1, len(positions) // 256)):
-        images, _ = share.gather(part)
+        images, _ = subset.gather(part)
         for channel in range(3):
             counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
     levels = np.arange(256) / 255

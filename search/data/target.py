@@ -1,4 +1,4 @@
-"""What all images of a data set are brought to: one size, one shape and one range of grey."""
+"""Chooses the common size, shape and grey levels of all images of a data set."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from search.data.image_fit import FIT_WORDS, Fit, have_shape, kept_share
 from search.data.inspection import Inspection
 from search.data.levels import SIXTEEN_BITS, Levels, choose_levels
 
-# Images of one shape are cropped to another where nearly all keep most of their area.
+# Images are cropped to the most common shape if nearly all keep most of their area.
 _FEWEST_KEPT = 0.6
 _OUTLIERS = 0.1
 
 
 @dataclass(frozen=True)
 class Target:
-    """How all images are decoded, whether some have another shape than that, and notes on both."""
+    """How all images are decoded, whether any changes its aspect ratio, and notes on both."""
 
     decoding: Decoding
     changes_shapes: bool
@@ -28,14 +28,20 @@ class Target:
 
 
 def choose_target(
-    inspection: Inspection, in_development: int, image_size: tuple[int, int] | None, fit: Fit
+    inspection: Inspection,
+    in_development: int,
+    image_size: tuple[int, int] | None,
+    fit: Fit,
+    levels: Levels | None = None,
 ) -> Target:
-    """Returns what the first `in_development` files (training and validation) decide.
+    """Returns the target chosen from the first `in_development` files (training and validation).
 
-    At least one of them is readable.
+    At least one of them must be readable. `levels` replaces those that the files would decide.
     """
     size, origin = _choose_size(inspection, in_development, image_size, fit)
-    levels, level_notes = _choose_levels(inspection, in_development)
+    level_notes: list[str] = []
+    if levels is None:
+        levels, level_notes = _choose_levels(inspection, in_development)
     pairs = np.stack([inspection.heights, inspection.widths], axis=1)
     pairs = pairs[pairs[:, 0] > 0]
     reshaped = int((~have_shape(pairs[:, 0], pairs[:, 1], size)).sum())
@@ -49,17 +55,17 @@ def choose_target(
 def _choose_size(
     inspection: Inspection, in_development: int, image_size: tuple[int, int] | None, fit: Fit
 ) -> tuple[tuple[int, int], str]:
-    """Returns (height, width) and, for a person, where it comes from."""
+    """Returns (height, width) and its origin, for a note."""
     if image_size is not None:
-        return image_size, "as asked"
+        return image_size, "as requested"
     pairs = np.stack([inspection.heights, inspection.widths], axis=1)[:in_development]
     pairs = pairs[pairs[:, 0] > 0]
     sizes, counts = np.unique(pairs, axis=0, return_counts=True)
-    # Of equally common sizes, the middle one by area.
+    # Ties go to the size with the median area.
     commonest = sizes[counts == counts.max()]
     order = np.argsort(commonest.prod(axis=1), kind="stable")
     height, width = (int(side) for side in commonest[order[len(order) // 2]])
-    origin = "the commonest size"
+    origin = "the most common size"
     if fit != "stretch":
         kept = kept_share(pairs[:, 0], pairs[:, 1], (height, width))
         if np.quantile(kept, _OUTLIERS) < _FEWEST_KEPT:
@@ -99,5 +105,5 @@ def _choose_levels(inspection: Inspection, in_development: int) -> tuple[Levels,
         return levels, []
     return levels, [
         f"{len(deep)} grey images are stored with more than 8 bits; their values {levels.low:g} to "
-        f"{levels.high:g} became 0 to 255, in all roles alike."
+        f"{levels.high:g} were scaled to 0 to 255, the same in all roles."
     ]

@@ -1,4 +1,4 @@
-"""Work on many files at once."""
+"""Processes many files in threads."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _CHUNK = 64
 
 
 def in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Maps over items in order, on threads, with few results waiting.
+    """Maps `work` over items in threads; yields the results in order and buffers only a few.
 
-    Pillow releases the interpreter while it decodes, so photos use every core; tiny images gain
-    nothing, and chunks keep them from losing. Processes would gain there, but starting them
-    re-imports the user's script.
+    Pillow releases the GIL while it decodes, so photos use every core. Tiny images gain nothing;
+    chunks keep the thread overhead from slowing them down. Processes would be faster for them, but
+    starting processes re-imports the user's script.
     """
     items = list(items)
     workers = os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Where the files of a data set lie: a folder or a .zip archive, read in the same way."""
+"""The files of a data set, in a folder or a .zip archive, behind one interface."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.data.names import enumerate_names, shown
 class Node(NamedTuple):
     """A file or folder.
 
-    `size` is in bytes, -1 for a file that cannot be reached; `modified` changes with the content.
+    `size` is in bytes, -1 for an unreachable file; `modified` changes with the content.
     """
 
     name: str
@@ -27,8 +27,8 @@ class Node(NamedTuple):
 class Tree(ABC):
     """Files and folders below a root; paths are relative to it, and "" is the root itself.
 
-    `identity` names the root in the cache's index. `leftovers` are the paths of system leftovers
-    that were met so far.
+    `identity` names the root in the cache's index. `leftovers` collects the paths of hidden and
+    system files seen so far.
     """
 
     def __init__(self, title: str, identity: str) -> None:
@@ -38,10 +38,10 @@ class Tree(ABC):
 
     @abstractmethod
     def read(self, path: str) -> bytes:
-        """Returns a file's content. Raises whatever reading raises."""
+        """Returns a file's content. Raises whatever the underlying reader raises."""
 
     def close(self) -> None:  # noqa: B027 - only some trees hold something open
-        """Frees what the tree holds open."""
+        """Closes open files."""
 
     @abstractmethod
     def _entries(self, folder: str) -> list[Node]:
@@ -49,10 +49,10 @@ class Tree(ABC):
 
     @abstractmethod
     def _folder_key(self, folder: str) -> Hashable:
-        """Returns what identifies a folder, the same one through a link and without it."""
+        """Returns a folder's identity, the same whether it is reached through a link or not."""
 
     def scan(self, folder: str = "") -> list[Node]:
-        """Returns the nodes of a folder, sorted by name, without system leftovers."""
+        """Returns the nodes of a folder, sorted by name, without hidden and system files."""
         kept = []
         for node in self._entries(folder):
             if is_leftover(node.name):
@@ -66,26 +66,26 @@ class Tree(ABC):
         return [node.name for node in self.scan(folder) if node.is_folder]
 
     def walk(self, folder: str = "") -> Iterator[tuple[str, Node]]:
-        """Yields (path, file) of every file below a folder; links are followed, cycles cut."""
+        """Yields (path, node) of every file below a folder; follows links but not cycles."""
         return self._walk(folder, frozenset())
 
     def notes(self) -> list[str]:
-        """Returns what the user should know about files that were left out."""
+        """Returns notes on files that were left out."""
         if not self.leftovers:
             return []
         names = sorted({PurePosixPath(path).name for path in self.leftovers})
         return [
-            f"{len(self.leftovers)} hidden files and leftovers of systems were ignored "
+            f"{len(self.leftovers)} hidden files and system files were ignored "
             f"({enumerate_names(names)})."
         ]
 
     def place(self, path: str) -> str:
-        """Returns a path as messages show it."""
+        """Returns a path in its form for messages."""
         return shown(f"{self.title}/{path}" if path else self.title)
 
     def _walk(self, folder: str, above: frozenset[Hashable]) -> Iterator[tuple[str, Node]]:
         key = self._folder_key(folder)
-        if key in above:  # a link that leads back
+        if key in above:  # a link to a parent folder
             return
         for node in self.scan(folder):
             path = join(folder, node.name)
@@ -111,7 +111,7 @@ class FolderTree(Tree):
 
     def _folder_key(self, folder: str) -> Hashable:
         status = os.stat(self._root / folder)  # noqa: PTH116 - follows links as scandir does
-        # Some network drives on Windows number no files.
+        # Some network drives on Windows have no inode numbers.
         return (status.st_dev, status.st_ino) if status.st_ino else folder
 
 
@@ -120,11 +120,11 @@ def _node(entry: os.DirEntry[str]) -> Node:
         if entry.is_dir():
             return Node(entry.name, is_folder=True)
         status = entry.stat()
-    except OSError:  # a dangling link: counted among the files that cannot be read
+    except OSError:  # a dangling link: counts as an unreadable file
         return Node(entry.name, is_folder=False, size=-1, modified=-1)
     return Node(entry.name, is_folder=False, size=status.st_size, modified=status.st_mtime_ns)
 
 
 def join(folder: str, name: str) -> str:
-    """Returns the path of a name in a folder."""
+    """Joins a folder and a name; "" is the root."""
     return f"{folder}/{name}" if folder else name

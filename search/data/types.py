@@ -1,4 +1,4 @@
-"""The arrays that images and labels are kept in."""
+"""Array types of images and labels."""
 
 from typing import TypeAlias
 

@@ -1,1 +1,1 @@
-"""Where workers run: in processes of this machine, or on a Ray cluster."""
+"""Engines run a search's workers: in processes on this machine, or on a Ray cluster."""

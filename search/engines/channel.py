@@ -1,4 +1,4 @@
-"""The line between a worker process and its supervisor."""
+"""The connection between a worker process and its supervisor."""
 
 import os
 import threading
@@ -17,10 +17,10 @@ _PROGRESS_SECONDS = 0.25
 
 
 class Commands:
-    """Listens to the supervisor; where that has died, the worker stops in order.
+    """Receives the supervisor's commands; if the supervisor dies, the worker shuts down cleanly.
 
-    "stop" asks the running trial to stop, "leave" lets it finish first. `orphaned` is called, in a
-    thread, when the supervisor has died: nobody else ends a worker that hangs.
+    "stop" asks the running trial to stop; "leave" lets it finish first. `orphaned` is called in a
+    thread when the supervisor has died, because nothing else would end a worker that hangs.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Commands:
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
 
     def wait_for_go(self) -> None:
-        """Waits until work may start, or is over."""
+        """Blocks until "go", or until the worker must leave."""
         self._go.wait()
 
     def _listen(self) -> None:
@@ -58,10 +58,10 @@ class Commands:
 
 
 class ChannelProgress(Progress):
-    """Sends what happens to the supervisor, which shows it.
+    """Sends progress events to the supervisor, which displays them.
 
-    With `log`, the file descriptor of what this process writes, it is also told where in that file
-    a trial begins: the supervisor itself hears of a trial when more may stand there.
+    `log` is the file descriptor of this process's log. With it, the supervisor also receives the
+    log's size at the start of each trial: when the event itself arrives, the log may have grown.
     """
 
     def __init__(self, connection: Connection, *, log: int | None = None) -> None:
@@ -71,7 +71,7 @@ class ChannelProgress(Progress):
         self._last_progress = 0.0
 
     def send(self, message: Message) -> None:
-        """Sends a message; where the supervisor has died nobody listens."""
+        """Sends a message; does nothing if the supervisor has died."""
         with self._lock:
             try:
                 self._connection.send(message)
@@ -79,7 +79,7 @@ class ChannelProgress(Progress):
                 return
 
     def sign_of_life(self) -> None:
-        """Says that work goes on, now and then."""
+        """Sends a heartbeat, unless one or a progress event was sent less than 0.25 s ago."""
         if self._is_due():
             self.send(SignOfLife())
 

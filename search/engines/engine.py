@@ -1,4 +1,4 @@
-"""What runs the trials of a search."""
+"""The interface of an engine, and the engine that runs trials in this process."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,25 +11,25 @@ from search.trials.session import Session
 class Engine(ABC):
     """Runs the trials of a search.
 
-    `trains_here` tells whether the process that calls `search` trains itself, and so needs Keras
-    and the device.
+    `trains_here` is true if the process that calls `search` trains models itself, and therefore
+    needs Keras and the device.
     """
 
     trains_here = False
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Reaches what the engine needs, before time is spent on anything else.
+        """Connects to what the engine needs, before time is spent on anything else.
 
-        Raises UserError where it cannot be reached.
+        Raises UserError if it cannot be reached.
         """
         yield
 
     @abstractmethod
     def search(self, session: Session) -> None:
-        """Runs trials until the experiment's total or the search's time is reached.
+        """Runs trials until the experiment's number of trials or the search time is reached.
 
-        Raises SearchInterrupted after Ctrl-C, and SearchFailure when no trial completes.
+        Raises SearchInterrupted after Ctrl-C, and SearchFailure if no trial completes.
         """
 
 

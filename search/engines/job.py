@@ -1,4 +1,4 @@
-"""What one worker gets from its supervisor."""
+"""The job that a supervisor sends to a worker."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from search.trials.lease import LEASE_SECONDS
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
-    """An experiment to work on, and this worker's part of the time and the memory.
+    """An experiment to work on, with this worker's share of the time and the memory.
 
     Attributes:
-        experiment: What to work on.
-        search_seconds: The search's wall-clock time; None for no limit.
-        spent_seconds: How much of it was over when the worker was started.
-        memory_bytes: The worker's part of the device's memory; None for all that is free.
-        lease_seconds: How long its trials stay its own without a heartbeat.
+        experiment: The experiment whose trials the worker runs.
+        search_seconds: Wall-clock time of the search; None for no limit.
+        spent_seconds: Search time already spent when the worker starts.
+        memory_bytes: The worker's share of the device memory; None for all free memory.
+        lease_seconds: How long the worker keeps its trials without a heartbeat.
     """
 
     experiment: Experiment

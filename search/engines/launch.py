@@ -1,4 +1,4 @@
-"""Chooses the engine of a search."""
+"""Chooses the engine for a search."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ _BRIEF_SECONDS = 60.0
 
 
 def engine_for(workers: Workers, *, logs: Path) -> Engine:
-    """Returns the engine for some workers, who write their logs into a folder."""
+    """Returns the engine for `workers`; local workers write their logs to the folder `logs`."""
     if isinstance(workers, RayWorkers):
         return RayEngine(workers)
     if workers.number == 0:
@@ -23,7 +23,7 @@ def engine_for(workers: Workers, *, logs: Path) -> Engine:
 def without_needless_workers(engine: Engine, plan: TimePlan) -> Engine:
     """Returns the engine for a plan: a brief search trains in this process.
 
-    It would be over before a process of its own had paid for its start.
+    A brief search would end before starting a worker process pays off.
     """
     brief = plan.search_seconds is not None and plan.search_seconds < _BRIEF_SECONDS
     if brief and isinstance(engine, LocalEngine) and engine.workers.number == "auto":

@@ -1,4 +1,4 @@
-"""What a worker says to its supervisor, beside the events of the search."""
+"""Messages from a worker to its supervisor, in addition to the events of the search."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ from search.progress.events import Event
 
 @dataclass(frozen=True)
 class Ready:
-    """Everything is loaded: the worker waits for "go"."""
+    """Everything is loaded; the worker waits for "go"."""
 
 
 @dataclass(frozen=True)
 class SignOfLife:
-    """Work goes on."""
+    """A heartbeat: the worker is alive and working."""
 
 
 @dataclass(frozen=True)
 class LogPosition:
-    """A trial begins in the worker's log after so many bytes."""
+    """The size of the worker's log, in bytes, when a trial starts."""
 
     size: int
 
 
 @dataclass(frozen=True)
 class TimeSpent:
-    """Seconds by activity since the last such message."""
+    """Seconds per activity since the previous message of this kind."""
 
     seconds: Mapping[Activity, float]
 
 
 @dataclass(frozen=True)
 class CannotWork:
-    """The worker ends, and says why; `is_user_error` where the input is to blame."""
+    """The worker exits for the reason in `text`; `is_user_error` if the input is at fault."""
 
     text: str
     is_user_error: bool
@@ -43,7 +43,7 @@ class CannotWork:
 
 @dataclass(frozen=True)
 class Placed:
-    """A Ray worker found room: the node's name and address, and the worker's own log there."""
+    """Ray placed a worker: the node's ID and address, and the worker's log file on that node."""
 
     node: str
     address: str

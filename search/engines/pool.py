@@ -1,4 +1,4 @@
-"""Keeps an engine's workers at work: the loop of every engine's supervisor."""
+"""Keeps an engine's workers running: the supervisor loop that all engines share."""
 
 import contextlib
 import time
@@ -17,12 +17,12 @@ from search.errors import SearchInterrupted
 from search.trials.session import Session
 
 SECONDS_BETWEEN_LOOKS = 1.0
-# After such a gap between two looks, this process and most likely its workers were suspended.
+# After a longer gap between two checks, assume that this process and its workers were suspended.
 _SECONDS_SUSPENDED = 30.0
 
 
 class PoolWorker(ABC):
-    """A worker, as its supervisor sees it; it was last `heard` at a monotonic time in seconds."""
+    """The supervisor's view of a worker; `heard` is the monotonic time in s of its last message."""
 
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
@@ -31,22 +31,22 @@ class PoolWorker(ABC):
 
     @abstractmethod
     def command(self, command: Command) -> None:
-        """Tells the worker what to do; one that has died is not told."""
+        """Sends the worker a command; does nothing if the worker has died."""
 
     @abstractmethod
     def kill(self) -> None:
-        """Ends the worker at once."""
+        """Kills the worker."""
 
     @abstractmethod
     def close(self) -> None:
-        """Waits for the end of a worker that was killed, and forgets it."""
+        """Waits until a killed worker has exited, and releases its resources."""
 
 
 _Worker = TypeVar("_Worker", bound=PoolWorker)
 
 
 class WorkerPool(ABC, Generic[_Worker]):
-    """Keeps workers running, until no trial is wanted any more."""
+    """Keeps workers running until no more trials are needed."""
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class WorkerPool(ABC, Generic[_Worker]):
         self._watched = 0
 
     def run(self) -> None:
-        """Works until the total or the budget is reached.
+        """Supervises workers until the number of trials or the budget is reached.
 
-        Raises SearchInterrupted after Ctrl-C, when all workers have stopped in order; UserError and
-        SearchFailure for what keeps workers from working at all.
+        Raises SearchInterrupted after Ctrl-C, once all workers have stopped cleanly; UserError or
+        SearchFailure if workers cannot work at all.
         """
         with self._interruption.deferred(), self._all_ended():
             while not self._interruption.requested:
@@ -87,28 +87,31 @@ class WorkerPool(ABC, Generic[_Worker]):
 
     @abstractmethod
     def _start_missing(self) -> None:
-        """Starts as many workers as are wanted beside those that run."""
+        """Starts the workers that are missing from the wanted number."""
 
     @abstractmethod
     def _receive(self) -> None:
-        """Reads what workers say, or waits for it until the next look around."""
+        """Reads messages from workers; waits for one until the next check at most."""
 
     @abstractmethod
     def _look_after(self, worker: _Worker, *, silent: float) -> None:
-        """Looks after a worker that has been silent for so many seconds."""
+        """Checks on a worker that has sent nothing for `silent` seconds."""
 
     def _withdraw_unplaced(self) -> None:
-        """Withdraws what still waits for a place, when there is nothing left to do there."""
+        """Withdraws workers that are not placed yet, when there is no work left for them."""
 
     def _end_stalled(self, worker: _Worker) -> None:
         worker.stalled = True
         worker.kill()
 
     def _look_around(self) -> bool:
-        """Looks after the workers now and then, for that costs a look at all trials."""
+        """Checks on the workers if it is time; returns whether it did.
+
+        Not on every pass of the loop, because each check reads all trials.
+        """
         now = time.monotonic()
         since = now - self._looked
-        # A worker that has just gone leaves a place.
+        # If a worker has just exited, check at once: its place is free.
         if since < SECONDS_BETWEEN_LOOKS and len(self._workers) == self._watched:
             return False
         self._looked = now
@@ -121,7 +124,7 @@ class WorkerPool(ABC, Generic[_Worker]):
         return True
 
     def _stop(self) -> None:
-        """Lets the running trials write what they have, so that they can go on later."""
+        """Lets the running trials save their state, so that they can be continued later."""
         self._withdraw_unplaced()
         for worker in self._workers:
             worker.command("stop")
@@ -131,7 +134,7 @@ class WorkerPool(ABC, Generic[_Worker]):
 
     @contextmanager
     def _all_ended(self) -> Iterator[None]:
-        """Leaves no worker behind, whatever happens."""
+        """Ends all workers when the block exits, even on an error."""
         try:
             yield
         finally:

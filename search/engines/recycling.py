@@ -1,23 +1,23 @@
-"""When a worker is spent: training frameworks keep a little of every network."""
+"""When to replace a worker: training frameworks keep some memory of every network."""
 
 import psutil
 
 from search.engines.workers import WorkerLimits
 from search.training.feasibility import MEBIBYTE
 
-# Of its share of the memory, a worker may hold so much after a trial before it is replaced.
+# A worker is replaced if it holds more than this part of its share of the memory after a trial.
 _SHARE_HELD = 0.25
-# A small share must not replace workers after every trial: so many times what one holds from the
-# beginning is no growth yet.
+# With a small share that would replace workers after every trial. So a worker may always hold this
+# many times what it held when it was ready.
 _LEAST_GROWTH = 2
 
 
 def is_spent(
     limits: WorkerLimits, *, trials: int, holds: int, held_when_ready: int, share: int
 ) -> bool:
-    """Returns whether a worker is to be replaced after so many trials.
+    """Returns whether to replace a worker that has run `trials` trials.
 
-    `holds`, `held_when_ready` and `share`, all in bytes, are of the machine's memory, not a GPU's.
+    `holds`, `held_when_ready` and `share` are bytes of the machine's memory, not of a GPU's.
     """
     most = max(int(share * _SHARE_HELD), _LEAST_GROWTH * held_when_ready)
     if limits.memory_mib is not None:
@@ -26,9 +26,9 @@ def is_spent(
 
 
 def own_memory(process_id: int | None = None) -> int:
-    """Returns the bytes that a process, or this one, holds alone; 0 where it has ended.
+    """Returns the bytes of unshared memory of a process, by default this one; 0 if it has ended.
 
-    Images and features are mapped, or lie in Ray's object store: they are everybody's.
+    Images and features do not count: they are memory-mapped or in Ray's object store, and shared.
     """
     try:
         held = psutil.Process(process_id).memory_info()

@@ -1,4 +1,4 @@
-"""What the supervisor of any engine's workers does for the study that they work on."""
+"""The supervisor's work on the study itself, the same for every engine."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -28,7 +28,7 @@ from search.trials.session import Session
 
 
 class Supervision:
-    """Tells whether work is left, shows what workers say, and ends the trials of dead ones."""
+    """Decides whether work is left, displays workers' messages, ends the trials of dead workers."""
 
     def __init__(self, session: Session, job: WorkerJob, *, limits: WorkerLimits) -> None:
         self._session = session
@@ -41,25 +41,25 @@ class Supervision:
         self._noted: set[str] = set()
 
     def work_left(self) -> WorkLeft:
-        """Returns whether another trial may start, and how many run."""
+        """Returns whether another trial may start, and how many are running."""
         return work_left(self._session)
 
     def is_over(self, left: WorkLeft) -> bool:
-        """Whether nothing is left for a supervisor without workers.
+        """Returns whether a supervisor without workers may end the search.
 
-        It waits for trials of other processes: one of them may become the winner.
+        It waits for running trials of other processes, because one of them may become the winner.
         """
         if left.running:
             self.note(waiting_for(left.running))
         return left.is_none
 
     def job_now(self) -> WorkerJob:
-        """Returns the job for a worker that starts now."""
+        """Returns the job for a worker that starts now, with the search time spent so far."""
         time = self._session.time
         return replace(self._job, search_seconds=time.seconds, spent_seconds=time.spent)
 
     def show(self, message: Message) -> None:
-        """Shows what a worker says; raises where it says why it cannot work."""
+        """Displays a worker's message; raises UserError or SearchFailure for CannotWork."""
         match message:
             case TimeSpent(seconds):
                 for activity, spent in seconds.items():
@@ -78,13 +78,13 @@ class Supervision:
                 self._session.progress.handle(message)
 
     def note(self, text: str) -> None:
-        """Shows a note once, although every worker makes it."""
+        """Shows a note once, even if every worker sends it."""
         if text not in self._noted:
             self._noted.add(text)
             self._session.progress.note(text)
 
     def recover(self, workers: Collection[str]) -> None:
-        """Ends the trials that other processes abandoned; `workers` are this one's own."""
+        """Recovers trials that other processes abandoned; `workers` are this process's own."""
         recover_abandoned(
             self._study,
             self._watch,
@@ -103,7 +103,7 @@ class Supervision:
     ) -> bool:
         """Ends the trials of a worker that died; returns whether it held any."""
         if stalled:
-            cause = f"no sign of life for {self._limits.stall_seconds:g} s, so it was ended"
+            cause = f"no sign of life for {self._limits.stall_seconds:g} s, so it was killed"
         held = trials_of_worker(self._study, worker)
         for trial in held:
             outcome = end_crashed(
@@ -129,14 +129,15 @@ class Supervision:
         return bool(held)
 
     def interrupt_trials(self, worker: str) -> None:
-        """Ends the trials of a worker that was ended, so that they go on later."""
+        """Ends the trials of a stopped worker as interrupted, so that they are continued later."""
         for trial in trials_of_worker(self._study, worker):
             continue_later(self._study, trial, Outcome.INTERRUPTED, "interrupted")
 
     def count_false_start(self, reason: str, *, most: int) -> None:
-        """Gives up when one worker after another dies before it has a candidate to blame.
+        """Raises SearchFailure if worker after worker dies before its first trial.
 
-        Every such death uses up one part in `most` of the patience; a trial that begins renews it.
+        Before the first trial no candidate can be the cause. Each such death uses up 1/`most` of
+        the patience; a trial that starts restores it.
         """
         reason = reason.rstrip(" .\n")
         self._false_starts += 1
@@ -144,5 +145,5 @@ class Supervision:
         if self._patience <= 0 and not self._session.interruption.requested:
             raise SearchFailure(
                 f"A worker must start and load the images; {self._false_starts} ended before their "
-                f"first trial: {reason}. Run with --workers 0 to see the error here."
+                f"first trial: {reason}. Fix: run with --workers 0 to see the error here."
             )

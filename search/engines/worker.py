@@ -1,6 +1,6 @@
-"""One worker: runs trials of a study until none is wanted, or it is told to leave.
+"""A worker: runs trials of a study until no more are needed, or until it is told to leave.
 
-Started by the supervisor as `python -m search.engines.worker FILE_DESCRIPTOR`.
+The supervisor starts it as `python -m search.engines.worker FILE_DESCRIPTOR`.
 """
 
 import os
@@ -29,18 +29,18 @@ from search.system.streams import escape_unencodable
 if TYPE_CHECKING:
     from search.data import Split
 
-# The exit code of a worker that has told why it cannot work.
+# The exit code of a worker that has sent CannotWork.
 EXPLAINED = 3
 _ORPHANED = 4
-# So long the running trial may take to come to a place where it can stop.
+# How long the running trial may take to reach a point where it can stop.
 SECONDS_TO_STOP = 60.0
 _SECONDS_BETWEEN_SIGNS = 10.0
 
 
 def main(descriptor: int) -> int:
-    """Works on what is sent through the connection; returns the exit code."""
-    # Ctrl-C reaches the whole group of processes; what it means is the supervisor's to say. It was
-    # held back since the process began.
+    """Runs the job that arrives over the connection; returns the exit code."""
+    # Ctrl-C reaches the whole process group, but only the supervisor decides what it means. SIGINT
+    # has been blocked since the process started.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     escape_unencodable()
@@ -61,9 +61,9 @@ def work(
     orphaned: Callable[[], object] = lambda: None,
     log: int | None = None,
 ) -> int:
-    """Runs a worker whose supervisor is at the other end of a connection; returns the exit code.
+    """Runs a worker with its supervisor at the other end of `connection`; returns the exit code.
 
-    `log` is the file descriptor of this worker's own log, where it has one.
+    `log` is the file descriptor of this worker's own log, if it has one.
     """
     progress, clock = ChannelProgress(connection, log=log), _ReportedClock()
     with Interruption(signals=(signal.SIGTERM,)) as interruption, interruption.deferred():
@@ -92,7 +92,10 @@ def work(
             progress.send(CannotWork(str(error), is_user_error=True))
             return EXPLAINED
         except optuna.exceptions.StorageInternalError as error:
-            text = f"The storage stopped working: {one_line(error.__cause__ or error)}."
+            text = (
+                f"The storage stopped working: {one_line(error.__cause__ or error)}. Fix: repair "
+                f"the storage, then run the same command to resume."
+            )
             progress.send(CannotWork(text, is_user_error=False))
             return EXPLAINED
         finally:
@@ -113,11 +116,11 @@ def run_worker(
     sign_of_life: Callable[[], None] = lambda: None,
     after_trial: Callable[[], None] = lambda: None,
 ) -> None:
-    """Runs trials of a job's study until none is wanted: the loop of every engine's workers.
+    """Runs trials of a job's study until no more are needed; all engines' workers run this.
 
-    `split` saves loading the images; `before_work` is called when everything is loaded.
-    Raises KeyboardInterrupt when the interruption was requested, and UserError where the study
-    cannot be imported here.
+    With `split` the images are not loaded again. `before_work` is called once everything is loaded.
+    Raises KeyboardInterrupt if an interruption was requested, and UserError if the study cannot be
+    imported here.
     """
     from search.optimize.loop import run_trials
     from search.optimize.opening import open_session
@@ -157,7 +160,7 @@ def run_worker(
 
 @contextmanager
 def _repeated(sign_of_life: Callable[[], None]) -> Iterator[None]:
-    """Gives signs of life while the block runs, which may take longer than a worker may stall."""
+    """Sends heartbeats while the block runs, because it may take longer than the stall timeout."""
     over = threading.Event()
 
     def repeat() -> None:
@@ -179,7 +182,7 @@ def _end_later() -> None:
 
 
 class _ReportedClock(Clock):
-    """A clock whose seconds are handed on."""
+    """A clock whose seconds are sent to the supervisor."""
 
     def take(self) -> dict[Activity, float]:
         """Returns the seconds since the last call."""
@@ -192,5 +195,5 @@ if __name__ == "__main__":
     code = main(int(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: the training framework's threads may take seconds to wind down.
+    # Not sys.exit: the training framework's threads may take seconds to shut down.
     os._exit(code)

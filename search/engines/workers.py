@@ -1,4 +1,4 @@
-"""Which workers run a search's trials: processes of this machine, or actors on a Ray cluster."""
+"""Which workers run a search's trials: processes on this machine, or actors on a Ray cluster."""
 
 import math
 from dataclasses import dataclass, field
@@ -13,19 +13,20 @@ DEFAULT_STALL_SECONDS = 900.0
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerLimits:
-    """When a worker is replaced.
+    """When a worker is replaced, and when its trial fails.
 
-    Training frameworks keep a little memory of every network, so a worker also leaves after
-    `trials_each` trials, or when it holds more than `memory_mib` after one; it leaves once its
+    Training frameworks keep some memory of every network. A worker is therefore also replaced after
+    `trials_each` trials, or if it holds more than `memory_mib` after a trial; it leaves once its
     successor is ready.
 
     Attributes:
-        retries: A trial that has died more often than this without progress has failed.
-        stall_seconds: A worker that has sent nothing for so long is killed.
-        lease_seconds: A suspended worker, or one on another machine, loses its trial to the others
-            after this time without a heartbeat.
-        trials_each: Trials before a worker is replaced.
-        memory_mib: Memory in MiB above which it is replaced; None for its part of the machine's.
+        retries: A trial fails after more than this many deaths without progress.
+        stall_seconds: A worker that has sent nothing for this long is killed.
+        lease_seconds: A worker that is suspended or on another machine loses its trial after this
+            time without a heartbeat.
+        trials_each: Trials after which a worker is replaced.
+        memory_mib: Memory in MiB above which a worker is replaced; None derives it from the
+            worker's share of the machine's memory.
     """
 
     retries: int = DEFAULT_RETRIES
@@ -40,9 +41,9 @@ class LocalWorkers:
     """Worker processes on this machine.
 
     Attributes:
-        number: How many; "auto" measures how many train fastest, 0 trains in the command's own
-            process.
-        limits: When one is replaced.
+        number: Number of workers. "auto" measures which number trains fastest; 0 trains in the
+            calling process.
+        limits: When a worker is replaced.
 
     Raises UserError for a negative number.
     """
@@ -63,14 +64,15 @@ class RayWorkers:
     """Workers on a Ray cluster.
 
     Attributes:
-        number: How many; "auto" takes as many as fit on the nodes, and more when nodes join.
-        limits: When one is replaced.
-        address: HOST:PORT of a running cluster; None for the one that RAY_ADDRESS names, else the
-            one that runs on this machine.
-        cpus: CPUs of each worker, fractions too.
-        gpus: GPUs of each worker: a fraction of one, or a whole number.
+        number: Number of workers. "auto" uses as many as fit on the nodes, and more when nodes
+            join.
+        limits: When a worker is replaced.
+        address: HOST:PORT of a running cluster; None uses RAY_ADDRESS if set, else the cluster that
+            runs on this machine.
+        cpus: CPUs per worker; may be a fraction.
+        gpus: GPUs per worker: a fraction of one GPU, or a whole number.
 
-    Raises UserError for what Ray could not place.
+    Raises UserError for a number, CPUs or GPUs that Ray could not place.
     """
 
     number: int | Literal["auto"] = "auto"
@@ -83,18 +85,18 @@ class RayWorkers:
         if self.number != "auto" and self.number < 1:
             raise UserError(
                 f"The engine 'ray' trains in workers, not in this process; received {self.number} "
-                f"workers. Fix: name a number above 0, or auto for as many as the cluster has room "
-                f"for."
+                f"workers. Fix: use a number above 0, or auto for as many as fit on the cluster."
             )
         if not 0 < self.cpus < math.inf:
             raise UserError(
-                f"--cpus-each must be a number above 0, such as 0.5 or 4; received {self.cpus:g}."
+                f"--cpus-each must be a number above 0; received {self.cpus:g}. Fix: use a number "
+                f"such as 0.5 or 4."
             )
         whole = 1 < self.gpus < math.inf and self.gpus == int(self.gpus)
         if not (0 <= self.gpus <= 1 or whole):
             raise UserError(
-                f"--gpus-each must be a fraction of one GPU, such as 0.25, or a whole number of "
-                f"them; received {self.gpus:g}."
+                f"--gpus-each must be a fraction of one GPU or a whole number of GPUs; received "
+                f"{self.gpus:g}. Fix: use a number such as 0.25 or 2."
             )
 
 
@@ -102,7 +104,7 @@ Workers: TypeAlias = LocalWorkers | RayWorkers
 
 
 def workers_of(workers: "Workers | int | Literal['auto']") -> Workers:
-    """Returns workers; a bare number or "auto" is that many on this machine."""
+    """Returns workers; a bare number or "auto" means worker processes on this machine."""
     if isinstance(workers, LocalWorkers | RayWorkers):
         return workers
     return LocalWorkers(number=workers)

@@ -1,4 +1,4 @@
-"""Keras Tuner, both ways: our spaces as its HyperModels, its HyperModels as our spaces."""
+"""Keras Tuner in both directions: our spaces as HyperModels, and HyperModels as our spaces."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,10 +29,10 @@ def hypermodel(
         tuner = keras_tuner.Hyperband(model, objective="val_accuracy", max_epochs=9)
         tuner.search()
 
-    With `data` (default: the study's own) it trains on the training images and validates on the
-    validation images of our split; the test images stay sealed. With `spec` it takes arrays
-    instead: `tuner.search(images, labels, validation_data=(images, labels))`.
-    Raises UserError for an unknown study or data, and for neither data nor `spec`.
+    With `data` (default: the study's own) it trains and validates on the training and validation
+    images of our split; the test images stay unused. With `spec` it takes arrays instead:
+    `tuner.search(images, labels, validation_data=(images, labels))`.
+    Raises UserError for an unknown study or data, and if there is neither data nor `spec`.
     """
     from search.pipeline import load_split, require_data
     from search.system.runtime import start_keras

@@ -1,4 +1,4 @@
-"""A HyperModel by name: from an installed package or a person's own file."""
+"""Loads a HyperModel by name, from an installed package or the user's own file."""
 
 import difflib
 import inspect
@@ -10,15 +10,15 @@ from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
 from cnn_blocks.source_files import load_source
 
-# Arguments that the data answers, where a HyperModel's constructor has them.
+# Arguments of a HyperModel's constructor whose values come from the data.
 _FROM_DATA = ("input_shape", "classes", "num_classes")
 
 
 def resolve(reference: str) -> str:
-    """Returns a reference with its file's full path, if it names a file.
+    """Returns a reference; a file in it gets its absolute path.
 
-    Raises UserError unless it reads `package.module.Name`, or `path/to/file.py:Name` with a file
-    that exists.
+    Raises UserError unless it has the form `package.module.Name`, or `path/to/file.py:Name` with an
+    existing file.
     """
     place, name = _parts(reference)
     if not place.endswith(".py"):
@@ -30,10 +30,10 @@ def resolve(reference: str) -> str:
 def load_hypermodel(reference: str) -> Callable[[tuple[int, ...], int], Any]:
     """Returns (image shape, classes) -> `keras_tuner.HyperModel`.
 
-    The reference names a HyperModel's class, an instance, or a function `build(hp)`. A class gets
-    `input_shape` and `classes` (or `num_classes`) if its constructor has them. A file that is gone
-    is looked for in the working folder too.
-    Raises UserError when there is no such file, module or name, or when it is something else.
+    The reference names a HyperModel class, an instance, or a function `build(hp)`. A class gets
+    `input_shape` and `classes` (or `num_classes`) if its constructor has them. A missing file is
+    also searched for in the current folder.
+    Raises UserError if there is no such file, module or name, or if the object is of another kind.
     """
     import keras_tuner
     from keras_tuner.src.engine.hypermodel import get_hypermodel
@@ -53,8 +53,8 @@ def load_hypermodel(reference: str) -> Callable[[tuple[int, ...], int], Any]:
     if isinstance(found, keras_tuner.HyperModel) or inspect.isfunction(found):
         return lambda image_shape, classes: get_hypermodel(found)
     raise UserError(
-        f"A HyperModel must be a class that derives from keras_tuner.HyperModel, one of its "
-        f"instances, or a function build(hp); {reference} is {type(found).__name__!r}."
+        f"A HyperModel must be a subclass of keras_tuner.HyperModel, an instance of one, or a "
+        f"function build(hp); {reference} is {type(found).__name__!r}."
     )
 
 
@@ -87,6 +87,7 @@ def _instantiate(hypermodel: Any, image_shape: tuple[int, ...], classes: int) ->
         return hypermodel(**{name: values[name] for name in _FROM_DATA if name in accepted})
     except TypeError as error:
         raise UserError(
-            f"A HyperModel must be made from {', '.join(_FROM_DATA)} or nothing; "
-            f"{hypermodel.__name__}: {error}. Name an instance or a function build(hp) instead."
+            f"A HyperModel's constructor must need no arguments but {', '.join(_FROM_DATA)}; "
+            f"{hypermodel.__name__}: {error}. Fix: give an instance or a function build(hp) "
+            f"instead."
         ) from error

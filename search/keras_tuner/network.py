@@ -1,4 +1,4 @@
-"""The network of a HyperModel as a registered component, rebuilt from stored values."""
+"""A HyperModel's network as a registered component, rebuilt from stored values."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from cnn_blocks.errors import InfeasibleError, UserError
 from cnn_blocks.registry import backbone
 from search.keras_tuner.loading import load_hypermodel
 
-# Below this, a probability is taken for this: its logarithm must be finite.
+# Probabilities are clipped to at least this, so that their logarithm is finite.
 _SMALLEST_PROBABILITY = 1e-7
-# A network that multiplies by less than this first, as by 1/255, expects pixel values.
+# A network that first multiplies by less than this, for example by 1/255, expects pixel values.
 _LEAST_SCALE = 1 / 32
 
 
@@ -22,7 +22,7 @@ class KerasTunerModel(Classifier):
     """The network that a Keras Tuner HyperModel builds from given values.
 
     `hypermodel` is package.module.Name or path/to/file.py:Name, which is imported when the network
-    is built; `values` are those of `HyperParameters.values`.
+    is built; `values` come from `HyperParameters.values`.
     """
 
     hypermodel: str
@@ -36,7 +36,7 @@ class KerasTunerModel(Classifier):
     def logits(self, x: Any, *, classes: int) -> Any:
         """Maps images (N, H, W, 3), scaled to [0, 1], to logits (N, classes).
 
-        A network that rescales its images itself gets values from 0 to 255.
+        A network that rescales images itself gets values from 0 to 255.
         """
         from search.keras_tuner.parameters import SuggestedHyperParameters
 
@@ -47,20 +47,20 @@ class KerasTunerModel(Classifier):
 
     def _refuse(self, hyperparameter: Any) -> Any:
         raise UserError(
-            f"A HyperModel must ask for what it asked for when its values were stored; "
-            f"{self.hypermodel} now asks for {hyperparameter.name!r} too. Use the file or the "
-            f"version of then."
+            f"A HyperModel must use the hyperparameters for which its values were stored; "
+            f"{self.hypermodel} now also uses {hyperparameter.name!r}. Fix: use the file or "
+            f"version from when the values were stored."
         )
 
 
 def build(hypermodel: Any, hp: Any) -> Any:
-    """Returns the Keras model that a HyperModel builds, also where variables get no values."""
+    """Returns the Keras model that a HyperModel builds, also in a stateless scope."""
     with _optimizers_have_values():
         return hypermodel.build(hp)
 
 
 def _logits(model: Any, x: Any, classes: int) -> Any:
-    """Calls a classifier on images, without the softmax at its end."""
+    """Calls a classifier on images and returns logits, without a final softmax."""
     import keras
     from keras import ops
 
@@ -74,16 +74,17 @@ def _logits(model: Any, x: Any, classes: int) -> Any:
         body = model
         body.compiled = False
     else:
-        # A model without the optimizer, which an export would carry along.
+        # A new model without the optimizer, which would end up in exports.
         body = keras.Model(model.inputs, model.outputs[0], name="hypermodel")
     if takes_pixel_values(model):
         x = keras.layers.Rescaling(255.0, dtype="float32", name="pixel_values")(x)
-    # Augmentation layers act unless told otherwise; `fit` still tells them to.
+    # Augmentation layers default to training=True; `fit` still enables them.
     outputs = body(x, training=False)
     if tuple(outputs.shape[1:]) != (classes,):
         raise InfeasibleError(
-            f"A HyperModel must end in one output for each of the {classes} classes; this one ends "
-            f"in {tuple(outputs.shape[1:])}. Take the number from `classes` in its constructor.",
+            f"A HyperModel must have one output for each of the {classes} classes; the outputs of "
+            f"this one have shape {tuple(outputs.shape[1:])}. Fix: take the number from `classes` "
+            f"in its constructor.",
             constraint="classes",
         )
     outputs = ops.cast(outputs, "float32")
@@ -93,9 +94,9 @@ def _logits(model: Any, x: Any, classes: int) -> Any:
 
 
 def takes_pixel_values(model: Any) -> bool:
-    """Whether a network scales values from 0 to 255 itself, as with `Rescaling(1 / 255)`.
+    """Whether a network itself scales pixel values from 0 to 255, as with `Rescaling(1 / 255)`.
 
-    Scaling before it would leave it next to nothing to see.
+    If they were scaled before as well, the network would see almost only zeros.
     """
     return any(_scales_down(operation) for operation in _operations(model))
 
@@ -113,7 +114,7 @@ def _scales_down(operation: Any) -> bool:
     arguments = operation._inbound_nodes[0].arguments.args
     factors = [item for item in arguments if isinstance(item, int | float)]
     shapes = [item.shape for item in arguments if hasattr(item, "shape")]
-    # Between features a small factor says nothing about the images.
+    # A small factor on features says nothing about the images.
     of_images = [len(shape) == 4 and shape[-1] == 3 for shape in shapes] == [True]
     return of_images and any(
         abs(factor if name == "Multiply" else 1 / factor) < _LEAST_SCALE
@@ -123,7 +124,7 @@ def _scales_down(operation: Any) -> bool:
 
 
 def _operations(model: Any) -> Iterator[Any]:
-    """Yields the layers of a network and the operations between them, nested ones included."""
+    """Yields the layers of a network and the operations between them, including nested ones."""
     yield from model._flatten_layers(include_self=False)
     for part in model._flatten_layers():
         for operation in getattr(part, "operations", ()):
@@ -132,7 +133,7 @@ def _operations(model: Any) -> Iterator[Any]:
 
 
 def foreign_layers(model: Any) -> list[str]:
-    """Returns the names of the classes of layers that a saved network cannot be opened with."""
+    """Returns the class names of layers that prevent a saved network from opening anywhere."""
     from keras import layers
 
     return sorted(
@@ -145,7 +146,7 @@ def foreign_layers(model: Any) -> list[str]:
 
 
 def _last_operation(model: Any) -> Any:
-    """Returns what makes a model's output; None for a model that is no graph of layers."""
+    """Returns the operation behind a model's output; None if the model is not a graph of layers."""
     if not getattr(model, "outputs", None) or not hasattr(model, "operations"):
         return None
     operation = model.outputs[0]._keras_history.operation
@@ -154,10 +155,10 @@ def _last_operation(model: Any) -> Any:
 
 @contextmanager
 def _optimizers_have_values() -> Iterator[None]:
-    """Lets optimizers be made where variables get no values.
+    """Allows creating optimizers in a stateless scope.
 
-    A HyperModel compiles what it builds, and Keras makes an optimizer's counters from values,
-    which is an error in a stateless scope.
+    A HyperModel compiles its model, and Keras creates an optimizer's counters with values, which is
+    an error in a stateless scope.
     """
     from keras.src.backend.common import global_state
     from keras.src.optimizers.base_optimizer import BaseOptimizer

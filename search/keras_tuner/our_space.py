@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
-from search.data import Share
+from search.data import Subset
 from search.keras_tuner.parameters import HyperParametersTrial
 from search.system import runtime
 from search.training.batches import as_input, steps_per_epoch, training_batches
@@ -28,14 +28,14 @@ _ENDLESS = 10**9  # steps
 
 
 class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
-    """Builds a study's candidates, and trains them as their `TrainingConfig` says.
+    """Builds a study's candidates and trains them according to their `TrainingConfig`.
 
-    `build` returns the inference model (uint8 images in, probabilities out), compiled for one-hot
-    labels. `fit` trains it through Keras with everything that a candidate says about training:
-    augmentation, class weights, batch size, and the learning-rate schedule, which spans the epochs
-    of the call: each round of Keras Tuner's Hyperband goes on from the weights of the round before,
-    with a whole schedule and a fresh optimizer. Training is in float32; early stopping and plateaus
-    are left to Keras Tuner's callbacks.
+    `build` returns the inference model (uint8 images to probabilities), compiled for one-hot
+    labels. `fit` trains it with Keras and the candidate's training settings: augmentation, class
+    weights, batch size and learning-rate schedule. The schedule spans the epochs of one call, so
+    each round of Keras Tuner's Hyperband continues from the weights of the previous round with a
+    whole schedule and a new optimizer. Training uses float32; early stopping and plateaus are left
+    to Keras Tuner's callbacks.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         study: StudySpec,
         spec: InputSpec,
         *,
-        train: Share | None = None,
-        validation: Share | None = None,
+        train: Subset | None = None,
+        validation: Subset | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(name=study.name)
@@ -55,33 +55,34 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         self.seed = seed
 
     def candidate(self, hp: keras_tuner.HyperParameters) -> Candidate:
-        """Returns the candidate of some hyperparameter values.
+        """Returns the candidate for hyperparameter values.
 
-        Raises UserError for one that trains in two phases, which one Keras `fit` cannot do.
+        Raises UserError if it trains in two phases, which one Keras `fit` cannot do.
         """
         candidate = self.study.candidate(HyperParametersTrial(hp))
         if candidate.training.fine_tuning is not None:
             raise UserError(
                 f"A space for Keras Tuner must train in one phase; {self.study.name!r} fine-tunes "
-                f"in a second one. Search it with `python -m search.run --study {self.study.name}`."
+                f"in a second one. Fix: search it with "
+                f"`python -m search.run --study {self.study.name}`."
             )
         return candidate
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
-        """Declares all parameters, those too that the first model would not ask for.
+        """Declares all parameters, including those that the first model does not use.
 
-        Keras Tuner gives one that it meets later its lowest value in that trial.
+        Keras Tuner would give a parameter that it first meets later its lowest value in that trial.
         """
         trial = HyperParametersTrial(hp)
         for name, distribution in parameters(self.study.candidate, draws=self.study.probes).items():
             suggest_from(trial, name, distribution)
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """Returns a compiled model, which a plain `fit` would train at a constant rate."""
+        """Returns a compiled model; Keras' own `fit` would train it at a constant rate."""
         candidate = self.candidate(hp)
         model = build_model(candidate.model, self.spec, seed=self.seed)
-        # Only `fit` knows how long the schedule is. Its kind stays, and with it the number of the
-        # optimizer's variables, which Keras Tuner's checkpoints hold.
+        # Only `fit` knows the length of the schedule. The kind of schedule stays the same, because
+        # it determines the optimizer's variables in Keras Tuner's checkpoints.
         training = candidate.with_training(warmup=0.0).training
         self._compile(model, training, total_steps=_ENDLESS)
         return model
@@ -110,8 +111,8 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         validation = self.validation if validation_data is None else _share(*validation_data)
         if train is None:
             raise UserError(
-                "A HyperModel made from an InputSpec has no images; give them to "
-                "`tuner.search(images, labels, ...)`, or make it with `data=`."
+                "A HyperModel needs images; this one was made from an InputSpec and received none. "
+                "Fix: give them to `tuner.search(images, labels, ...)`, or make it with `data=`."
             )
         epochs = epochs or training.epochs
         steps = steps_per_epoch(len(train), training.batch_size)
@@ -138,9 +139,9 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         model.optimizer.build(model.trainable_variables)
 
     def _batches(
-        self, model: keras.Model, candidate: Candidate, train: Share, first_epoch: int
+        self, model: keras.Model, candidate: Candidate, train: Subset, first_epoch: int
     ) -> Iterator[tuple[Any, ...]]:
-        """Yields augmented images, their one-hot or mixed labels, and the images' weights."""
+        """Yields augmented images, one-hot or mixed labels, and with class weights the weights."""
         training = candidate.training
         weights = class_weights(candidate, train, self.spec)
         augment = TrainingNetwork(model, training, weights).augment
@@ -152,8 +153,8 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
             images, labels = map(keras.ops.convert_to_numpy, (images, labels))
             yield (images, labels) if weights is None else (images, labels, labels @ weights)
 
-    def _arrays(self, share: Share) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        images, labels = share.gather(np.arange(len(share)))
+    def _arrays(self, subset: Subset) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        images, labels = subset.gather(np.arange(len(subset)))
         return images, self._one_hot(labels)
 
     def _one_hot(self, labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -161,6 +162,6 @@ class SpaceHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         return one_hot
 
 
-def _share(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Share:
+def _share(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Subset:
     numbers = labels.argmax(axis=-1) if labels.ndim == 2 and labels.shape[1] > 1 else labels
-    return Share(images, numbers.reshape(-1).astype(np.int64), np.arange(len(images)))
+    return Subset(images, numbers.reshape(-1).astype(np.int64), np.arange(len(images)))

@@ -1,4 +1,4 @@
-"""The two ways between `trial.suggest_*` and `keras_tuner.HyperParameters`."""
+"""Adapters in both directions between `trial.suggest_*` and `keras_tuner.HyperParameters`."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from spaces.suggest import Trial
 
 
 class HyperParametersTrial:
-    """Answers a space's `suggest_*` from Keras Tuner's hyperparameters."""
+    """A trial that suggests values from Keras Tuner's hyperparameters."""
 
     def __init__(self, hp: keras_tuner.HyperParameters) -> None:
         self._hp = hp
@@ -22,7 +22,7 @@ class HyperParametersTrial:
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         """Suggests an integer."""
-        # A step would multiply under Keras Tuner's logarithmic sampling.
+        # With logarithmic sampling, Keras Tuner multiplies by the step.
         value = self._hp.Int(
             name, low, high, step=None if log else step, sampling="log" if log else "linear"
         )
@@ -35,7 +35,7 @@ class HyperParametersTrial:
         if step is None:
             value = self._hp.Float(name, low, high, sampling="log" if log else "linear")
         else:
-            # `Float` divides in binary and loses the upper end, as in 0.0 to 0.6 by 0.1.
+            # `Float` divides with rounding errors and loses the upper end, as in 0.0 to 0.6 by 0.1.
             value = self._hp.Choice(name, _grid(low, high, step), ordered=True)
         return float(_within(name, value, low, high))
 
@@ -49,7 +49,7 @@ class HyperParametersTrial:
             if value not in choices:
                 raise _changed(name, value, choices)
             return value
-        # `Choice` takes one type of value and no None.
+        # `Choice` needs values of one type and does not accept None.
         texts = [json.dumps(choice) for choice in choices]
         text = self._hp.Choice(name, texts)
         if text not in texts:
@@ -58,10 +58,10 @@ class HyperParametersTrial:
 
 
 class SuggestedHyperParameters(keras_tuner.HyperParameters):  # type: ignore[misc]
-    """Asks `suggest` for each active hyperparameter when a HyperModel first uses it.
+    """Calls `suggest` for each active hyperparameter when a HyperModel first uses it.
 
-    Inactive ones are not asked for, so that a study holds what was in use. `suggest` gets Keras
-    Tuner's description of the hyperparameter and returns its value.
+    Inactive hyperparameters are not suggested, so a study contains only those in use. `suggest`
+    gets Keras Tuner's description of the hyperparameter and returns its value.
     """
 
     def __init__(self, suggest: Callable[[Any], Any]) -> None:
@@ -76,10 +76,10 @@ class SuggestedHyperParameters(keras_tuner.HyperParameters):  # type: ignore[mis
 
 
 def suggest_value(trial: Trial, hyperparameter: Any) -> Any:
-    """Suggests the value of one of Keras Tuner's hyperparameters, with its range and sampling.
+    """Suggests the value of a Keras Tuner hyperparameter, with its range and sampling.
 
-    A conditional parameter is named after its condition too: Keras Tuner tells hyperparameters of
-    one name apart by their conditions, a study by their names.
+    The name of a conditional parameter includes its condition: Keras Tuner distinguishes
+    hyperparameters of the same name by their conditions, but a study only by their names.
     """
     name = " if ".join([hyperparameter.name, *map(_condition, hyperparameter.conditions)])
     if isinstance(hyperparameter, hyperparameters.Fixed):
@@ -96,12 +96,12 @@ def _suggest_number(trial: Trial, name: str, number: Any) -> Any:
     low, high = number.min_value, number.max_value
     logarithmic = number.sampling != "linear"
     if logarithmic and number.step is not None:
-        # A step multiplies here: the values are few, and the study searches their positions.
+        # Here Keras Tuner multiplies by the step, which gives few values; search their positions.
         values = list(number.values)
         value = values[trial.suggest_int(f"{name} (position)", 0, len(values) - 1)]
         return int(value) if whole else float(value)
     if number.sampling == "reverse_log":
-        # Dense at the upper end: the distance from above is what is logarithmic.
+        # Dense at the upper end: the distance from the maximum is logarithmic.
         name = f"{name} (mirrored)"
     suggested: Any
     if logarithmic:
@@ -123,7 +123,7 @@ def _condition(condition: Any) -> str:
 
 
 def _last(low: Any, high: Any, step: Any) -> Any:
-    """Returns the last value that whole steps from `low` reach, counted in decimals."""
+    """Returns the last value reached in whole steps from `low`, in decimal arithmetic."""
     first, distance = Decimal(str(low)), Decimal(str(step))
     last = first + (Decimal(str(high)) - first) // distance * distance
     return type(low)(last)
@@ -143,7 +143,7 @@ def _within(name: str, value: Any, low: float, high: float) -> Any:
 
 def _changed(name: str, value: Any, allowed: Sequence[Any]) -> UserError:
     return UserError(
-        f"A parameter must keep its range within a space for Keras Tuner, which asks for a name "
-        f"once; {name!r} became {value!r}, which is not among "
-        f"{', '.join(map(str, allowed))}. Give the other range another name."
+        f"A parameter must keep its range in a space for Keras Tuner, which samples each name "
+        f"once; {name!r} has the value {value!r}, which is not in "
+        f"{', '.join(map(str, allowed))}. Fix: give the other range another name."
     )

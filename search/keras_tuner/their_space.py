@@ -15,17 +15,17 @@ from spaces.probe import ProbeTrial
 from spaces.suggest import Trial
 from studies.study import LoadedStudy, StudySpec
 
-# Images for asking a HyperModel what it searches: large enough for any network, and without data.
+# The image shape for inspecting a HyperModel without data: large enough for any network.
 _IMAGE_SHAPE, _CLASSES = (224, 224, 3), 10
 
 
 def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
-    """Returns a study of what a HyperModel searches.
+    """Returns a study over the search space of a HyperModel.
 
-    Its networks, their optimizer and their loss are the HyperModel's; images are scaled to [0, 1],
-    unless its network does so itself. `batch_size` is Keras' own default. Its `fit` is not called:
-    training is ours.
-    Raises UserError when there is no such HyperModel.
+    The networks, their optimizer and their loss come from the HyperModel. Images are scaled to
+    [0, 1], unless the network does so itself. `batch_size` defaults to Keras' default. The
+    HyperModel's `fit` is not called; our training loop replaces it.
+    Raises UserError if there is no such HyperModel.
     """
     from search.system.runtime import start_keras
 
@@ -38,8 +38,8 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
     warnings = []
     if type(hypermodel).fit is not keras_tuner.HyperModel.fit:
         warnings.append(
-            f"{name} overrides HyperModel.fit, which is not called here: batches of {batch_size} "
-            f"images, and what its build() compiles"
+            f"{name} overrides HyperModel.fit, which is not called: training uses batches of "
+            f"{batch_size} images and the optimizer and loss that build() compiles"
         )
     takes_pixels = False
     with suppress(InfeasibleError):  # other values may build a network
@@ -48,7 +48,7 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
         warnings += [_not_portable(name, layer) for layer in network.foreign_layers(model)]
 
     def space(trial: Trial) -> Candidate:
-        # Loaded by its name: a worker process gets this function, but not the object.
+        # Loaded by name, because a worker process gets this function but not the object.
         values, compilation = _sample(_load(reference), trial)
         model = ModelConfig(backbone=network.KerasTunerModel(hypermodel=reference, values=values))
         training = TrainingConfig(batch_size=batch_size, compilation=compilation)
@@ -56,10 +56,10 @@ def hypermodel_study(reference: str, *, batch_size: int = 32) -> LoadedStudy:
 
     spec = StudySpec(
         name=name,
-        description=f"What the HyperModel {reference} searches.",
+        description=f"The search space of the HyperModel {reference}.",
         space=space,
         fixes=f"Batches of {batch_size} images, "
-        + ("as they are: it rescales them itself." if takes_pixels else "scaled to [0, 1]."),
+        + ("unscaled: the network rescales them." if takes_pixels else "scaled to [0, 1]."),
         probes=2,
     )
     return LoadedStudy(spec, network.__name__, tuple(warnings))
@@ -69,12 +69,12 @@ def _not_portable(name: str, layer: str) -> str:
     if layer == "Lambda":
         return (
             f"{name} has a Lambda layer: its model.keras opens only with "
-            f"keras.saving.load_model(..., safe_mode=False), where the code is trusted, and other "
-            f"formats may refuse it. Replace it by a built-in layer, such as Rescaling"
+            f"keras.saving.load_model(..., safe_mode=False), which runs its code, and other "
+            f"formats may not support it. Fix: replace it with a built-in layer, such as Rescaling"
         )
     return (
-        f"{name} has a layer of your own, {layer}: its model.keras opens only where the file that "
-        f"defines {layer} is imported first"
+        f"{name} has a custom layer, {layer}: its model.keras opens only after the file that "
+        f"defines {layer} is imported"
     )
 
 
@@ -93,9 +93,9 @@ def _build(hypermodel: Any, trial: Trial) -> tuple[Any, Any]:
     with without_values():
         try:
             model = network.build(hypermodel, hp)
-        except Exception as error:  # whatever a person's own file does wrong
+        except Exception as error:  # a user's file may raise anything
             raise InfeasibleError(
-                f"A HyperModel must build a network from the values that it asked for; with "
+                f"A HyperModel must build a network from its suggested values; with "
                 f"{hp.values} it raised {type(error).__name__}: {error}"
             ) from error
     if not isinstance(model, keras.Model):
@@ -118,10 +118,10 @@ def _serialize(model: Any) -> tuple[dict[str, Any], Any]:
 
     optimizer = keras.optimizers.serialize(model.optimizer)
     settings = optimizer["config"]
-    # Keras numbers names in the order of creation: equal optimizers must read the same.
+    # Keras numbers names in the order of creation, but equal optimizers must serialize equally.
     del settings["name"]
     if isinstance(settings["learning_rate"], float):
-        # Keras keeps it in float32; the shortest number that means the same is what was typed.
+        # Keras stores it in float32; the shortest equal decimal is what the user wrote.
         settings["learning_rate"] = float(str(np.float32(settings["learning_rate"])))
     loss = model.loss
     if isinstance(loss, keras.losses.Loss):

@@ -1,1 +1,1 @@
-"""Looking after stored studies: check, backup, copy, serve."""
+"""Maintenance of stored studies: check, backup, copy, serve."""

@@ -1,4 +1,4 @@
-"""A copy of an SQLite storage while others write to it."""
+"""Backs up an SQLite storage while other processes write to it."""
 
 import os
 import sqlite3
@@ -19,17 +19,17 @@ from search.system.printed_command import printed_command
 
 
 def back_up(url: str, to: Path) -> None:
-    """Writes the state of an SQLite storage at one moment into a new file, whole or not at all.
+    """Writes a consistent snapshot of an SQLite storage to a new file, atomically.
 
-    Writers go on meanwhile. The copy needs no other file beside it, and has passed SQLite's
-    integrity check. Raises UserError for another database and for a file that exists,
-    DamagedStorageError where the copy is damaged, because its source is.
+    Writers can continue meanwhile. The copy is a single file that has passed SQLite's integrity
+    check. Raises UserError for another kind of database and for an existing file, and
+    DamagedStorageError if the copy is damaged because its source is.
     """
     parsed = database_url(url)
     if parsed.get_backend_name() != "sqlite":
         raise UserError(
-            f"A backup is made of an SQLite storage; received "
-            f"{parsed.render_as_string(hide_password=True)!r}. Use the server's own tool "
+            f"A backup needs an SQLite storage; received "
+            f"{parsed.render_as_string(hide_password=True)!r}. Fix: use the server's own tool "
             f"(pg_dump), or copy the studies: "
             + printed_command(
                 *("python", "-m", "search.storage", "copy"),
@@ -39,7 +39,7 @@ def back_up(url: str, to: Path) -> None:
     _refuse_existing(to)
     path = sqlite_file(parsed)
     with explained(parsed), open_for_reading(url):
-        pass  # It is a storage of studies.
+        pass  # This only checks that it is a storage of studies.
     try:
         with whole_file(to) as temporary:
             _copy(path, temporary)
@@ -54,20 +54,20 @@ def back_up(url: str, to: Path) -> None:
             _refuse_existing(to)
     except sqlite3.OperationalError as error:
         raise UserError(
-            f"A backup needs a readable source and a writable place; from {path} to {to}: {error}. "
-            f"Make room or choose another file after --to."
+            f"A backup needs a readable source and a writable target; from {path} to {to}: "
+            f"{error}. Fix: free space, or choose another file with --to."
         ) from error
     except sqlite3.DatabaseError as error:
         raise DamagedStorageError(
             Damage(
                 f"{path} is damaged, and no backup was written: {error}",
-                "`python -m search.storage check` says more",
+                "run `python -m search.storage check` for details",
             )
         ) from error
     except OSError as error:
         raise UserError(
-            f"A backup's folder must be writable; {to}: {error.strerror}. Choose another file "
-            f"after --to."
+            f"A backup's folder must be writable; {to}: {error.strerror}. Fix: choose another file "
+            f"with --to."
         ) from error
 
 
@@ -75,9 +75,9 @@ def _copy(source: Path, target: Path) -> None:
     with reading_connection(source) as reader:
         writer = sqlite3.connect(target)
         try:
-            # In one step: a copy in several begins anew whenever somebody writes.
+            # In one step: a copy in several steps restarts after every write by another process.
             reader.backup(writer)
-            # The state lies in one file then, which can be read where nothing can be written.
+            # Merges the log, so that the backup is one file that is readable on read-only media.
             writer.execute("PRAGMA journal_mode=DELETE")
         finally:
             writer.close()
@@ -88,5 +88,5 @@ def _copy(source: Path, target: Path) -> None:
 def _refuse_existing(path: Path) -> None:
     if path.exists():
         raise UserError(
-            f"A backup never overwrites a file; {path} exists. Choose another file after --to."
+            f"A backup never overwrites a file; {path} exists. Fix: choose another file with --to."
         )

@@ -1,4 +1,4 @@
-"""Whether a storage is sound, and what is in it."""
+"""Checks a storage for damage and reports its content."""
 
 import json
 from collections import Counter
@@ -33,15 +33,15 @@ from search.storage.connections import one_line
 from search.storage.opening import explained
 from search.trials.outcomes import count_outcomes
 
-_RESTORE = "Restore a backup of the storage, or copy its other studies into a new one"
+_RESTORE = "restore a backup of the storage, or copy its other studies into a new one"
 _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyReport:
-    """What a study holds; `best_value` is None for several objectives and without a result.
+class StudyCheck:
+    """The content of a study; `best_value` is None for several objectives or without a result.
 
-    `missing_artifacts` are the records of files that the artifact store does not have.
+    `missing_artifacts` are the recorded files that the artifact store does not contain.
     """
 
     name: str
@@ -56,15 +56,15 @@ class StudyReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StorageReport:
-    """What was found in a storage; sizes in bytes, `journal_mode` for SQLite only."""
+class StorageCheck:
+    """The result of a check; sizes in bytes, `journal_mode` for SQLite only."""
 
     storage: str
     database: str
     schema_version: str | None = None
     journal_mode: str | None = None
     size_bytes: int | None = None
-    studies: Sequence[StudyReport] = ()
+    studies: Sequence[StudyCheck] = ()
     damage: Sequence[Damage] = ()
 
     @property
@@ -75,10 +75,10 @@ class StorageReport:
 
 def check_storage(
     url: str, *, study: str | None = None, artifacts: str | None = None
-) -> StorageReport:
-    """Looks at everything in a database of studies, or at one study; changes nothing.
+) -> StorageCheck:
+    """Checks all studies of a database, or one; changes nothing.
 
-    Raises UserError where there is no such database or study; what is damaged is reported.
+    Raises UserError if there is no such database or study; damage is part of the report.
     """
     parsed = database_url(url)
     shown = parsed.render_as_string(hide_password=True)
@@ -93,10 +93,10 @@ def check_storage(
             with open_for_reading(url) as storage:
                 return _report(storage, shown, damage, study=study, store=store)
         except Exception:
-            # What cannot be read of a damaged file is no news.
+            # The file's damage is already known and explains the failure.
             if not damage:
                 raise
-        return StorageReport(
+        return StorageCheck(
             storage=shown, database="SQLite", size_bytes=path.stat().st_size, damage=damage
         )
 
@@ -105,8 +105,8 @@ def open_store(location: str) -> ArtifactStore:
     """Opens a store of artifacts that exists; UserError for a folder that does not."""
     if "://" not in location and not Path(location).is_dir():
         raise UserError(
-            f"Artifacts are looked for in a folder or below s3://BUCKET/PREFIX; there is no folder "
-            f"{location!r}. Correct it after --artifacts."
+            f"Artifacts must be in a folder or below s3://BUCKET/PREFIX; there is no folder "
+            f"{location!r}. Fix: correct --artifacts."
         )
     return open_artifacts(location, check=False).store
 
@@ -118,8 +118,8 @@ def _is_missing(store: ArtifactStore, identifier: str) -> bool:
         return True
     except store_errors() as error:
         raise UserError(
-            f"The artifacts must be readable; received: {error}. Correct the place after "
-            f"--artifacts, or leave it out."
+            f"The artifacts must be readable; received: {error}. Fix: correct --artifacts, or "
+            f"leave it out."
         ) from error
     return False
 
@@ -131,7 +131,7 @@ def _report(
     *,
     study: str | None,
     store: ArtifactStore | None,
-) -> StorageReport:
+) -> StorageCheck:
     with storage.engine.connect() as connection:
         names = study_names(connection, study)
         facts = _facts(connection)
@@ -143,13 +143,13 @@ def _report(
         except UserError:
             raise
         except Exception as error:
-            # Whatever a damaged row makes the libraries raise; but no answer is no damage.
+            # A damaged row may make the libraries raise anything. A lost connection is not damage.
             cause = error.__cause__ or error
             if isinstance(cause, sqlalchemy_errors.OperationalError):
                 raise
             reason = f"{type(cause).__name__}: {one_line(cause)}"
             damage.append(Damage(f"the study {name!r} cannot be read: {reason}", _RESTORE))
-    return StorageReport(
+    return StorageCheck(
         storage=shown,
         schema_version=storage.get_current_version(),
         studies=studies,
@@ -176,7 +176,7 @@ def _facts(connection: Connection) -> dict[str, Any]:
 
 def _study_report(
     name: str, storage: BaseStorage, damage: list[Damage], *, store: ArtifactStore | None
-) -> StudyReport:
+) -> StudyCheck:
     study = optuna.load_study(study_name=name, storage=storage)
     trials = study.get_trials(deepcopy=False)
     valueless = [
@@ -196,9 +196,9 @@ def _study_report(
         for key, record in attributes.items()
         if key.startswith((ARTIFACTS_ATTR_PREFIX, TRIAL_ARTIFACTS_PREFIX))
     ]
-    # The dashboard leaves nothing in the place of one that it deletes.
+    # The dashboard replaces the record of a deleted artifact by null.
     stored = [note for note in notes if note is not None]
-    return StudyReport(
+    return StudyCheck(
         name=name,
         directions=[direction.name.lower() for direction in study.directions],
         states=dict(Counter(trial.state.name for trial in trials)),
@@ -220,7 +220,7 @@ def _study_report(
 
 
 def _wrong_numbers(name: str, storage: RDBStorage) -> Iterator[Damage]:
-    """Yields the damage of trial numbers; Optuna's cache would keep one trial of each number."""
+    """Yields damage of trial numbers; read directly, because Optuna's cache hides duplicates."""
     study, trial = models.StudyModel.__table__, models.TrialModel.__table__
     with storage.engine.connect() as connection:
         numbers = connection.scalars(

@@ -1,8 +1,9 @@
-"""Studies moved from one database to another, row by row.
+"""Copies studies from one database to another, row by row.
 
-optuna.copy_study makes the study under its name first and adds trials one at a time, while others
-write: what is left of an interrupted copy looks like a study, and the hour that a clock is set back
-in autumn changes the times. Here everything is read in one transaction and written in one.
+optuna.copy_study first creates the named study and then adds trials one at a time, while other
+processes may write. An interrupted copy then looks like a complete study, and times in the hour
+when clocks are set back in autumn change. Here everything is read in one transaction and written in
+one.
 """
 
 import json
@@ -34,7 +35,7 @@ _STUDY_SYSTEM_ATTRIBUTES = _TABLES["study_system_attributes"]
 
 @dataclass(frozen=True, kw_only=True)
 class CopiedStudy:
-    """A study that was copied; `running` are its RUNNING trials, copied as they stand."""
+    """A copied study; `running` are its RUNNING trials, copied unchanged."""
 
     name: str
     trials: int
@@ -44,13 +45,14 @@ class CopiedStudy:
 def copy_studies(
     source: str, target: str, *, study: str | None = None, with_running: bool = False
 ) -> list[CopiedStudy]:
-    """Copies all studies of a database, or one, into another; all of them or none.
+    """Copies all studies of a database, or one, into another database; all of them or none.
 
     Everything is kept: names, trial numbers, states, values, parameters, attributes, intermediate
-    values, times and the dashboard's notes. A RUNNING trial whose process is gone is copied as it
-    stands: the next search at the target continues it. One that may be worked on is refused,
-    because its worker would write to the source only; `with_running` copies it too. Raises
-    UserError for that, and for a name that the target has; nothing is changed then.
+    values, times and the dashboard's notes. A RUNNING trial whose process is gone is copied
+    unchanged, and the next search on the target continues it. A RUNNING trial that may still have a
+    worker raises UserError, because the worker would write only to the source; `with_running`
+    copies it anyway. A study name that the target already has also raises UserError. In both cases
+    nothing is changed.
     """
     from_url, to_url = database_url(source), database_url(target)
     with (
@@ -59,13 +61,13 @@ def copy_studies(
         reading.engine.connect() as reader,
     ):
         if from_url.get_backend_name() == "sqlite":
-            # Python's sqlite3 begins no transaction to read.
+            # Python's sqlite3 does not begin a transaction for reads.
             reader.exec_driver_sql("BEGIN")
         studies = [_study_row(reader, name) for name in study_names(reader, study)]
         if not studies:
             shown = from_url.render_as_string(hide_password=True)
             raise UserError(
-                f"A copy needs a study; there is none in {shown!r}. Correct the URL after --from."
+                f"A copy needs a study; there is none in {shown!r}. Fix: correct the URL in --from."
             )
         running = [_running(reader, row["study_id"]) for row in studies]
         if not with_running:
@@ -83,8 +85,8 @@ def copy_studies(
 
 @contextmanager
 def _writer(url: str) -> Iterator[Connection]:
-    """Connects to the target in one transaction, which is committed when the block succeeds."""
-    storage: Any = open_storage(url)  # makes the tables
+    """Connects to the target in one transaction, which is committed if the block succeeds."""
+    storage: Any = open_storage(url)  # creates the tables
     parsed = database_url(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite:
@@ -94,7 +96,7 @@ def _writer(url: str) -> Iterator[Connection]:
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            # Names are compared before they are written: the lock comes first.
+            # Take the write lock first: names are compared before they are written.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     try:
@@ -103,8 +105,8 @@ def _writer(url: str) -> Iterator[Connection]:
     except sqlalchemy_errors.SQLAlchemyError as error:
         shown = parsed.render_as_string(hide_password=True)
         raise UserError(
-            f"A copy needs a target that takes every row; {shown!r} says: {one_line(error)}. "
-            f"Nothing was copied; mend it and run the command again."
+            f"A copy needs a target that accepts every row; {shown!r} reports: {one_line(error)}. "
+            f"Nothing was copied. Fix: repair the target and run the command again."
         ) from error
     finally:
         engine.dispose()
@@ -116,7 +118,7 @@ def _study_row(reader: Connection, name: str) -> dict[str, Any]:
 
 
 def _running(reader: Connection, study_id: int) -> list[RunningTrial]:
-    """Returns the RUNNING trials of a study and who works on them."""
+    """Returns the RUNNING trials of a study and the processes that own them."""
     attributes = _TABLES["trial_user_attributes"].c
     leases = (
         select(_TRIALS.c.number, attributes.value_json)
@@ -137,10 +139,10 @@ def _refuse_live(name: str, running: Sequence[RunningTrial]) -> None:
     live = [trial for trial in running if trial.holder != "gone"]
     if live:
         raise UserError(
-            f"A study is copied when nobody works on it; in {name!r} there runs "
-            f"{live[0].describe()}{f' (and {len(live) - 1} more)' if live[1:] else ''}. Stop its "
-            f"searches first (Ctrl-C), or copy such trials as they stand with --with-running; "
-            f"`backup` saves a live SQLite storage."
+            f"A study can be copied while no process works on it; {name!r} has a running "
+            f"{live[0].describe()}{f' (and {len(live) - 1} more)' if live[1:] else ''}. Fix: stop "
+            f"its searches first (Ctrl-C), or copy such trials unchanged with --with-running. "
+            f"`backup` saves an SQLite storage that is in use."
         )
 
 
@@ -150,19 +152,19 @@ def _refuse_duplicates(
     there = sorted({row["study_name"] for row in studies} & set(study_names(writer)))
     if there:
         raise UserError(
-            f"A copy never changes a study; {target.render_as_string(hide_password=True)!r} has "
-            f"{', '.join(repr(name) for name in there[:5])} already. Choose another target, or "
-            f"another study with --study NAME."
+            f"A copy never changes a study; {target.render_as_string(hide_password=True)!r} "
+            f"already has {', '.join(repr(name) for name in there[:5])}. Fix: choose another "
+            f"target, or another study with --study NAME."
         )
 
 
 def _copy_study(reader: Connection, writer: Connection, study: dict[str, Any]) -> int:
-    """Copies a study with all rows that belong to it; returns the number of trials."""
+    """Copies a study with all its rows; returns the number of trials."""
     old = study["study_id"]
     new = _insert_one(writer, _STUDIES, study)
     trials: dict[int, int] = {}
     for row in _rows(reader, _TRIALS, _TRIALS.c.study_id == old):
-        # In the order of the old ids: a trial's number counts those with smaller ids.
+        # In the order of the old ids, because a trial's number counts the smaller ids.
         trials[row["trial_id"]] = _insert_one(writer, _TRIALS, {**row, "study_id": new})
     for table in models.BaseModel.metadata.sorted_tables:
         if table in (_STUDIES, _TRIALS):
@@ -189,8 +191,8 @@ def _rows(reader: Connection, table: Table, belongs: Any) -> Iterator[dict[str, 
             yield dict(row)
     except (sqlalchemy_errors.SQLAlchemyError, LookupError) as error:
         raise UserError(
-            f"A copy needs a source that can be read; its table {table.name} cannot: "
-            f"{one_line(error)}. Nothing was copied; `check` says what is damaged."
+            f"A copy needs a readable source; its table {table.name} is not: {one_line(error)}. "
+            f"Nothing was copied. Fix: run `check` to see what is damaged."
         ) from error
 
 

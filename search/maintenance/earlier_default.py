@@ -1,4 +1,4 @@
-"""The database that earlier versions used by default, whatever the runs directory was."""
+"""The database that earlier versions used by default for every runs directory."""
 
 import sqlite3
 from pathlib import Path
@@ -11,7 +11,7 @@ from search.storage.opening import default_storage, parse_url, quiet_optuna
 
 
 def has_study_in_earlier_default(name: str, *, used: str) -> bool:
-    """Returns whether runs/studies.db has a study of that name, and is not the storage in use."""
+    """Returns whether runs/studies.db has a study of this name and is not the storage in use."""
     former, current = (parse_url(url).database for url in (default_storage(), used))
     assert former is not None and current is not None
     if Path(former).resolve() == Path(current).resolve() or not Path(former).is_file():

@@ -1,4 +1,4 @@
-"""Who works on a RUNNING trial, as far as this machine can say."""
+"""Finds the owner of a RUNNING trial, as far as this machine can tell."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -10,7 +10,7 @@ Holder: TypeAlias = Literal["at work", "gone", "on another machine", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunningTrial:
-    """A RUNNING trial and the process that its lease names; None without a lease."""
+    """A RUNNING trial and the owner named in its lease; host and process are None without one."""
 
     number: int
     holder: Holder
@@ -20,12 +20,12 @@ class RunningTrial:
     def describe(self) -> str:
         """Returns one line."""
         if self.holder == "unknown":
-            return f"trial {self.number}: no lease says who works on it"
+            return f"trial {self.number}: it has no lease, so its process is unknown"
         return f"trial {self.number}: process {self.process} on {self.host}, {self.holder}"
 
 
 def running_trial(number: int, lease: dict[str, Any] | None) -> RunningTrial:
-    """Says who works on a trial with this lease."""
+    """Returns a RUNNING trial with the owner that its lease names."""
     if not lease:
         return RunningTrial(number=number, holder="unknown")
     holder: Holder = "on another machine"

@@ -1,4 +1,4 @@
-"""Optuna's storage proxy: one process in front of a database, thousands of workers before it."""
+"""Optuna's storage proxy: one process serves a database to thousands of workers."""
 
 import socket
 import warnings
@@ -17,24 +17,24 @@ from search.system.interruption import Interruption
 
 _GRACE_SECONDS = 10.0
 _EVERY_INTERFACE = ("0.0.0.0", "::")
-# The proxy's clients take messages of any size, and so does the server then.
+# Messages may have any size, as in the proxy's clients.
 _OPTIONS = (
-    # Otherwise Linux lets a second server listen on the port, and each gets half of the calls.
+    # Otherwise Linux lets a second server listen on the same port, and each gets half of the calls.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", -1),
 )
 
 
 def serve(url: str, *, host: str, port: int, threads: int, announce: Callable[[str], None]) -> None:
-    """Serves a storage to clients that open grpc://HOST:PORT, until a signal ends it.
+    """Serves a storage to clients that open grpc://HOST:PORT, until a signal arrives.
 
-    The first signal lets the calls that are being answered finish and raises SearchInterrupted,
-    the second ends the process. `announce` gets the URL for clients once they can connect; port 0
-    is a free one. Whoever reaches the port can read and change the studies. Raises UserError for a
-    storage that cannot be opened and a port that cannot be listened on.
+    The first signal lets running calls finish and then raises SearchInterrupted; the second ends
+    the process. `announce` receives the URL for clients once they can connect; port 0 selects a
+    free port. Anyone who can reach the port can read and change the studies. Raises UserError if
+    the storage cannot be opened or the port is not available.
     """
     database_url(url)
-    # In front of a bare database, every call would read all trials again.
+    # With Optuna's cache: without it, every call would read all trials again.
     storage = get_storage(open_storage(url))
     with Interruption() as interruption:
         server, bound = _listen(storage, host=host, port=port, threads=threads)
@@ -49,17 +49,17 @@ def serve(url: str, *, host: str, port: int, threads: int, announce: Callable[[s
 
 def _listen(storage: BaseStorage, *, host: str, port: int, threads: int) -> tuple[Any, int]:
     try:
-        # None of these ships type information.
+        # None of these modules has type information.
         grpc: Any = import_module("grpc")
         protocol: Any = import_module("optuna.storages._grpc.auto_generated.api_pb2_grpc")
         service: Any = import_module("optuna.storages._grpc.servicer")
     except ImportError as error:
         raise UserError(
-            f"Serving a storage needs grpcio and protobuf ({error}). Install them: "
+            f"Serving a storage needs grpcio and protobuf ({error}). Fix: "
             f"pip install grpcio protobuf"
         ) from error
-    # optuna.storages.run_grpc_proxy_server neither returns its server, so that it could be ended
-    # in order, nor takes options for it.
+    # optuna.storages.run_grpc_proxy_server does not return its server, so it could not be stopped
+    # cleanly, and takes no options for it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         server = grpc.server(ThreadPoolExecutor(max_workers=threads), options=_OPTIONS)
@@ -70,8 +70,8 @@ def _listen(storage: BaseStorage, *, host: str, port: int, threads: int) -> tupl
         bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError as error:
         raise UserError(
-            f"A server needs a host of this machine and a port that nobody listens on; received "
-            f"{host}:{port}. Choose another one with --port, or --port 0 for a free one."
+            f"A server needs an address of this machine and an unused port; received "
+            f"{host}:{port}. Fix: choose another port with --port, or --port 0 for a free one."
         ) from error
     return server, int(bound)
 

@@ -1,4 +1,4 @@
-"""What a check found, for a person and for a program."""
+"""Shows the result of a check as text or JSON."""
 
 import json
 from dataclasses import asdict
@@ -7,23 +7,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from search.maintenance.check import StorageReport, StudyReport
+from search.maintenance.check import StorageCheck, StudyCheck
 from search.system.names import shown
 from search.trials.outcomes import Outcome
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
-def as_json(report: StorageReport) -> str:
-    """Returns everything that was found as a JSON object."""
+def as_json(report: StorageCheck) -> str:
+    """Returns the whole report as a JSON object."""
     return json.dumps({"sound": report.sound, **asdict(report)}, indent=2, ensure_ascii=False)
 
 
-def show(report: StorageReport, console: Console) -> None:
-    """Prints facts, a table of studies, who works on what, and the damage with the way out."""
+def show(report: StorageCheck, console: Console) -> None:
+    """Prints facts, a table of studies, the owners of running trials, and damage with fixes."""
     facts = [
         report.database,
-        f"tables of Optuna {report.schema_version}" if report.schema_version else "",
+        f"Optuna tables {report.schema_version}" if report.schema_version else "",
         f"journal mode {report.journal_mode}" if report.journal_mode else "",
         "" if report.size_bytes is None else _size(report.size_bytes),
     ]
@@ -35,16 +35,16 @@ def show(report: StorageReport, console: Console) -> None:
         for running in study.running:
             _print(console, f"{study.name}: {running.describe()}")
         for artifact in study.missing_artifacts:
-            _print(console, f"{study.name}: the artifact {artifact} is recorded, but not there")
+            _print(console, f"{study.name}: the artifact {artifact} is recorded but missing")
     for damage in report.damage:
         _print(console, f"damage: {damage.what}")
     for fix in dict.fromkeys(damage.fix for damage in report.damage):
-        _print(console, f"what to do: {fix}")
+        _print(console, f"Fix: {fix}")
     if report.sound:
         _print(console, "sound" if report.studies else "sound, without studies")
 
 
-def _table(report: StorageReport) -> Table:
+def _table(report: StorageCheck) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("study", overflow="fold")
     table.add_column("trials", justify="right", no_wrap=True)
@@ -62,7 +62,7 @@ def _table(report: StorageReport) -> Table:
     return table
 
 
-def _counts(study: StudyReport) -> str:
+def _counts(study: StudyCheck) -> str:
     counts = [
         *((outcome.value, study.outcomes.get(outcome, 0)) for outcome in Outcome),
         *((state.lower(), study.states.get(state, 0)) for state in ("RUNNING", "WAITING")),
@@ -71,7 +71,7 @@ def _counts(study: StudyReport) -> str:
 
 
 def _print(console: Console, line: str) -> None:
-    # Names and paths are no markup, and a line that a program reads is not broken.
+    # As Text, names and paths are not parsed as markup. No wrapping: programs may read the lines.
     console.print(Text(shown(line)), soft_wrap=True)
 
 

@@ -1,1 +1,1 @@
-"""One study: ask, run, tell, until it ends; then the winner."""
+"""Runs one study: plans it, asks for, runs and tells trials until it ends, and picks the winner."""

@@ -1,4 +1,4 @@
-"""What a person gives a run: time, trials, and the length of the final training."""
+"""The limits that a user sets for a run: time, trials, and the length of the final training."""
 
 from dataclasses import dataclass, replace
 
@@ -9,14 +9,14 @@ from studies.study import StudySpec
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long a run may take; None leaves a length to the study and the time plan.
+    """How long a run may take; None leaves a limit to the study and the time plan.
 
     Attributes:
-        seconds: Wall-clock seconds of everything: search, final training, test and files.
-        trials: Finished trials in total, over all starts of the study; without `seconds` they
-            alone end the search.
-        retrain: Whether the winner is retrained; otherwise the search gets all of the time.
-        retraining_seconds: Wall-clock seconds of the final training, out of `seconds`.
+        seconds: Wall-clock seconds of the whole run: search, final training, test and files.
+        trials: Number of finished trials, over all starts of the study. Without `seconds` it alone
+            ends the search.
+        retrain: Whether to retrain the winner; otherwise the search gets all of the time.
+        retraining_seconds: Wall-clock seconds of the final training, included in `seconds`.
         retraining_epochs: Epochs of the final training.
 
     Raises UserError for a number that is not positive.
@@ -32,25 +32,25 @@ class Budget:
         if self.trials is not None and self.trials < 1:
             raise UserError(
                 f"A search needs at least one trial; received trials={self.trials}. Fix: ask for "
-                f"one or more."
+                f"1 or more."
             )
         for name in ("seconds", "retraining_seconds", "retraining_epochs"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(
-                    f"A budget must be positive; received {name}={value}. Fix: name a number "
-                    f"above 0, or leave it out."
+                    f"A budget must be positive; received {name}={value}. Fix: use a number above "
+                    f"0, or leave it out."
                 )
 
     @classmethod
     def of(cls, budget: "Budget | float | None", *, trials: int | None = None) -> "Budget":
-        """Returns a budget; a bare number is the seconds of the whole run."""
+        """Returns a budget; a bare number means seconds for the whole run."""
         if not isinstance(budget, Budget):
             return cls(seconds=budget, trials=trials)
         return budget if trials is None else replace(budget, trials=trials)
 
     def seconds_for(self, spec: StudySpec) -> float | None:
-        """Returns the seconds of the whole run of a study; None for no limit."""
+        """Returns the seconds for the whole run of a study; None for no limit."""
         if self.seconds is not None:
             return self.seconds
         if self.trials is not None:
@@ -59,7 +59,7 @@ class Budget:
         return spec.budget_seconds or (None if fixed else DEFAULT_BUDGET_SECONDS)
 
     def completed_by(self, spec: StudySpec) -> "Budget":
-        """Returns this budget, completed by the lengths that the study brings along."""
+        """Returns this budget with missing values filled in from the study."""
         given = self.retraining_epochs is not None or self.retraining_seconds is not None
         epochs = self.retraining_epochs if given else spec.retrain_epochs
         return replace(self, seconds=self.seconds_for(spec), retraining_epochs=epochs)

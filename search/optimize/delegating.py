@@ -1,4 +1,4 @@
-"""A sampler that leaves everything to another one, for those that change a part of it."""
+"""A sampler that delegates to another one: a base class for samplers that change part of it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class DelegatingSampler(BaseSampler):
-    """Answers as `sampler` does; a subclass replaces some of the answers."""
+    """Delegates every call to `sampler`; subclasses override some of them."""
 
     def __init__(self, sampler: BaseSampler) -> None:
         self.sampler = sampler

@@ -1,4 +1,4 @@
-"""The winner's final training, once for all commands that search together."""
+"""The winner's final training, done once even if several commands search the study together."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS
 from search.storage.artifacts import Artifacts, keep_results
 from search.trials.session import Session
 
-# Of the final training's planned time.
+# The final training gets at least this part of its planned time.
 _LEAST_PART = 0.25
 
 
@@ -30,19 +30,18 @@ def retrain_winner(
     spent_seconds: Callable[[], float],
     again: bool,
 ) -> RunOutput | None:
-    """Retrains the winner in a folder below `parent`; None where another process does.
+    """Retrains the winner in a folder below `parent`; returns None if another process does.
 
-    Unless it is to be trained `again`, the result of an equal retraining that has finished is
-    returned instead.
-
-    The retraining takes what the run's budget leaves, unless its own length was given.
+    If an equal retraining has finished, returns its result instead, except with `again`.
+    The retraining takes the time that is left of the run's budget, unless it has a length of its
+    own.
     """
     study, plan = session.study, session.experiment.plan
     seconds, epochs = budget.retraining_seconds, budget.retraining_epochs
     if seconds is None and epochs is None:
         seconds = plan.retraining_seconds
         if seconds is None and plan.trial_seconds is not None:
-            # The plan was for a search alone, and a retraining is wanted after all.
+            # The study was planned without a retraining, and this run asks for one.
             seconds = DEFAULT_BUDGET_SECONDS / 2
 
     def left() -> float:
@@ -50,7 +49,7 @@ def retrain_winner(
         if budget.retraining_seconds or plan.budget_seconds is None or not plan.retraining_seconds:
             return seconds
         rest = plan.budget_seconds - plan.closing_seconds - spent_seconds()
-        # Where a search took far too long, because a machine slept, the winner is trained even so.
+        # Train the winner even if the search took far too long, such as on a suspended machine.
         return max(rest, _LEAST_PART * seconds)
 
     retraining = Retraining(
@@ -66,7 +65,7 @@ def retrain_winner(
     )
     with only_retraining(parent, retraining) as first:
         if not first:
-            session.progress.note("another process retrains the winner: this one is done")
+            session.progress.note("another process is retraining the winner: this one is done")
             return None
         output = None if again else find_finished_run(parent, retraining)
         if output is not None:
@@ -81,6 +80,6 @@ def retrain_winner(
             )
     try:
         keep_results(study, output.directory, artifacts, winner=configuration.trial)
-    except UserError as error:  # the run itself is whole
+    except UserError as error:  # the run itself is complete
         session.progress.warning(str(error))
     return output

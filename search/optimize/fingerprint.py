@@ -1,4 +1,4 @@
-"""What a study remembers about itself, and the refusal to go on with anything else."""
+"""The stored identity of a study, and the refusal to resume it with a different one."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyIdentity:
-    """What makes values of one study comparable; stored as user attributes of these names.
+    """The settings that must be equal for a study's values to be comparable.
 
-    `step_unit` says what one step of an intermediate value is. `split_sha256` covers the indices of
-    all three roles, `data_fingerprint` the decoded images, labels and class names.
+    Each is stored as a user attribute of the same name. `step_unit` is the unit of one step of an
+    intermediate value. `split_sha256` covers the indices of all three roles, `data_fingerprint`
+    the decoded images, labels and class names.
     """
 
     space_fingerprint: str
@@ -39,7 +40,7 @@ _WORDS = {
     "space_fingerprint": "the search space",
     "data_fingerprint": "the data",
     "image_shape": "the image size",
-    "fit": "the fit of images of another shape",
+    "fit": "how images of another shape are fitted",
     "metric": "the metric",
     "epochs": "the epochs of a trial",
     "step_unit": "the step unit of intermediate values",
@@ -52,7 +53,7 @@ _WORDS = {
 def identify(
     spec: StudySpec, split: "Split", plan: TimePlan, *, metric: str, seed: int
 ) -> StudyIdentity:
-    """Returns the identity of a study on a split; `epochs` is None where the plan decides."""
+    """Returns the identity of a study on a split; `epochs` is None if the time plan sets them."""
     height, width = split.spec.image_shape[:2]
     return StudyIdentity(
         space_fingerprint=space_fingerprint(
@@ -71,17 +72,17 @@ def identify(
 
 
 def step_unit(spec: StudySpec, plan: TimePlan) -> str:
-    """Says what one step of an intermediate value is."""
+    """Returns the unit of one step of an intermediate value, in words."""
     if plan.trial_seconds is not None:
         return f"1/{plan.intervals} trial of {plan.trial_seconds:.3g} s"
     return "1 epoch" if spec.reports_per_epoch == 1 else f"1/{spec.reports_per_epoch} epoch"
 
 
 def refuse_foreign(storage: "optuna.storages.BaseStorage", name: str, direction: str) -> None:
-    """Refuses a stored study of that name that this program did not begin; writes nothing.
+    """Raises UserError if a stored study of that name was not started by this program.
 
-    An empty study with the right direction passes: a start that died right after it created the
-    study leaves one. Raises UserError.
+    Writes nothing. An empty study with the right direction passes, because a start that dies right
+    after creating the study leaves one behind.
     """
     try:
         study_id = storage.get_study_id_from_name(name)
@@ -94,17 +95,17 @@ def refuse_foreign(storage: "optuna.storages.BaseStorage", name: str, direction:
     if not trials and directions == [direction]:
         return
     raise UserError(
-        f"A study can only be resumed by the program that began it; the storage has a study "
-        f"{name!r} that another program made ({trials} trials, to {' and '.join(directions)}). It "
-        f"is left as it is. Fix: choose another name with --study-name NEW, or another storage "
-        f"with --storage URL."
+        f"A study can only be resumed by the program that started it; the storage has a study "
+        f"{name!r} from another program ({trials} trials, to {' and '.join(directions)}), which "
+        f"was not changed. Fix: choose another name with --study-name NEW, or another storage with "
+        f"--storage URL."
     )
 
 
 def remember_or_refuse(study: "optuna.Study", identity: StudyIdentity) -> None:
-    """Stores the identity on a new study; refuses to resume a stored one with another identity.
+    """Stores the identity on a new study, or checks it against a stored one.
 
-    Raises UserError that names each difference, what is stored and what was received.
+    Raises UserError that lists each difference with the stored and the received value.
     """
     received = asdict(identity)
     stored: Mapping[str, Any] = study.user_attrs
@@ -115,9 +116,9 @@ def remember_or_refuse(study: "optuna.Study", identity: StudyIdentity) -> None:
     ]
     if differences:
         raise UserError(
-            f"A study can only be resumed with what it was started with; for "
-            f"{study.study_name!r} there differ: {'; '.join(differences)}. Run it as before, or "
-            f"start another study with --study-name NEW."
+            f"A study can only be resumed with the settings it was started with; these differ for "
+            f"{study.study_name!r}: {'; '.join(differences)}. Fix: run it as before, or start a "
+            f"new study with --study-name NEW."
         )
     for name, value in received.items():
         if name not in stored:

@@ -1,4 +1,4 @@
-"""The search: ask, run, tell, until the total, the time or Ctrl-C ends it."""
+"""The search loop: ask, run, tell, until enough trials have finished, time is up, or Ctrl-C."""
 
 import sys
 import time
@@ -26,19 +26,18 @@ from search.trials.search_time import any_complete
 from search.trials.session import Session
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-# A total that no search reaches: only time ends it.
+# More trials than any search reaches: only time ends it.
 UNLIMITED_TRIALS = 10**9
 
 
 def search(session: Session, *, retries: int = DEFAULT_RETRIES) -> None:
-    """Runs trials in this process until the experiment's total has finished.
+    """Runs trials in this process until the experiment's number of trials have finished.
 
-    Complete, pruned, infeasible and failed trials of earlier starts count too; interrupted and
-    crashed ones are continued and count when they finish. When the search's time is over no trial
-    starts and the running one ends as pruned at its next report, except that the search continues
-    while no trial is complete. Once one is, a candidate that would need more than a fifth of the
-    time is infeasible.
-    Raises SearchInterrupted after Ctrl-C, and SearchFailure when no trial completes.
+    Complete, pruned, infeasible and failed trials of earlier starts count; interrupted and crashed
+    ones are continued and count when they finish. When time is up no trial starts and the running
+    one is pruned at its next report, except that the search continues until one trial is complete.
+    From then on, a candidate that would need more than a fifth of the search time is infeasible.
+    Raises SearchInterrupted after Ctrl-C, and SearchFailure if no trial completes.
     """
     watch, noted = LeaseWatch(), False
     with searching(session):
@@ -60,10 +59,10 @@ def search(session: Session, *, retries: int = DEFAULT_RETRIES) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkLeft:
-    """What is left of a search, as one look at its trials shows it.
+    """The work left in a search, from a single read of its trials.
 
-    One look for both: between two of them another process may give up a trial that the first still
-    counts as running and the second does not, and no process would continue it.
+    Both values must come from one read. Between two reads another process may give up a trial: the
+    first read counts it as running and the second does not, and no process would continue it.
     """
 
     may_start: bool
@@ -71,12 +70,12 @@ class WorkLeft:
 
     @property
     def is_none(self) -> bool:
-        """Whether no trial may start and none is running that could still be given up."""
+        """Whether no trial may start and none is running (it could still be given up)."""
         return not self.may_start and not self.running
 
 
 def work_left(session: Session) -> WorkLeft:
-    """Returns whether another trial may start, and how many run, in this process or in others."""
+    """Returns whether another trial may start, and how many are running in any process."""
     study = session.study
     everything = study.get_trials(deepcopy=False)
     has_time = session.time.reason_to_end(study) is None
@@ -88,7 +87,7 @@ def work_left(session: Session) -> WorkLeft:
 
 @contextmanager
 def searching(session: Session) -> Iterator[None]:
-    """Announces a search, keeps its time, and checks at the end that it found something."""
+    """Announces a search, tracks its time, and checks at the end that a trial completed."""
     study, experiment = session.study, session.experiment
     session.time.begin(float(study.user_attrs.get(StudyAttribute.SEARCH_SECONDS, 0)))
     _announce(session)
@@ -122,7 +121,7 @@ def run_trials(
     leaving: Callable[[], bool] = lambda: False,
     after_trial: Callable[[], None] = lambda: None,
 ) -> None:
-    """Runs trials one after another until no more are wanted: what every worker does.
+    """Runs trials one after another until no more are needed; every worker runs this.
 
     Other processes may work on the same study at the same time.
     """
@@ -136,7 +135,7 @@ def run_trials(
 
 
 def remember_seconds(session: Session) -> None:
-    """Stores how long the study has been searched, for a start after this process died."""
+    """Stores how long the study has been searched, so that a later start can continue the count."""
     session.study.set_user_attr(StudyAttribute.SEARCH_SECONDS, round(session.time.spent, 3))
 
 
@@ -148,12 +147,12 @@ def _note_for_dashboard(session: Session) -> None:
 
 
 def waiting_for(others: int) -> str:
-    """Says that a search ends with the trials of other processes: one may become the winner."""
+    """Returns the note that a search waits for other processes: they may have the winner."""
     return f"waiting for {others} trial{'s' * (others > 1)} of other processes"
 
 
 def has_room(study: optuna.Study, trials: int) -> bool:
-    """Returns whether fewer trials have finished or are running than are wanted."""
+    """Returns whether fewer than `trials` trials have finished or are running."""
     return _is_room(study.get_trials(deepcopy=False), trials)
 
 
@@ -173,8 +172,8 @@ def _run_one(session: Session, trial: optuna.Trial, lease: Lease) -> None:
             return
         result = run_trial(trial, session, lease)
     except UpdateFinishedTrialError:
-        # This process was suspended for so long that another one took over.
-        result = TrialResult(Outcome.INTERRUPTED, reason="another process went on with it")
+        # This process was suspended for so long that another one took the trial over.
+        result = TrialResult(Outcome.INTERRUPTED, reason="another process continued it")
     except KeyboardInterrupt:
         share_checkpoint(trial, session)
         continue_later(study, _frozen(trial), Outcome.INTERRUPTED, "interrupted")
@@ -190,10 +189,10 @@ def _needs_checkpoints(trial: optuna.trial.FrozenTrial) -> bool:
 
 
 def _is_surplus(study: optuna.Study, number: int, trials: int) -> bool:
-    """Whether a trial just begun is one too many.
+    """Returns whether a trial that has just started is one too many.
 
-    Several workers may see the same last place. Trials before this one, in the order of their
-    numbers, have the better claim; all workers see the same order.
+    Several workers may start a trial for the same last place. Trials with lower numbers take
+    precedence, because all workers see the same order.
     """
     earlier = study.get_trials(deepcopy=False)[:number]
     return sum(counts(trial) for trial in earlier) >= trials
@@ -247,8 +246,9 @@ def _explain_failure(study: optuna.Study) -> str:
     )
     if not reasons:
         return (
-            f"The search {study.study_name!r} ended before any trial started: its budget was over "
-            f"or its total reached. Raise --budget or --trials."
+            f"A search needs time for at least one trial; {study.study_name!r} ended before any "
+            f"trial started, because its budget was spent or its number of trials reached. Fix: "
+            f"raise --budget or --trials."
         )
     lines = "\n".join(f"  {count} x {text}" for text, count in reasons.most_common(5))
     return (

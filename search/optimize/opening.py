@@ -1,4 +1,4 @@
-"""Opens an experiment in this process, the command's own or a worker's."""
+"""Opens an experiment in this process, which may be the main process or a worker."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -36,12 +36,12 @@ def open_session(
     interruption: Interruption | None = None,
     check: Callable[[], None] | None = None,
 ) -> Session:
-    """Opens an experiment whose study `storage` holds.
+    """Opens an experiment whose study is in `storage`.
 
-    Without `split` the images are loaded. In a process that `trains`, Keras starts and the speed of
-    the process is measured where the time plan needs it; a supervisor of workers leaves the device
-    to them. `check` is called while features are computed, and may raise; by default it raises
-    after Ctrl-C. Raises UserError where the images differ or the study's modules are missing.
+    Without `split` the images are loaded. If the process `trains`, Keras starts and the process's
+    speed is measured if the time plan needs it; a supervisor leaves the device to its workers.
+    `check` is called while features are computed and may raise; by default it raises after Ctrl-C.
+    Raises UserError if the images differ from the study's, or if the study's modules are missing.
     """
     progress, clock = progress or Progress(), clock or Clock()
     interruption = interruption or Interruption()
@@ -64,7 +64,7 @@ def open_session(
         sampler=make_sampler(spec, plan.task, seed=experiment.seed),
         pruner=make_pruner(spec, plan),
     )
-    # The first look at a large study takes seconds, later ones read only what is new.
+    # The first read of a large study takes seconds; later ones only read what is new.
     study.get_trials(deepcopy=False)
     return Session(
         experiment=experiment,

@@ -1,4 +1,4 @@
-"""Makes the time plan of a run, with its images, or finds the one that the study was begun with."""
+"""Loads the images of a run and makes its time plan, or reuses the plan stored with the study."""
 
 import math
 import pickle
@@ -50,11 +50,12 @@ def plan_run(
     spent_seconds: Callable[[], float],
     source: str | None = None,
 ) -> tuple["Split", TimePlan]:
-    """Returns the images, loaded at the size that suits the time, and the plan for them.
+    """Returns the images, loaded at a size that suits the time, and the time plan for them.
 
-    `known` is the plan that the study was begun with, which stays. `load` loads the images at a
-    size, None for their own; `sized` says that the person chose it. `spent_seconds` tells how much
-    of the budget is over. `source` is the study's file, if it has one of its own.
+    `known` is the plan that the study was started with; it is kept. `load` loads the images at a
+    size in pixels (height, width), None for their own size; `sized` means that the user chose it.
+    `spent_seconds` returns how much of the budget is spent. `source` is the study's file or module;
+    None for a shipped study.
     """
     if known is not None:
         return load(known.image_size), known
@@ -62,7 +63,7 @@ def plan_run(
     split = load(None)
     fixed = spec.epochs is not None and (budget.retraining_epochs or not budget.retrain)
     if fixed and budget.seconds is None:
-        # Every length is given in epochs: there is nothing to plan, and no speed to measure.
+        # All lengths are given in epochs: there is nothing to plan and no speed to measure.
         return split, TimePlan(task=_task(split))
     request = _Request(
         spec=spec,
@@ -88,7 +89,7 @@ def _task(split: "Split") -> Task:
 def _answer(request: _Request, spent_seconds: float, source: str | None) -> TimePlan:
     if not visible_gpus():
         return _plan(request, spent_seconds)
-    # A process that has used a GPU keeps what it took of its memory, which workers want.
+    # In another process: one that has used a GPU keeps its GPU memory, which the workers need.
     question = pickle.dumps((source, cloudpickle.dumps((request, spent_seconds))))
     code = "import sys; from search.optimize.planning import answer; sys.exit(answer())"
     process = subprocess.run(
@@ -96,8 +97,8 @@ def _answer(request: _Request, spent_seconds: float, source: str | None) -> Time
     )
     if process.returncode:
         raise UserError(
-            f"The time plan could not be made: the process that measures this machine's speed "
-            f"ended with exit code {process.returncode}. What it said stands above."
+            f"A time plan needs a measurement of this machine's speed; the process that measures "
+            f"it exited with code {process.returncode}. Fix: see its messages above."
         )
     plan, problem = pickle.loads(process.stdout)
     if problem is not None:
@@ -107,7 +108,7 @@ def _answer(request: _Request, spent_seconds: float, source: str | None) -> Time
 
 
 def answer() -> int:
-    """Makes the plan that standard input asks for and writes it to standard output, pickled."""
+    """Reads a pickled request from stdin, makes the plan, and writes it pickled to stdout."""
     source, question = pickle.loads(sys.stdin.buffer.read())
     plan, problem = None, None
     try:

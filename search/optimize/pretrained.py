@@ -1,4 +1,4 @@
-"""Pretrained networks for a study that can do with or without: those whose weights are at hand."""
+"""Pretrained networks for a study in which they are optional: those with available weights."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from cnn_blocks.pretrained import Pretrained
 from search.system.runtime import start_keras
 from spaces.backbones import DEFAULT_BACKBONES
 
-# In order of preference, with what the names of their files of weights contain.
+# In order of preference, each with a part of the name of its weights file.
 _CACHED = {
     "EfficientNetV2B0": "efficientnetv2-b0_notop",
     "MobileNetV3Large": "weights_mobilenet_v3_large_224_1.0_float_no_top",
@@ -27,31 +27,31 @@ _SECONDS_TO_DOWNLOAD = 30.0
 
 
 def backbones_at_hand() -> tuple[tuple[Pretrained, ...], str]:
-    """Returns the pretrained networks that a study gets unasked, and a sentence that says why.
+    """Returns the pretrained networks that a study searches by default, and the reason.
 
-    That is one whose ImageNet weights lie in Keras' cache, else a small one whose weights can be
-    downloaded within seconds, else none.
+    That is one network whose ImageNet weights are in Keras' cache, else a small one whose weights
+    can be downloaded within seconds, else none.
     """
     for family, part in _CACHED.items():
         if any(part in path.name for path in _cache().glob("*.h5")):
             return (KerasApplication(family=family),), (
-                f"{family}'s ImageNet weights lie in Keras' cache: it is searched as well "
+                f"{family}'s ImageNet weights are in Keras' cache: the search includes it "
                 f"(--backbone none leaves it out)"
             )
     small = DEFAULT_BACKBONES[0]
     if _downloaded(small):
         return (small,), (
-            f"{small.summary().split()[0]}'s ImageNet weights were downloaded: it is searched as "
-            f"well (--backbone none leaves it out)"
+            f"{small.summary().split()[0]}'s ImageNet weights were downloaded: the search includes "
+            f"it (--backbone none leaves it out)"
         )
     return (), (
-        "no pretrained weights are at hand: all networks are trained from scratch (--backbone "
-        "names a network of keras.applications, or a .keras file)"
+        "no pretrained weights are available: all networks are trained from scratch (--backbone "
+        "selects a network of keras.applications or a .keras file)"
     )
 
 
 def _cache() -> Path:
-    # As Keras' own `get_file` finds it.
+    # The same lookup as in Keras' own `get_file`.
     named = os.environ.get("KERAS_HOME")
     if named:
         return Path(named) / "models"
@@ -79,7 +79,7 @@ def _downloaded(backbone: Pretrained) -> bool:
             return
         succeeded.set()
 
-    # A slow connection must not hold up a run that does without.
+    # A slow connection must not delay a run that does not need the weights.
     thread = threading.Thread(target=download, name="download", daemon=True)
     thread.start()
     thread.join(_SECONDS_TO_DOWNLOAD)

@@ -1,4 +1,4 @@
-"""Samplers whose draws depend on the study's seed and the trial's number alone."""
+"""Samplers whose draws depend only on the study's seed and the trial's number."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from studies.study import StudySpec
 
 
 def make_sampler(spec: StudySpec, task: Task, *, seed: int) -> BaseSampler:
-    """Returns a study's sampler, which tries the study's variations on the best candidate first."""
+    """Returns a study's sampler, which first tries the study's variations of the best candidate."""
     first = spec.first_trials(task)
     sampler = VariationSampler(
         spec.sampler(seed),
@@ -28,9 +28,9 @@ def make_sampler(spec: StudySpec, task: Task, *, seed: int) -> BaseSampler:
 class ReseedingSampler(DelegatingSampler):
     """Reseeds a sampler before every trial from (study seed, trial number).
 
-    Several workers with one seed draw different candidates, and a trial's draw does not depend on
-    how many processes the study has seen. Optuna's samplers keep their randomness in
-    `LazyRandomState`; a sampler that has its own is left as it is.
+    Workers that share a seed then draw different candidates, and a trial's draw does not depend on
+    how many processes have run the study. Optuna's samplers keep their random state in
+    `LazyRandomState`; a sampler with another random state is not reseeded.
     """
 
     def __init__(self, sampler: BaseSampler, *, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A study in its storage: made or found again, and what is kept with it besides its trials."""
+"""Creates or loads a study in the storage, with the attributes stored alongside its trials."""
 
 import re
 import warnings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from search.data import Split
 
 _STEP_UNIT = re.compile(r"1/(\d+) epoch")
-# Of each strategy; a space may be slow to answer.
+# Draws per strategy; few, because a space may be slow.
 _FLIP_DRAWS = 4
 
 
@@ -40,10 +40,10 @@ def store_study(
     command: str | None = None,
     progress: Progress | None = None,
 ) -> optuna.Study:
-    """Creates the stored study, or finds it; one with another identity is refused.
+    """Creates or loads the stored study; raises UserError if its identity differs.
 
-    The plan of the first start is stored with it, and the `command` of the last. Which images have
-    which role is written into a file beside the checkpoints.
+    The first start stores its time plan with the study, every start the command line, if one runs
+    it. The indices of each role's images are written to a file next to the checkpoints folder.
     """
     spec, plan = experiment.study.load(), experiment.plan
     metric, seed = experiment.metric, experiment.seed
@@ -55,10 +55,10 @@ def store_study(
         load_if_exists=True,
     )
     if spec.class_weights not in (None, "auto") and not study.user_attrs:
-        # Before the identity, which the class weights are part of.
+        # Before the identity, whose space fingerprint covers the class weights.
         study.set_user_attr(StudyAttribute.CLASS_WEIGHTS, spec.class_weights)
     remember_or_refuse(study, identity)
-    # At once: a command that joins reads the plan before it makes one of its own.
+    # Right away: a command that joins the study looks for a plan before it makes its own.
     _describe(study, {StudyAttribute.TIME_PLAN: plan.model_dump_json(exclude_none=True)})
     if warm_start == "recipes":
         enqueue_recipes(study, spec, progress or Progress())
@@ -82,7 +82,7 @@ def store_study(
     if command is not None:
         described[StudyAttribute.COMMAND] = command
     if StudyAttribute.FLIP_PARAMETERS not in study.user_attrs:
-        # A look around the space, whose answer stays while its fingerprint does.
+        # Probes the space; the result is valid as long as the space's fingerprint is.
         described[StudyAttribute.FLIP_PARAMETERS] = find_flip_parameters(
             lambda trial: spec.candidate(trial, plan.task), draws=min(_FLIP_DRAWS, spec.probes)
         )
@@ -95,14 +95,14 @@ def store_study(
 
 
 def _describe(study: optuna.Study, described: Mapping[str, Any]) -> None:
-    """Stores attributes of a study, those that it has already left alone."""
+    """Stores attributes of a study; writes only those that change."""
     for attribute, value in described.items():
         if study.user_attrs.get(attribute) != value:
             study.set_user_attr(attribute, value)
 
 
 def stored_plan(storage: optuna.storages.BaseStorage, name: str) -> TimePlan | None:
-    """Returns the plan of a study that was begun before; None for one that was not.
+    """Returns the time plan of a stored study; None if there is no such study or no plan.
 
     Raises UserError for a plan that this version cannot read.
     """
@@ -113,14 +113,14 @@ def stored_plan(storage: optuna.storages.BaseStorage, name: str) -> TimePlan | N
         return TimePlan.model_validate_json(found)
     except ValidationError as error:
         raise UserError(
-            f"A stored time plan must be one that this version reads; that of {name!r} has "
-            f"{error.errors()[0]['msg']}. Use the version that began the study, or start another "
-            f"with --study-name NEW."
+            f"A stored time plan must be readable by this version; the plan of {name!r} is not: "
+            f"{error.errors()[0]['msg']}. Fix: use the version that started the study, or start a "
+            f"new study with --study-name NEW."
         ) from error
 
 
 def stored_fit(storage: optuna.storages.BaseStorage, name: str) -> Fit | None:
-    """Returns how a study that was begun before fits its images; None for one that was not."""
+    """Returns how a stored study fits images of another shape; None if there is no such study."""
     attributes = _stored_attributes(storage, name)
     if "data_fingerprint" not in attributes:
         return None
@@ -129,10 +129,10 @@ def stored_fit(storage: optuna.storages.BaseStorage, name: str) -> Fit | None:
 
 
 def as_begun(spec: StudySpec, storage: optuna.storages.BaseStorage, name: str) -> StudySpec:
-    """Returns a study as a stored one of that name was begun.
+    """Returns a study with the settings that a stored study of that name was started with.
 
-    One of a version that knew no lengths but epochs goes on in its own.
-    Pretrained networks that were found at hand stay those that they were.
+    A study from an earlier version that measured lengths only in epochs keeps its epochs.
+    Pretrained networks that were selected by availability stay the same.
     """
     stored = _stored_attributes(storage, name)
     if spec.takes_backbones and not spec.backbones and stored.get(StudyAttribute.BACKBONES):
@@ -161,10 +161,10 @@ def with_class_weights(
     metric: str,
     progress: Progress,
 ) -> StudySpec:
-    """Returns a study with the class weights that it was begun with, or with those of a new one.
+    """Returns a study with the class weights it was started with, or chooses those of a new study.
 
-    A study that a version without class weights began leaves them to its space.
-    Raises UserError where other ones are asked for than the study was begun with.
+    If a version without class weights started the study, its space decides them.
+    Raises UserError if the requested class weights differ from those the study was started with.
     """
     stored = _stored_attributes(storage, name)
     asked = spec.class_weights
@@ -178,8 +178,8 @@ def with_class_weights(
     if asked not in (None, "auto", begun):
         kept = "those of its space" if begun is None else begun
         raise UserError(
-            f"A study keeps its class weights; {name!r} was begun with {kept}, received "
-            f"--class-weights {asked}. Fix: leave the option out, or start another study with "
+            f"A study keeps its class weights; {name!r} was started with {kept}, received "
+            f"--class-weights {asked}. Fix: leave the option out, or start a new study with "
             f"--study-name NEW."
         )
     return spec.model_copy(update={"class_weights": begun})
@@ -193,30 +193,30 @@ def _stored_attributes(storage: optuna.storages.BaseStorage, name: str) -> dict[
 
 
 def phase_seconds(study: optuna.Study) -> dict[str, float]:
-    """Returns the seconds that earlier starts have spent in each phase of the run."""
+    """Returns the seconds that earlier starts spent in each phase of the run."""
     found: dict[str, float] = study.user_attrs.get(StudyAttribute.PHASE_SECONDS, {})
     return dict(found)
 
 
 def searched_seconds(study: optuna.Study) -> float:
-    """Returns the seconds that earlier starts have searched."""
+    """Returns the seconds that earlier starts spent searching."""
     return float(study.user_attrs.get(StudyAttribute.SEARCH_SECONDS, 0.0))
 
 
 def remember_phase(study: optuna.Study, phase: str, seconds: float) -> None:
-    """Adds seconds to those of a phase."""
+    """Adds seconds to the stored time of a phase."""
     spent = phase_seconds(study)
     spent[phase] = round(spent.get(phase, 0.0) + seconds, 3)
     study.set_user_attr(StudyAttribute.PHASE_SECONDS, spent)
 
 
 def openings_of(study: optuna.Study) -> list[dict[str, Any]]:
-    """Returns every opening of a study's test images so far, the first one first."""
+    """Returns the recorded openings of a study's test images, oldest first."""
     return list(study.user_attrs.get(StudyAttribute.TEST_OPENINGS, []))
 
 
 def opening_recorder(study: optuna.Study) -> Callable[[dict[str, Any]], None]:
-    """Returns what stores an opening of the test images with a study."""
+    """Returns a function that stores an opening of the test images with the study."""
 
     def record(opening: dict[str, Any]) -> None:
         study.set_user_attr(StudyAttribute.TEST_OPENINGS, [*openings_of(study), opening])

@@ -1,4 +1,4 @@
-"""Divides a run's time: how much of it is search, and how long a trial must be."""
+"""Divides a run's time between search and final training, and sets the length of a trial."""
 
 import math
 
@@ -22,26 +22,27 @@ from spaces.probe import ProbeTrial
 from spaces.task import Task
 from studies.study import StudySpec
 
-# Figures and files; and the test images, which the model predicts in float32, each with its mirror
-# image at worst.
+# The closing phase: figures and files, then the test images, which the model predicts in float32
+# and, in the worst case, mirrored as well.
 _CLOSING_SECONDS = 5.0
 _CLOSING_PART = 0.01
 _TEST_FACTOR = 3.0
-# The search never gets a larger part than this, unless the final training has no use for its own.
+# The search gets at most this part, unless the final training cannot use the rest.
 _MOST_SEARCH = 0.5
-# A backbone's features are computed in float32; a head is trained on them in so many seconds.
+# A backbone's features are computed in float32; training a head on them takes this many seconds.
 _FEATURES_FACTOR = 1.5
 _HEAD_SECONDS = 8.0
-# A trial sees every image so often, or so many images where there are many, before its value says
-# more than chance. Where that leaves no time for a second trial, the default alone is trained.
+# Before its value says more than chance, a trial must see every image this often, or this many
+# images in total on a large data set. If that leaves no time for a second trial, only the default
+# candidate is trained.
 _LEAST_PASSES = 4.0
 _LEAST_FINE_TUNING_PASSES = 1.5
 _LEAST_IMAGES = 40_000
 # Validation takes at most this part of a trial.
 _VALIDATION_PART = 0.15
 _MOST_INTERVALS = 8
-# A candidate that would see the images less often than this in the final training, and less than
-# this part of how often the default would, is not worth a trial.
+# A candidate is not worth a trial if in the final training it would see the images less often than
+# this, and less than this part of how often the default candidate would.
 _FEWEST_PASSES = 8.0
 _FEWEST_PART = 0.25
 
@@ -61,11 +62,11 @@ def make_plan(
     retraining_epochs: int | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> TimePlan:
-    """Divides a budget, of which `spent_seconds` are over, for a study on so many images.
+    """Divides a budget for a study on `images` training images; `spent_seconds` of it are spent.
 
-    `retraining_seconds` and `retraining_epochs` say how long the final training lasts; without
-    `retrain` there is none. Without a budget the lengths are those of the study's own, or of the
-    default one, and time is not limited.
+    `retraining_seconds` or `retraining_epochs` sets the length of the final training; without
+    `retrain` there is none. Without a budget time is not limited, and the lengths are those for the
+    study's own budget or the default one.
     """
     whole = budget_seconds or spec.budget_seconds or DEFAULT_BUDGET_SECONDS
     development = images + validation_images
@@ -80,7 +81,7 @@ def make_plan(
         update={"multiply_accumulates": _affordable(longest, inputs, cost, usable, development)}
     )
     longest, cost = _longest_trial(spec, task, inputs, speed)
-    # Before a trial of fine-tuning the same backbone's features are computed, and heads trained.
+    # Before a fine-tuning trial, its backbone's features are computed and heads trained on them.
     before = 0.0
     if longest.training.fine_tuning is not None:
         before = _FEATURES_FACTOR * development * cost.validation_seconds
@@ -101,9 +102,10 @@ def make_plan(
     elif retraining_seconds is not None:
         if retraining_seconds >= usable:
             raise UserError(
-                f"A budget is the time of the whole run, the final training included; received "
+                f"A budget covers the whole run, including the final training; received "
                 f"{duration(whole)} with {duration(retraining_seconds)} for the final training, "
-                f"which leaves none for the search. Raise --budget or lower --retrain-budget."
+                f"which leaves no time for the search. Fix: raise --budget or lower "
+                f"--retrain-budget."
             )
         retraining, search = retraining_seconds, usable - retraining_seconds
     else:
@@ -125,7 +127,7 @@ def make_plan(
     intervals = int(_VALIDATION_PART * trial_seconds / max(validation, 1e-6))
     intervals = max(1, min(intervals, _MOST_INTERVALS))
     if before:
-        # Those in which a head trains on features alone cost next to nothing.
+        # Intervals in which only a head trains on features cost next to nothing.
         intervals = _MOST_INTERVALS
     fewest = 0.0
     if retraining:
@@ -151,8 +153,8 @@ def make_plan(
 def _search_part(passes: float) -> float:
     """Returns the part of the time that the search gets.
 
-    Where all of the time would show each image ten times, every pass counts and little is left to
-    search with; where it would show them a thousand times, the final training is soon at its end.
+    `passes` is how often the whole time would show each image. With ten passes every pass counts,
+    and little time is left for the search; with a thousand, the final training needs only some.
     """
     return min(_MOST_SEARCH, max(0.12, 0.12 + 0.16 * math.log10(max(passes, 1.0) / 10)))
 
@@ -167,16 +169,16 @@ def _least_images(candidate: Candidate, images: int) -> float:
 def _trials(
     cost: TrainingCost, search: float, *, most_images: float, least_seconds: float
 ) -> tuple[int | None, float]:
-    """Returns how many trials fit, None for many, and the seconds of training of each.
+    """Returns the number of trials, None for as many as fit, and the training seconds of each.
 
-    `least_seconds` are those of a trial that means something, compiling included.
+    `least_seconds` is the length of the shortest meaningful trial, compilation included.
     """
     search = max(search, 1.0)
     wanted = max(3.0, 6.0 * (search / 150.0) ** 0.3)
     seconds = max(least_seconds, search / wanted) - cost.compiling_seconds
     seconds = min(seconds, most_images * cost.step_seconds / cost.step_images)
     if 2 * (seconds + cost.compiling_seconds) > search * 1.2:
-        # The default alone: what it measures is the speed, and whether flips do harm.
+        # Only the default candidate: it measures the speed, and whether flips are harmful.
         return 1, max(1.0, min(seconds, search - cost.compiling_seconds))
     return None, max(1.0, seconds)
 
@@ -184,9 +186,9 @@ def _trials(
 def _longest_trial(
     spec: StudySpec, task: Task, inputs: InputSpec, speed: MachineSpeed
 ) -> tuple[Candidate, TrainingCost]:
-    """Returns the default candidate, or the pretrained one among the first that costs the most.
+    """Returns the most expensive of the default candidate and the pretrained first trials.
 
-    Heads on features cost next to nothing: a trial must be long enough for fine-tuning as well.
+    Heads on features cost next to nothing, but a trial must be long enough for fine-tuning as well.
     """
     candidates = [default_candidate(spec, task, inputs=inputs)]
     if spec.backbones:
@@ -211,7 +213,7 @@ def _cost(candidate: Candidate, task: Task, inputs: InputSpec, speed: MachineSpe
 def _affordable(
     candidate: Candidate, inputs: InputSpec, cost: TrainingCost, usable: float, development: int
 ) -> float:
-    """Returns the multiply-accumulates that the final training can spend on each image."""
+    """Returns how many multiply-accumulates per image the final training can afford."""
     passes = cost_passes(cost, usable, development)
     training = passes * (1 - _search_part(passes))
     return max(1.0, training * describe_model(candidate.model, inputs).multiply_accumulates)

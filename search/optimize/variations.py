@@ -1,4 +1,4 @@
-"""The trials between a study's first ones and its sampler's own: the best so far, varied."""
+"""Varies the best candidate so far, after a study's first trials and before its own sampler."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,13 +15,13 @@ from spaces.probe import is_legal
 
 
 class VariationSampler(DelegatingSampler):
-    """Suggests the best candidate so far with one known-good change after another.
+    """Suggests the best candidate so far with one known-good change per trial.
 
-    A search of few trials learns more from a good candidate's neighbours than from random draws.
-    When all `variations` have had their trial, `sampler` goes on. Until a trial is complete the
-    changes are made to `default`. Where a change leads to a candidate that has been tried,
-    `sampler` suggests one instead. Whether images are flipped follows from what the first trial
-    found (`search.training.mirroring`), where the space asks for it.
+    A search with few trials learns more from neighbours of a good candidate than from random draws.
+    Once all `variations` have had a trial, `sampler` takes over. Until a trial is complete the
+    changes apply to `default`. If a change leads to a candidate that has been tried, `sampler`
+    suggests one instead. If the space has a parameter for flips, its value is what the first trials
+    found (`search.training.mirroring`).
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class VariationSampler(DelegatingSampler):
         if number < len(self._variations):
             best = best_trial(study)
             known = self._default if best is None else best.params
-            # What was found out about flips holds against a variation of them.
+            # What the search found out about flips overrides a variation of them.
             fixed = {**known, **self._variations[number], **self._flipped()}
             if not _has_been_tried(fixed, earlier):
                 self._fixed = fixed
@@ -88,16 +88,16 @@ class VariationSampler(DelegatingSampler):
 def _suggested(earlier: Sequence[FrozenTrial]) -> int:
     """Returns how many earlier trials a sampler suggested; the others were enqueued.
 
-    It follows from the trials' numbers, so that workers that ask at once take different changes.
+    Only trials with lower numbers count, so workers that ask at the same time vary differently.
     """
     return sum("fixed_params" not in other.system_attrs for other in earlier)
 
 
 def _has_been_tried(fixed: Mapping[str, Any], earlier: Sequence[FrozenTrial]) -> bool:
-    """Whether an ended trial had the same answers to all that its space asked.
+    """Returns whether a finished trial had the values in `fixed` for all its parameters.
 
-    A space that is answered the same asks the same: parameters that it does not ask for change
-    nothing.
+    Equal values lead a space to the same parameters, so values in `fixed` that the trial did not
+    ask for make no difference.
     """
     return any(
         other.state.is_finished()

@@ -1,4 +1,4 @@
-"""A study's first trials, published baselines among them."""
+"""Enqueues a study's first trials, including published baselines."""
 
 import contextlib
 import json
@@ -21,10 +21,10 @@ _MOST_DIFFERENCES = 3
 
 
 def enqueue_recipes(study: optuna.Study, spec: StudySpec, progress: Progress) -> None:
-    """Enqueues the recipes that a study's space can express, once, and notes which, and why not.
+    """Enqueues each recipe that the study's space can express once; notes which, and why not.
 
-    What the study settles for all of its trials (epochs, and any setting of the training that its
-    space does not search) is the study's for these, too; the notes say what that changes.
+    Settings that the study fixes for all trials (epochs, and training settings that its space does
+    not search) apply to recipes too; the notes say what that changes.
     """
     expressing = Expressing(spec.space)
     enqueued: dict[str, str] = {}
@@ -47,16 +47,16 @@ def enqueue_recipes(study: optuna.Study, spec: StudySpec, progress: Progress) ->
 def enqueue_once(
     study: optuna.Study, parameters: Mapping[str, Any], attributes: Mapping[str, Any] | None = None
 ) -> None:
-    """Enqueues a trial unless the study has one of the same parameters.
+    """Enqueues a trial unless the study has one with the same parameters.
 
-    Several processes may do so at once: one of their trials is left, the others end as interrupted,
-    which do not count.
+    Several processes may do so at once: one of their trials remains, the others end as interrupted
+    and do not count.
     """
     if _first_of(study.get_trials(deepcopy=False), parameters) is not None:
         return
     storage = study._storage
-    # Nobody takes a running trial: it waits once it is known to be the first. One whose process
-    # died before is found by its missing lease.
+    # Create it as RUNNING, because no process takes a running trial, and set it to WAITING once it
+    # is known to be the first. If the process dies before that, the missing lease reveals it.
     template = create_trial(
         state=TrialState.RUNNING,
         system_attrs={"fixed_params": dict(parameters)},
@@ -67,7 +67,7 @@ def enqueue_once(
     if first is not None:
         end(study, trial, Outcome.INTERRUPTED, f"trial {first} has the same parameters")
         return
-    # A process that was suspended in between finds that another one has taken over.
+    # If this process was suspended in between, another one may have taken the trial over.
     with contextlib.suppress(UpdateFinishedTrialError):
         storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 

@@ -1,4 +1,4 @@
-"""The best trial of a study, as a configuration that stands alone."""
+"""The best trial of a study, as a self-contained configuration."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ from studies.study import StudySpec
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """Returns the best complete trial, None while there is none."""
+    """Returns the best complete trial; None if no trial is complete yet."""
     try:
         return study.best_trial
     except ValueError:
@@ -35,20 +35,20 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 
 
 def best_configuration(study: optuna.Study) -> BestConfiguration:
-    """Returns the winner of a study, rebuilt from what is stored with it.
+    """Returns the winner of a study, rebuilt from stored attributes.
 
-    Raises UserError while no trial is complete, and for a study that was not made here.
+    Raises UserError if no trial is complete yet, or if another program made the study.
     """
     trial = best_trial(study)
     if trial is None:
         raise UserError(
             f"A study needs a complete trial to have a winner; {study.study_name!r} has none. "
-            f"Run it again with more --trials."
+            f"Fix: run it again with more --trials."
         )
     if TrialAttribute.CANDIDATE not in trial.user_attrs:
         raise UserError(
             f"A winner is rebuilt from the candidate stored with its trial; {study.study_name!r} "
-            f"has none there: it was not made by this program. Name a study that `run` made."
+            f"has none, so another program made it. Fix: name a study that `run` made."
         )
     stored = study.user_attrs
     candidate = _candidate(
@@ -72,7 +72,7 @@ def best_configuration(study: optuna.Study) -> BestConfiguration:
 
 
 def search_curve(trial: FrozenTrial, spec: StudySpec) -> list[tuple[float, float]]:
-    """Returns what a trial reported as (epochs, value), however its steps are counted."""
+    """Returns a trial's reports as (epochs, value), whatever unit its steps have."""
     values = sorted(trial.intermediate_values.items())
     if spec.epochs is not None or not values:
         return [(step / spec.reports_per_epoch, value) for step, value in values]
@@ -81,11 +81,12 @@ def search_curve(trial: FrozenTrial, spec: StudySpec) -> list[tuple[float, float
 
 
 def mirrors(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Returns whether the winner sees mirrored images in its final training and in use.
+    """Returns whether the winner uses mirrored images, in its final training and for predictions.
 
-    That is so where the space leaves flips open and the search found them harmless: what a trial is
-    too short to gain from them, the final training is not. Where nothing is known, it is as the
-    winner's trial was. In use the network then averages an image and its mirror image.
+    It does if the space leaves flips open and the search found them harmless: a trial may be too
+    short to gain from flips, but the final training is not. If the search found nothing about
+    flips, the winner's trial decides. For a prediction the network then averages an image and its
+    mirror image.
     """
     asked = [name for name in flip_parameters(study) if name in trial.params]
     if not asked:
@@ -103,7 +104,7 @@ def export_best_configuration(
 ) -> BestConfiguration:
     """Writes the best configuration of a stored study as JSON or YAML, by the suffix of `to`.
 
-    Without a `storage` the study is looked for in `runs_directory`/studies.db.
+    Without `storage` the study is read from studies.db in `runs_directory`.
     """
     study = load_stored_study(study_name, storage=storage or default_storage(runs_directory))
     configuration = best_configuration(study)
@@ -120,9 +121,9 @@ def _mirrored(candidate: Candidate, trial: FrozenTrial, study: optuna.Study) -> 
 
 
 def _lengthened(candidate: Candidate, trial: FrozenTrial, stored: Mapping[str, Any]) -> Candidate:
-    """Returns a candidate whose steps fill the time of the final training, as its trial was fast.
+    """Returns a candidate with as many steps as fit into the final training at its trial's speed.
 
-    One that is measured in epochs stays as it is.
+    A candidate whose length is in epochs stays as it is.
     """
     plan = TimePlan.model_validate_json(stored.get(StudyAttribute.TIME_PLAN, "{}"))
     speed = trial.user_attrs.get(TrialAttribute.IMAGES_PER_SECOND)
@@ -133,7 +134,7 @@ def _lengthened(candidate: Candidate, trial: FrozenTrial, stored: Mapping[str, A
 
 
 def _candidate(text: str, source: str | None) -> Candidate:
-    """Rebuilds a stored candidate; a block of one's own is looked for in the study's file."""
+    """Rebuilds a stored candidate; loads the study's file if it has user-defined blocks."""
     try:
         try:
             return Candidate.from_json(text)
@@ -145,20 +146,20 @@ def _candidate(text: str, source: str | None) -> Candidate:
     except ValidationError as error:
         raise UserError(
             f"A stored candidate must be one that this version can build: "
-            f"{error.errors()[0]['msg']}. Use the version that searched, or search anew with "
-            f"--study-name NEW."
+            f"{error.errors()[0]['msg']}. Fix: use the version that ran the search, or start a new "
+            f"study with --study-name NEW."
         ) from error
 
 
 def load_stored_study(study_name: str, storage: str) -> optuna.Study:
-    """Opens a stored study by name; an unknown name raises UserError with the names there are."""
+    """Opens a stored study by name; an unknown name raises UserError that lists the known ones."""
     opened = open_storage(storage)
     with quiet_optuna():
         names = sorted(optuna.get_all_study_names(opened))
         if study_name not in names:
             raise UserError(
                 f"A stored study must be one of {', '.join(names) or '(none yet)'} in "
-                f"{without_password(storage)}; "
-                f"received {study_name!r}."
+                f"{without_password(storage)}; received {study_name!r}. Fix: use a stored name or "
+                f"another --storage."
             )
         return optuna.load_study(study_name=study_name, storage=opened)

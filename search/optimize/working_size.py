@@ -1,4 +1,4 @@
-"""The size at which images are loaded: as large as the time allows, seldom above 64 pixels."""
+"""The size to load images at: as large as the time allows, usually at most 64 pixels."""
 
 from cnn_blocks.build import describe_model
 from cnn_blocks.config import InputSpec
@@ -9,14 +9,14 @@ from search.sizing.time_plan import cost_passes, default_candidate
 from spaces.task import Task
 from studies.study import StudySpec
 
-# Longest sides in pixels. Most photos are told apart at 64; more is worth it where time abounds.
+# Longest sides in pixels. 64 is enough to tell most photos apart; more only pays with much time.
 _SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
 _USUAL_SIDE = 64
-# A larger size must still let the default network see each image so often, a smaller one is taken
-# where it could not see them this often.
+# How often the default network must be able to see each image: a larger size is chosen only if it
+# still sees them this often, and a smaller size if it would see them less often than this.
 _PASSES_TO_GROW = 100.0
 _PASSES_TO_SHRINK = 15.0
-# Of the time given, about what the final training gets.
+# About the part of the time that the final training gets.
 _TRAINING_PART = 0.6
 
 
@@ -28,10 +28,10 @@ def working_size(
     speed: MachineSpeed,
     usable_seconds: float,
 ) -> tuple[int, int] | None:
-    """Returns (height, width) in pixels to load images at; None for the size that they have.
+    """Returns (height, width) in pixels to load images at; None for their own size.
 
-    A study with pretrained backbones keeps it: these want larger images, and resize them. So does
-    one whose space does not adapt to the task.
+    A study keeps the images' own size if it has pretrained backbones, which need larger images and
+    resize them, or if its space does not adapt to the task.
     """
     height, width = inputs.image_shape[:2]
     longest = max(height, width)
@@ -63,6 +63,6 @@ def working_size(
 
 
 def _scaled(height: int, width: int, side: int) -> tuple[int, int]:
-    """Returns (height, width) with the longer side as given, in proportion."""
+    """Returns (height, width) scaled so that the longer side is `side` pixels."""
     scale = side / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))

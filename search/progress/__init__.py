@@ -1,1 +1,1 @@
-"""What a person sees while a search runs."""
+"""The display of a running search."""

@@ -1,4 +1,4 @@
-"""How progress is shown: live on a terminal, a plain line per event elsewhere."""
+"""Chooses the display of progress: live on a terminal, one plain line per event elsewhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from search.progress.plain import PlainProgress
 
 
 def make_progress(console: Console | None = None) -> Progress:
-    """Returns live progress where the console is a terminal, plain lines elsewhere."""
+    """Returns live progress if the console is a terminal, otherwise plain lines."""
     console = console or Console()
     if not console.is_terminal or console.is_dumb_terminal:
         return PlainProgress(console)

@@ -1,4 +1,4 @@
-"""Where the time goes: a stack of named activities."""
+"""Measures the time of named, nested activities."""
 
 import time
 from collections import defaultdict
@@ -20,7 +20,7 @@ Activity: TypeAlias = Literal[
 
 
 class Clock:
-    """Counts the seconds of each activity; an inner activity's time is not its outer one's."""
+    """Counts the seconds of each activity; an outer activity's time excludes the inner ones."""
 
     def __init__(self) -> None:
         self.seconds: dict[Activity, float] = defaultdict(float)
@@ -42,12 +42,12 @@ class Clock:
         self._stack.append(activity)
 
     def leave(self) -> None:
-        """Ends the innermost activity and goes on with the one around it."""
+        """Ends the innermost activity and resumes the one around it."""
         self._settle()
         self._stack.pop()
 
     def shares(self) -> list[tuple[Activity, float, float]]:
-        """Returns (activity, seconds, share of the whole in 0..1), longest first."""
+        """Returns (activity, seconds, fraction of the total in 0..1), longest first."""
         whole = sum(self.seconds.values()) or 1.0
         rows = [(name, spent, spent / whole) for name, spent in self.seconds.items()]
         return sorted(rows, key=lambda row: -row[1])

@@ -1,6 +1,6 @@
-"""What a search says while it runs, and who listens.
+"""The events of a running search, and the base class of their receivers.
 
-The same values reach the screen and travel through the pipe from a worker to its supervisor.
+Events are sent to the display and through the pipe from a worker to its supervisor.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ TrialState = Literal["complete", "pruned", "infeasible", "failed", "interrupted"
 
 @dataclass(frozen=True, kw_only=True)
 class SearchStarted:
-    """A search begins or resumes.
+    """A search starts or resumes.
 
-    `complete`, `pruned`, `infeasible` and `failed` count the trials that the study already holds;
-    `trials` is the total to reach, None where only time ends.
+    `complete`, `pruned`, `infeasible` and `failed` count the trials already in the study; `trials`
+    is the target number, None if only time limits the search.
     """
 
     study_name: str
@@ -33,7 +33,7 @@ class SearchStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialStarted:
-    """A trial begins; `summary` is its candidate in one line, `epochs` 0 while unknown."""
+    """A trial starts; `summary` is its candidate in one line, `epochs` is 0 while unknown."""
 
     number: int
     summary: str
@@ -42,7 +42,7 @@ class TrialStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialAdvanced:
-    """A running trial got further; `epoch` counts finished epochs and may be a fraction."""
+    """A running trial made progress; `epoch` counts finished epochs and may be a fraction."""
 
     number: int
     epoch: float
@@ -52,10 +52,9 @@ class TrialAdvanced:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFinished:
-    """A trial ended; `reason` says why where it did not complete.
+    """A trial ended; `reason` says why if it did not complete.
 
-    `best_value` is the study's best so far, of trial `best_trial`; another process may have found
-    it.
+    `best_value` is the study's best so far, from trial `best_trial`, possibly of another process.
     """
 
     number: int
@@ -69,7 +68,7 @@ class TrialFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchFinished:
-    """No further trial will start; `best_value`, of trial `best_trial`, is the study's best."""
+    """No more trials will start; `best_value`, from trial `best_trial`, is the study's best."""
 
     best_value: float | None
     best_trial: int | None
@@ -77,7 +76,7 @@ class SearchFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainingStarted:
-    """The winner's training on all training and validation images begins."""
+    """The winner's training on all training and validation images starts."""
 
     epochs: float
     images: int
@@ -86,7 +85,7 @@ class RetrainingStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainingAdvanced:
-    """The retraining got further."""
+    """The retraining made progress."""
 
     epoch: float
     epochs: float
@@ -102,7 +101,7 @@ class RetrainingFinished:
 
 @dataclass(frozen=True)
 class Note:
-    """Something worth knowing or, as a warning, worth a look."""
+    """Information or, with `is_warning`, a warning for the user."""
 
     text: str
     is_warning: bool = False
@@ -122,10 +121,10 @@ Event: TypeAlias = (
 
 
 class Progress:
-    """Receives every event of a search and shows nothing; the library's default.
+    """Receives every event of a search and shows nothing; the default when used as a library.
 
-    Usable as a context manager; leaving it restores the terminal. One of your own overrides
-    `handle`, and matches the events that it wants.
+    It is a context manager; leaving it restores the terminal. Subclasses override `handle` and
+    match the events that they need.
     """
 
     def __enter__(self) -> Self:
@@ -140,15 +139,15 @@ class Progress:
         return None
 
     def restore_terminal(self) -> None:
-        """Shows the cursor again; for a signal handler that is about to end the process."""
+        """Shows the cursor again; called by a signal handler just before it ends the process."""
 
     def handle(self, event: Event) -> None:
-        """Is told everything that happens."""
+        """Receives an event."""
 
     def note(self, text: str) -> None:
-        """Says something worth knowing."""
+        """Sends a note to the user."""
         self.handle(Note(text))
 
     def warning(self, text: str) -> None:
-        """Says something worth a look."""
+        """Sends a warning to the user."""
         self.handle(Note(text, is_warning=True))

@@ -1,4 +1,4 @@
-"""A search on a terminal: counts, best value, time left and the current training, kept in place."""
+"""Live display of a search on a terminal: counts, best value, time left, current trainings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BAR_WIDTH = 72
 
 @dataclass
 class _Training:
-    """One training that is shown: a trial's or the winner's."""
+    """One displayed training: a trial's or the winner's."""
 
     title: str
     summary: str
@@ -46,7 +46,7 @@ class _Training:
     seconds: float | None = None
 
     def advance(self, event: TrialAdvanced | RetrainingAdvanced) -> None:
-        """Notes how far it got."""
+        """Records the progress."""
         self.epoch, self.epochs = event.epoch, event.epochs
         self.metrics = {**self.metrics, **event.metrics}
 
@@ -76,7 +76,7 @@ class LiveProgress(Progress):
         traceback: TracebackType | None,
     ) -> None:
         self._live.stop()
-        self._console.print()  # what is printed next stands apart
+        self._console.print()  # separates later output
 
     def restore_terminal(self) -> None:
         # Not `Live.stop()`: the interrupted code may hold its lock.
@@ -93,7 +93,7 @@ class LiveProgress(Progress):
                     self._tally.start(event.number)
                 title = f"trial {event.number}"
                 training = _Training(title, event.summary, event.epochs, started=self._clock())
-                # A new dictionary each time: the drawing thread may be walking the old one.
+                # A new dictionary each time: the drawing thread may be iterating over the old one.
                 self._trials = {**self._trials, event.number: training}
             case TrialAdvanced():
                 if self._tally is not None:
@@ -131,9 +131,9 @@ class LiveProgress(Progress):
             self.warning(f"trial {event.number} {event.state}: {event.reason}")
 
     def render(self) -> RenderableType:
-        """Returns what the lines look like now."""
+        """Returns the current display."""
         table = Table.grid(padding=(0, 1))
-        # Not the default overflow, whose ellipsis some consoles cannot encode.
+        # The default overflow uses an ellipsis, which some consoles cannot encode.
         table.add_column(style="dim", no_wrap=True, overflow="crop")
         table.add_column(ratio=1, overflow="fold")
         tally = self._tally

@@ -1,4 +1,4 @@
-"""Progress as a plain line per event, for logs and pipes."""
+"""Progress as one plain line per event, for logs and pipes."""
 
 import time
 from collections.abc import Callable
@@ -21,15 +21,15 @@ from search.progress.events import (
 from search.progress.tally import Tally
 from search.progress.words import counted, describe_metrics, duration, metric_words, one_line
 
-# Epochs may take a fraction of a second: a log needs no line for each.
+# Epochs may take a fraction of a second; do not log each of them.
 _SECONDS_BETWEEN_EPOCHS = 3.0
 
 
 class PlainProgress(Progress):
     """Prints one plain line per event.
 
-    A trial's epochs are reported at most every `interval` seconds, so that a log of many short
-    trials has one line for each.
+    Epochs are reported at most every `interval` seconds, so that short trials do not fill the log
+    with epoch lines.
     """
 
     def __init__(
@@ -113,12 +113,12 @@ class PlainProgress(Progress):
 
     def _line(self, text: str) -> None:
         self._last_line = self._clock()
-        # Markup and highlighting off: a reason may hold brackets. No width: a log is not wrapped.
+        # No markup or highlighting, because a reason may contain brackets. No wrapping in a log.
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _epochs(epochs: float) -> str:
-    """Returns a training's length in words; nothing while it is not known."""
+    """Returns the length of a training in words; "" if it is unknown."""
     return f", {epochs:.4g} epoch{'' if epochs == 1 else 's'}" if epochs else ""
 
 

@@ -1,4 +1,4 @@
-"""How far a search is: its trials, its epochs, its time."""
+"""The state of a search: its trials, epochs and time."""
 
 import time
 from collections import Counter
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from search.progress.events import SearchFinished, SearchStarted, TrialFinished, TrialState
 from search.progress.words import metric_words
 
-# In the order in which they are shown. One that was interrupted, or crashed, is continued.
+# In display order. Interrupted and crashed trials are missing because they are continued.
 STATES: tuple[tuple[TrialState, str], ...] = (
     ("complete", "done"),
     ("pruned", "pruned"),
@@ -17,7 +17,7 @@ STATES: tuple[tuple[TrialState, str], ...] = (
 
 
 class Tally:
-    """Counts a search's trials and epochs, and estimates the time that is left."""
+    """Counts a search's trials and epochs, and estimates the remaining time."""
 
     def __init__(
         self, search: SearchStarted, *, clock: Callable[[], float] = time.monotonic
@@ -47,7 +47,7 @@ class Tally:
         self.running[number] = 0.0
 
     def advance(self, number: int, epoch: float) -> None:
-        """Notes how many epochs a running trial has finished."""
+        """Records the number of epochs that a running trial has finished."""
         self.running[number] = epoch
 
     def finish(self, event: TrialFinished) -> None:
@@ -72,17 +72,17 @@ class Tally:
 
     @property
     def epochs(self) -> int:
-        """The whole epochs trained by this process."""
+        """The number of complete epochs trained by this process."""
         return int(self._finished_epochs + sum(self.running.values()))
 
     @property
     def elapsed(self) -> float:
-        """Seconds since this process began to search."""
+        """Seconds since this process started searching."""
         return (self._clock() if self._stopped is None else self._stopped) - self._started
 
     @property
     def remaining(self) -> float | None:
-        """Seconds left, by the mean trial so far and the budget; None when unknown or over."""
+        """Estimated seconds left, from the mean trial time and the budget; None if unknown or 0."""
         if self._stopped is not None:
             return None
         bounds = []
@@ -96,7 +96,7 @@ class Tally:
     def states(self) -> str:
         """Returns the counts in words, as in `9 done, 2 pruned, 1 running`."""
         named = [(self.counts[state], word) for state, word in STATES]
-        # Done, pruned, failed and running always stand there; infeasible only where it happened.
+        # "infeasible" is shown only if there are such trials; the other states are always shown.
         shown = [f"{count} {word}" for count, word in named if count or word != "infeasible"]
         if self._stopped is None:
             shown.append(f"{len(self.running)} running")

@@ -1,4 +1,4 @@
-"""Durations, counts and metrics as a person reads them."""
+"""Human-readable durations, counts and metrics."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from search.system.names import shown
 
 
 def duration(seconds: float) -> str:
-    """Returns seconds as a person says them: `0.8 s`, `42 s`, `3 min 05 s`, `1 h 02 min`."""
+    """Formats seconds: `0.8 s`, `42 s`, `3 min 05 s`, `1 h 02 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -23,7 +23,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def metric_words(metric: str) -> str:
-    """Returns a metric's name for a reader: `val_macro_f1` becomes `validation macro F1`."""
+    """Returns a metric's display name: `val_macro_f1` becomes `validation macro F1`."""
     words = metric.replace("f1", "F1").replace("auc", "AUC").replace("_", " ")
     return f"validation {words[4:]}" if words.startswith("val ") else words
 
@@ -39,5 +39,5 @@ def describe_metrics(metrics: Mapping[str, float]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Returns a text's words on one line, without characters that a terminal obeys."""
+    """Returns a text on one line, with terminal control characters escaped."""
     return shown(" ".join(text.split()))

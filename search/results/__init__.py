@@ -1,1 +1,1 @@
-"""From the winner to the files of a run."""
+"""Retraining the winner, evaluating it, and writing the files of a run."""

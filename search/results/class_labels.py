@@ -1,4 +1,4 @@
-"""The names of classes as a figure can show them."""
+"""Class names in a form that a figure can show."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from search.system.names import shown
 # A legend with more names would leave no room for the figure.
 _MOST_NAMES_IN_LEGEND = 20
 _WIDTH_IN_LEGEND = 40
-# matplotlib knows a font's weight as a number or a word; of other weights it warns.
+# matplotlib stores a font's weight as a number or a word, and warns about any other weight.
 _REGULAR = (400, "normal", "regular", "roman", "book")
 
 
 @dataclass(frozen=True)
 class ClassLabels:
-    """A text for each class, the font families that draw them all, and a legend for numbers."""
+    """A text for each class, the font families that draw them, and a legend if they are numbers."""
 
     texts: tuple[str, ...]
     families: list[str]
@@ -28,9 +28,9 @@ def class_labels(
 ) -> ClassLabels:
     """Returns a text of at most `width` characters for each class.
 
-    Names with characters that the default font lacks are drawn with installed fonts that have
-    them. Where there are none, the classes are numbered as the model's outputs, and a legend
-    gives their escaped names. `classes` are the numbers that the figure shows, all by default.
+    Characters that the default font lacks are drawn with other installed fonts. If no installed
+    font has them, the texts are the numbers of the model's outputs, and a legend gives the escaped
+    names. `classes` are the numbers that the figure shows, all by default.
     """
     numbers = sorted(set(range(len(class_names)) if classes is None else classes))
     texts = tuple(_shortened(shown(name), width) for name in class_names)
@@ -47,7 +47,7 @@ def class_labels(
 def font_families(text: str) -> list[str] | None:
     """Returns installed font families that together have every character of a text.
 
-    The default family comes first. None where a character is in no installed font.
+    The default family comes first. Returns None if a character is in no installed font.
     """
     from matplotlib.font_manager import fontManager
 
@@ -59,7 +59,7 @@ def font_families(text: str) -> list[str] | None:
         for font in fontManager.ttflist
         if font.style == "normal" and font.weight in _REGULAR
     )
-    # Last Resort has a box for everything, and these have symbols in the places of letters.
+    # Last Resort draws a box for every character; the others map letters to symbols.
     unfit = ("Last Resort", "STIXNonUnicode", "STIXSize", "cm")
     others = [name for name in sorted({*regular} - {default}) if not name.startswith(unfit)]
     while missing:
@@ -84,7 +84,7 @@ def _characters(family: str) -> set[int]:
     try:
         path = fontManager.findfont(FontProperties(family=[family]), fallback_to_default=False)
         return set(get_font(path).get_charmap())
-    except (OSError, RuntimeError, ValueError):  # removed or unreadable since it was listed
+    except (OSError, RuntimeError, ValueError):  # removed since it was listed, or unreadable
         return set()
 
 

@@ -1,4 +1,4 @@
-"""The file that a winner lives in: everything that retraining needs, as JSON or YAML."""
+"""The winner's configuration file: everything that retraining needs, as JSON or YAML."""
 
 import difflib
 import json
@@ -26,18 +26,18 @@ _SUFFIXES = (".json", ".yaml", ".yml")
 
 
 class BestConfiguration(Configuration):
-    """A candidate, where it comes from, and how it is retrained.
+    """A candidate, its origin, and how it is retrained.
 
     Attributes:
-        study: The study that found it; with `trial`, `metric` and `value`, for the record.
-        recipe: The published baseline that it is, if it comes from no study.
-        value: The metric on the validation images when the candidate won.
+        study: The study that found it; `study`, `trial`, `metric` and `value` are informative.
+        recipe: The published baseline that it reproduces, if it comes from a recipe.
+        value: The metric on the validation images with which the candidate won.
         seed: Seeds the split, the initial weights and the order of the images.
         epochs: Epochs of the retraining; None trains `candidate.training.epochs`.
-        image_size: (height, width) in pixels that images are resized to; None keeps the data's.
-        fit: What happens to images whose shape is not that of `image_size`.
-        class_names: The classes it was found on; retraining on others is allowed, and said.
-        components: By kind, the file or module that defines each block or head of one's own.
+        image_size: (height, width) in pixels to which images are resized; None keeps their size.
+        fit: How images are fitted to the aspect ratio of `image_size`.
+        class_names: The classes it was found on; retraining on others is allowed, with a note.
+        components: By kind, the file or module that defines each of the user's own components.
             Reading the configuration imports them: read only files that you trust.
     """
 
@@ -57,15 +57,15 @@ class BestConfiguration(Configuration):
 
     @property
     def fit_of_images(self) -> Fit | None:
-        """The fit that the candidate was found with, None where it was found on no images.
+        """The fit that the candidate was found with; None without an image size.
 
-        Older versions stretched all images and wrote no fit.
+        Older versions stretched all images and stored no fit.
         """
         return self.fit or (None if self.image_size is None else FORMER_FIT)
 
 
 def write_configuration(path: str | Path, configuration: BestConfiguration) -> Path:
-    """Writes a configuration as JSON or YAML, by the suffix of `path`, whole or not at all."""
+    """Atomically writes a configuration as JSON or YAML, depending on the suffix of `path`."""
     path = user_path(path)
     content = configuration.model_dump(mode="json")
     if _suffix(path) == ".json":
@@ -79,17 +79,17 @@ def write_configuration(path: str | Path, configuration: BestConfiguration) -> P
         write_text(path, text)
     except OSError as error:
         raise UserError(
-            f"A configuration needs a writable path; {path}: {error.strerror}. Make its folder "
-            f"writable, or choose another file."
+            f"A configuration needs a writable path; {path}: {error.strerror}. Fix: make its "
+            f"folder writable, or choose another file."
         ) from error
     return path
 
 
 def read_configuration(path: str | Path) -> BestConfiguration:
-    """Reads a configuration and imports the components of one's own that it names.
+    """Reads a configuration and imports the user's own components that it names.
 
-    Raises UserError for a file that is missing or broken, a newer format, an unknown key (with
-    what is allowed and the closest match), an illegal value, or a component that is not there.
+    Raises UserError for a missing or broken file, a newer format, an unknown key (the message lists
+    the allowed keys and the closest match), an invalid value, or a missing component.
     """
     path = user_path(path)
     content = _parse(path)
@@ -120,15 +120,15 @@ def _parse(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(
-            f"A configuration must be a file that exists; there is no {path}. Write one with: "
+            f"A configuration must be an existing file; there is no {path}. Fix: write one with "
             + printed_command(
                 *("python", "-m", "search.export", "--study", "STUDY", "--to", path.name)
             )
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"A configuration must be a readable UTF-8 text file; {path}: {error}. Make it so, or "
-            f"export it again."
+            f"A configuration must be a readable UTF-8 text file; {path}: {error}. Fix: correct "
+            f"the file, or export it again."
         ) from error
     content = _parse_json(path, text) if suffix == ".json" else _parse_yaml(path, text)
     if not isinstance(content, dict):
@@ -144,7 +144,10 @@ def _parse_json(path: Path, text: str) -> Any:
         keys = [key for key, _ in pairs]
         for key in keys:
             if keys.count(key) > 1:
-                raise UserError(f"{path}: the key {key!r} stands twice in one mapping; keep one.")
+                raise UserError(
+                    f"{path}: a key must be unique in its mapping; {key!r} occurs twice. Fix: keep "
+                    f"one."
+                )
         return dict(pairs)
 
     try:
@@ -166,8 +169,8 @@ def _parse_yaml(path: Path, text: str) -> Any:
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
                 raise UserError(
-                    f"{path}, line {key.start_mark.line + 1}: the key {key.value!r} stands twice "
-                    f"in one mapping; keep one."
+                    f"{path}, line {key.start_mark.line + 1}: a key must be unique in its mapping; "
+                    f"{key.value!r} occurs twice. Fix: keep one."
                 )
             seen.add(key.value)
         return loader.construct_mapping(node, deep=True)
@@ -183,15 +186,15 @@ def _parse_yaml(path: Path, text: str) -> Any:
 
 
 def _require_readable_version(path: Path, content: Any, key: str = "format_version") -> None:
-    """Refuses newer formats first: their other keys would only earn misleading errors."""
+    """Rejects newer formats first, because errors about their unknown keys would mislead."""
     for name, value in list(content.items()):
         if isinstance(value, Mapping):
             _require_readable_version(path, value, key)
         elif name == key and isinstance(value, int) and value > FORMAT_VERSION:
             raise UserError(
-                f"{path}: format_version {value} comes from a newer cnn-search; this one reads up "
-                f"to {FORMAT_VERSION}. Upgrade cnn-search, or export the configuration with this "
-                f"version."
+                f"{path}: format_version {value} comes from a newer cnn-search; this version reads "
+                f"up to {FORMAT_VERSION}. Fix: upgrade cnn-search, or export the configuration "
+                f"with this version."
             )
 
 
@@ -200,14 +203,14 @@ def _load_component(path: Path, kind: str, source: str) -> None:
     if source.endswith(".py") and not user_path(source).is_absolute():
         reference = str(path.resolve().parent / source)
     elif source.endswith(".py") and not user_path(source).is_file():
-        # The file that moved together with its configuration is the one that is meant.
+        # The file may have been moved together with its configuration.
         beside = path.resolve().parent / Path(source).name
         reference = str(beside) if beside.is_file() else source
     try:
         load_source(reference)
     except UserError as error:
         raise UserError(f"{path}: components.{kind} must be imported first: {error}") from error
-    except Exception as error:  # whatever a person's own file does wrong
+    except Exception as error:  # a user's file may raise anything
         raise UserError(
             f"{path}: components.{kind} must come from a file that can be imported; {reference} "
             f"raised {type(error).__name__}: {error}."
@@ -215,7 +218,7 @@ def _load_component(path: Path, kind: str, source: str) -> None:
 
 
 def _causes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leaves out what follows from a problem further inside: a list counts valid items only."""
+    """Drops consequences of deeper problems: pydantic counts only valid items of a list."""
     locations = [problem["loc"] for problem in problems]
 
     def has_inner(location: tuple[int | str, ...]) -> bool:
@@ -232,7 +235,7 @@ def _explain(content: Any, problem: ErrorDetails) -> str:
         allowed = list(owner.model_fields) if owner else []
         return f"{key} is not a known key{_choices(str(location[-1]), allowed)}"
     if problem["type"] == "missing":
-        return f"{key} is missing; add it."
+        return f"{key} is missing. Fix: add it."
     if problem["type"] == "literal_error":
         owner = _model_at(content, location[:-1])
         allowed = _literals(owner.model_fields[str(location[-1])].annotation) if owner else []
@@ -259,7 +262,7 @@ def _literals(annotation: Any) -> list[Any]:
 
 
 def _model_at(content: Any, location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """Returns the class of configuration that stands at a location of the parsed file."""
+    """Returns the configuration class at a location of the parsed file."""
     annotation: Any = BestConfiguration
     for step in location:
         model = _first(_models(annotation), content)

@@ -1,4 +1,4 @@
-"""What a result depended on: versions, machine, seeds, data, code and command."""
+"""The environment of a result: versions, machine, seeds, data, code and command."""
 
 import importlib.metadata
 import os
@@ -32,7 +32,7 @@ _DISTRIBUTIONS = (
 
 
 def environment_record(split: "Split", *, seed: int, compute: "Compute") -> dict[str, Any]:
-    """Returns what is needed to repeat a result or to explain why it differs."""
+    """Returns everything needed to repeat a result or to explain why it differs."""
     import keras
 
     from search.system.runtime import cpu_name, device_kind, dtype_policy, jit_compile
@@ -54,6 +54,7 @@ def environment_record(split: "Split", *, seed: int, compute: "Compute") -> dict
         "data": {
             "name": split.dataset.name,
             "source": split.dataset.source,
+            "layout": split.dataset.layout,
             "fingerprint": split.dataset.fingerprint,
             "image_shape": list(split.dataset.image_shape),
             "decoding": split.dataset.decoding.model_dump(mode="json"),
@@ -76,7 +77,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git(directory: Path) -> dict[str, Any] | None:
-    """Returns the commit of the repository that holds a directory; None where there is none."""
+    """Returns the commit of the repository that contains a directory; None outside of one."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""How good a trained model is on one share of the images."""
+"""Evaluates a trained model on one share of the images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Share
+    from search.data import Subset
 
-# Images decoded into memory at a time; the model still sees them in batches.
+# Images decoded into memory at a time; the model processes them in smaller batches.
 _CHUNK = 4096
 
 
@@ -30,12 +30,11 @@ class ClassScores:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A model's scores on a share, and its prediction for every image of that share.
+    """A model's scores on a subset, and its prediction for every image of that subset.
 
-    `confusion_matrix` counts images, true classes in rows and predicted ones in columns.
-    `labels`, `predictions` (class indices) and `confidences` follow the share's order. `auc` and
-    `average_precision` are means over the classes that occur, each against the rest; NaN where
-    only one occurs.
+    `confusion_matrix` counts images, with true classes in rows and predicted classes in columns.
+    `labels`, `predictions` (class indices) and `confidences` are in the subset's order. `auc` and
+    `average_precision` are one-vs-rest means over the classes that occur; NaN if only one occurs.
     """
 
     images: int
@@ -60,7 +59,7 @@ class Evaluation:
 
     @property
     def absent_classes(self) -> tuple[str, ...]:
-        """The classes without images, which no average over classes includes."""
+        """The classes without images."""
         return tuple(scores.name for scores in self.per_class if not scores.support)
 
     @property
@@ -70,7 +69,7 @@ class Evaluation:
 
     @property
     def majority_accuracy(self) -> float:
-        """The accuracy of answering the commonest class for every image."""
+        """The accuracy of predicting the commonest class for every image."""
         return max(scores.support for scores in self.per_class) / self.images
 
     def metrics(self) -> dict[str, Any]:
@@ -96,9 +95,9 @@ class Evaluation:
 
     @classmethod
     def from_metrics(cls, stored: Mapping[str, Any]) -> "Evaluation":
-        """Rebuilds what `metrics` returned, without the predictions of single images."""
+        """Rebuilds an evaluation from `metrics()`, without the predictions for single images."""
         names = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision")
-        # JSON knows no NaN.
+        # JSON has no NaN.
         scores = {name: math.nan if stored[name] is None else stored[name] for name in names}
         none = np.empty(0, dtype=np.int64)
         return cls(
@@ -115,18 +114,27 @@ class Evaluation:
 
 
 def evaluate(
-    model: "keras.Model", share: "Share", class_names: Sequence[str], *, batch_size: int = 256
+    model: "keras.Model", subset: "Subset", class_names: Sequence[str], *, batch_size: int = 256
 ) -> Evaluation:
-    """Scores a model on a share.
+    """Scores a model on a subset, as `score` does."""
+    probabilities, labels = predict(model, subset, batch_size=batch_size)
+    return score(probabilities, labels, class_names)
 
-    Macro averages run over the classes that occur or are predicted, balanced accuracy over those
-    that occur; a score without a denominator is zero.
+
+def score(
+    probabilities: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+) -> Evaluation:
+    """Scores probabilities (N, classes) for images with true labels (N,).
+
+    Macro averages include the classes that occur or are predicted, balanced accuracy those that
+    occur. A score with a denominator of zero is zero.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     from search.training.metrics import classification_metrics, ranking_metrics
 
-    probabilities, labels = predict(model, share, batch_size=batch_size)
     predictions = probabilities.argmax(axis=1)
     classes = range(len(class_names))
     present = np.union1d(labels, predictions)
@@ -165,15 +173,15 @@ def evaluate(
 
 
 def predict(
-    model: "keras.Model", share: "Share", *, batch_size: int = 256
+    model: "keras.Model", subset: "Subset", *, batch_size: int = 256
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Returns a model's probabilities (N, classes) and the true labels (N,) in a share's order."""
+    """Returns a model's probabilities (N, classes) and the true labels (N,) in a subset's order."""
     from search.training.prediction import predict_in_batches, prediction_batch_of
 
     batch_size = min(batch_size, prediction_batch_of(model))
     probabilities, labels = [], []
-    for start in range(0, len(share), _CHUNK):
-        images, chunk_labels = share.gather(np.arange(start, min(start + _CHUNK, len(share))))
+    for start in range(0, len(subset), _CHUNK):
+        images, chunk_labels = subset.gather(np.arange(start, min(start + _CHUNK, len(subset))))
         probabilities.append(predict_in_batches(model, images, batch_size=batch_size))
         labels.append(chunk_labels)
     return np.concatenate(probabilities), np.concatenate(labels)

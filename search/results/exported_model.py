@@ -1,4 +1,4 @@
-"""A .keras file that also says what its outputs mean and how its images are decoded."""
+"""A .keras file that also contains the class names and the decoding of the images."""
 
 import json
 import zipfile
@@ -23,7 +23,7 @@ _DECODING = "decoding.json"
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a .keras file says beside its model; None for what it does not hold.
+    """The additional content of a .keras file; None for a part that is missing.
 
     `class_names` are in the order of the model's outputs.
     """
@@ -35,9 +35,9 @@ class ModelRecord:
 def save_model(
     path: str | Path, model: "keras.Model", class_names: Sequence[str], decoding: "Decoding"
 ) -> None:
-    """Saves a model as a .keras file with its class names and its decoding inside.
+    """Saves a model as a .keras file that also contains its class names and decoding.
 
-    Keras ignores the additional members: the file opens with `keras.models.load_model` anywhere.
+    Keras ignores the additional members, so `keras.models.load_model` opens the file anywhere.
     """
     with whole_file(path) as temporary:
         model.save(temporary)
@@ -47,7 +47,7 @@ def save_model(
 
 
 def load_model(path: str | Path) -> "keras.Model":
-    """Returns the model in a .keras file; raises UserError where Keras cannot open it."""
+    """Returns the model in a .keras file; raises UserError if Keras cannot open it."""
     from search.system.runtime import start_keras
 
     start_keras()
@@ -55,19 +55,19 @@ def load_model(path: str | Path) -> "keras.Model":
 
     try:
         model: keras.Model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises nearly anything on files that it cannot read
+    except Exception as error:  # Keras may raise any exception for an unreadable file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"A model must be a .keras file that Keras opens; {path}: {reason} Fix: name the "
+            f"A model must be a .keras file that Keras can open; {path}: {reason} Fix: give the "
             f"model.keras of a run."
         ) from error
     return model
 
 
 def read_record(path: str | Path) -> ModelRecord:
-    """Returns what a .keras file says beside its model.
+    """Returns the class names and the decoding in a .keras file.
 
-    Raises UserError where the file is no .keras file, or records a decoding of a newer version.
+    Raises UserError if the file is not a .keras file or has the decoding of a newer version.
     """
     from search.data import Decoding
 
@@ -84,22 +84,22 @@ def read_record(path: str | Path) -> ModelRecord:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
         raise UserError(
-            f"A model's images must be decoded as this version can; {path} records {place} = "
-            f"{problem['input']!r}. Fix: use the version of cnn-search that trained it."
+            f"This version must support the decoding of a model's images; {path} has {place} = "
+            f"{problem['input']!r}. Fix: use the version of cnn-search that trained the model."
         ) from error
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"A model must be a .keras file; {path}: {reason}. Fix: name the model.keras of a run."
+            f"A model must be a .keras file; {path}: {reason}. Fix: give the model.keras of a run."
         ) from error
 
 
 def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """Returns the class names inside a .keras file that `save_model` wrote."""
+    """Returns the class names in a .keras file that `save_model` wrote."""
     names = read_record(path).class_names
     if names is None:
         raise UserError(
-            f"Class names come from a .keras file that cnn-search exported; {path} holds none. "
-            f"Fix: name the model.keras of a run."
+            f"Class names come from a .keras file that cnn-search exported; {path} has none. "
+            f"Fix: give the model.keras of a run."
         )
     return names

@@ -1,4 +1,4 @@
-"""The pictures of a run."""
+"""The figures of a run."""
 
 import textwrap
 import warnings
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
 
-    from search.data import Share
+    from search.data import Subset
     from search.results.evaluate import Evaluation
 
 _TRAINING, _VALIDATION, _TEST = "#1f77b4", "#8c8c8c", "#d62728"
 _RIGHT, _WRONG = "#2a7f3f", "#b3261e"
-# Above these, numbers and then names no longer fit into a matrix that a screen shows.
+# With more classes, first the numbers and then the names no longer fit into the matrix.
 _MOST_CLASSES_WITH_NUMBERS = 20
 _MOST_CLASSES_WITH_NAMES = 120
 
@@ -36,9 +36,9 @@ def draw_learning_curve(
 ) -> None:
     """Draws loss and accuracy by epoch.
 
-    `history` is the retraining's, one row an epoch. `search_curve` holds (epoch, value) pairs of
-    the winning trial on the validation images; it is drawn when `search_metric` is on the same
-    scale as one of the panels ("accuracy" or "loss").
+    `history` is the history of the retraining, one row per epoch. `search_curve` holds (epoch,
+    value) pairs of the winning trial on the validation images; it is drawn if `search_metric` is
+    the metric of a panel ("accuracy" or "loss").
     """
     epochs = [float(row["epoch"]) for row in history]
     with _figure(path, size=(10.0, 4.2)) as figure:
@@ -72,7 +72,7 @@ def draw_learning_curve(
 
 
 def draw_confusion_matrix(path: str | Path, evaluation: "Evaluation") -> None:
-    """Draws which classes are taken for which, as shares of each true class."""
+    """Draws the confusion matrix; colours show shares of each true class."""
     from matplotlib.colors import PowerNorm
     from matplotlib.ticker import PercentFormatter
 
@@ -82,7 +82,7 @@ def draw_confusion_matrix(path: str | Path, evaluation: "Evaluation") -> None:
     side = float(np.clip(2.5 + 0.55 * classes, 5.0, 16.0))
     with _figure(path, size=(side + 1.0, side)) as figure:
         axes = figure.subplots()
-        # A square root's scale: the few per cent of a mistake are what one looks for.
+        # A square-root scale makes confusions of a few per cent visible.
         image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
         bar = figure.colorbar(
             image,
@@ -125,8 +125,8 @@ def draw_confusion_matrix(path: str | Path, evaluation: "Evaluation") -> None:
                 )
 
 
-def draw_examples(path: str | Path, evaluation: "Evaluation", share: "Share") -> None:
-    """Draws the most confident mistakes, then the surest and the least sure right answers."""
+def draw_examples(path: str | Path, evaluation: "Evaluation", subset: "Subset") -> None:
+    """Draws the most confident mistakes, then the most and least confident correct predictions."""
     wrong = evaluation.predictions != evaluation.labels
     surest = np.argsort(-evaluation.confidences, kind="stable")
     mistakes = surest[wrong[surest]][:10]
@@ -135,7 +135,7 @@ def draw_examples(path: str | Path, evaluation: "Evaluation", share: "Share") ->
     correct = correct[np.argsort(-evaluation.confidences[correct], kind="stable")]
     groups = [
         ("Most confident mistakes", mistakes, _WRONG),
-        ("Right: surest and least sure", correct, _RIGHT),
+        ("Correct: most and least confident", correct, _RIGHT),
     ]
     groups = [group for group in groups if len(group[1])]
     rows = [-(-len(positions) // 5) for _, positions, _ in groups]
@@ -146,7 +146,7 @@ def draw_examples(path: str | Path, evaluation: "Evaluation", share: "Share") ->
         parts = figure.subfigures(len(groups), 1, squeeze=False, height_ratios=rows).flat
         for part, count, (title, positions, color) in zip(parts, rows, groups, strict=True):
             part.suptitle(title, fontsize=12, fontweight="bold", color=color)
-            images, _ = share.gather(positions)
+            images, _ = subset.gather(positions)
             cells = part.subplots(count, 5, squeeze=False).ravel()
             for axes in cells:
                 axes.set_axis_off()
@@ -167,7 +167,7 @@ def _draw_example(
     predicted, true = evaluation.predictions[position], evaluation.labels[position]
     title = f"{names[predicted]} ({evaluation.confidences[position]:.0%})"
     if predicted != true:
-        title = f"said {title}\nis {names[true]}"
+        title = f"predicted {title}\ntrue {names[true]}"
     axes.imshow(image, interpolation="nearest")
     axes.set_title(title, fontsize=9, color=color, fontfamily=labels.families)
 
@@ -184,7 +184,7 @@ def _add_legend(figure: "FigureBase", labels: ClassLabels) -> None:
 
 @contextmanager
 def _figure(path: str | Path, *, size: tuple[float, float]) -> Iterator["Figure"]:
-    """Yields a figure that belongs to no global state, and saves it whole."""
+    """Yields a figure outside pyplot's global state, and saves it atomically."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -192,6 +192,6 @@ def _figure(path: str | Path, *, size: tuple[float, float]) -> Iterator["Figure"
     FigureCanvasAgg(figure)
     yield figure
     with warnings.catch_warnings(), whole_file(path) as temporary:
-        # A font that was removed since matplotlib listed it costs a letter, not the figure.
+        # If a font was removed since matplotlib listed it, only a character is missing.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(temporary, dpi=130, format="png", facecolor="white")

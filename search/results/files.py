@@ -1,4 +1,4 @@
-"""The files that a run leaves behind, each of them whole or absent."""
+"""The files that a run writes, each of them atomically."""
 
 import csv
 import io
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from search.results.configuration_file import BestConfiguration, write_configuration
 from search.system.files import write_text
-from search.system.names import shown
+from search.system.names import shown, spreadsheet_cell
 
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Decoding, Share
+    from search.data import Decoding, Subset
     from search.results.evaluate import ClassScores, Evaluation
 
 
@@ -26,19 +26,20 @@ def export_run(
     configuration: BestConfiguration,
     history: Sequence[Mapping[str, Any]],
     evaluation: "Evaluation",
-    test: "Share",
+    test: "Subset",
     decoding: "Decoding",
     metrics: Mapping[str, Any],
     environment: Mapping[str, Any],
     search_curve: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Writes everything about a finished run into a directory.
+    """Writes all files of a finished run into a directory.
 
-    `metrics` joins the evaluation's scores in metrics.json; `search_curve` holds (epoch, value)
-    pairs of the winning trial. metrics.json comes last: a directory that has it is complete.
+    metrics.json holds `metrics` and the evaluation's scores. It is written last: a directory that
+    has it is complete. `search_curve` holds (epoch, value) pairs of the winning trial.
     """
     from search.results.exported_model import save_model
-    from search.results.figures import draw_confusion_matrix, draw_examples, draw_learning_curve
+    from search.results.figures import draw_learning_curve
+    from search.results.report_material import write_report_material
 
     directory = Path(directory)
     save_model(directory / "model.keras", model, evaluation.class_names, decoding)
@@ -46,12 +47,7 @@ def export_run(
     write_configuration(directory / "best_config.json", configuration)
     write_configuration(directory / "best_config.yaml", configuration)
     write_table(directory / "history.csv", history)
-    write_table(
-        directory / "classification_report.csv",
-        [vars(scores) for scores in _report_rows(evaluation)],
-    )
-    write_table(directory / "test_predictions.csv", prediction_rows(evaluation, test))
-    write_text(directory / "classification_report.txt", classification_report(evaluation))
+    write_evaluation(directory, evaluation, test)
     write_json(directory / "environment.json", environment)
     draw_learning_curve(
         directory / "learning_curve.png",
@@ -60,15 +56,28 @@ def export_run(
         search_curve=search_curve,
         search_metric=configuration.metric or "accuracy",
     )
-    draw_confusion_matrix(directory / "confusion_matrix.png", evaluation)
-    draw_examples(directory / "example_predictions.png", evaluation, test)
+    write_report_material(directory, model, evaluation, test)
     write_json(directory / "metrics.json", {**metrics, "test": evaluation.metrics()})
 
 
-def prediction_rows(evaluation: "Evaluation", test: "Share") -> list[dict[str, Any]]:
-    """Returns file, true class, predicted class and its probability of every test image.
+def write_evaluation(directory: Path, evaluation: "Evaluation", subset: "Subset") -> None:
+    """Writes the tables and pictures of an evaluation on a subset."""
+    from search.results.figures import draw_confusion_matrix, draw_examples
 
-    Images that come from an array have an index in that array instead of a file.
+    write_table(
+        directory / "classification_report.csv",
+        [vars(scores) for scores in _report_rows(evaluation)],
+    )
+    write_table(directory / "test_predictions.csv", prediction_rows(evaluation, subset))
+    write_text(directory / "classification_report.txt", classification_report(evaluation))
+    draw_confusion_matrix(directory / "confusion_matrix.png", evaluation)
+    draw_examples(directory / "example_predictions.png", evaluation, subset)
+
+
+def prediction_rows(evaluation: "Evaluation", test: "Subset") -> list[dict[str, Any]]:
+    """Returns the file, true class, predicted class and its probability for every test image.
+
+    Images from an array have their index in that array instead of a file.
     """
     names = evaluation.class_names
     rows = []
@@ -103,24 +112,24 @@ def classification_report(evaluation: "Evaluation") -> str:
         f"accuracy {evaluation.accuracy:.4f}, balanced accuracy "
         f"{evaluation.balanced_accuracy:.4f}, loss {evaluation.loss:z.4f}",
         f"AUC {evaluation.auc:.4f}, average precision {evaluation.average_precision:.4f}",
-        f"accuracy of always answering {evaluation.commonest_class!r}: "
+        f"accuracy of always predicting {evaluation.commonest_class!r}: "
         f"{evaluation.majority_accuracy:.4f}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Writes plain data as JSON; a number that JSON does not know (NaN, infinity) becomes null."""
+    """Writes plain data as JSON; NaN and infinity, which JSON lacks, become null."""
     write_text(path, json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows as CSV with one column for every key that occurs."""
+    """Writes rows as CSV with one column per key."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: spreadsheet_cell(cell) for key, cell in row.items()} for row in rows)
     write_text(path, text.getvalue())
 
 
@@ -135,6 +144,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "item"):  # numpy's scalars
+    if hasattr(value, "item"):  # NumPy scalars
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""A finished retraining, read back from its folder instead of being repeated."""
+"""Reads a finished retraining from its folder instead of repeating it."""
 
 import json
 from pathlib import Path
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def find_finished_run(parent: Path, retraining: "Retraining") -> RunOutput | None:
-    """Returns the newest finished run of an equal retraining below `parent`, None without one.
+    """Returns the newest finished run of an identical retraining in `parent`, or None.
 
-    The test images stay closed: the scores are those of metrics.json, and the evaluation holds no
-    predictions of single images. A folder that cannot be read counts as none.
+    The test images are not read: the scores come from metrics.json, and the evaluation has no
+    predictions for single images. A folder that cannot be read is skipped.
     """
     for path in sorted(parent.glob(f"*/{METRICS}"), reverse=True):
         try:
@@ -40,10 +40,10 @@ def find_finished_run(parent: Path, retraining: "Retraining") -> RunOutput | Non
 
 
 def note_finished_run(output: RunOutput, retraining: "Retraining") -> None:
-    """Says that a result is an earlier one, and how to train once more."""
+    """Notes that the result is an earlier one, and how to train again."""
     retraining.progress.note(
         f"nothing has changed since {output.directory} was written: its result is shown, and the "
-        f"test images stay closed; --retrain-again trains the winner once more"
+        f"test images are not read again; --retrain-again trains the winner again"
     )
 
 

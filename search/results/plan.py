@@ -1,4 +1,4 @@
-"""A configuration's full training: on which images, for how many epochs, in which folder."""
+"""The plan of a configuration's full training: images, length and folder."""
 
 import hashlib
 import json
@@ -19,15 +19,15 @@ from search.system.runtime import Compute
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
-    from search.data import Share, Split
+    from search.data import Split, Subset
     from search.training.features.source import FeatureSource
 
 _PLAN = "retraining.json"
-# How long a training measured in steps is, and how it is divided.
+# The length of a training measured in steps, and how it is divided.
 _LENGTH_IN_STEPS = ("steps", "fine_tuning")
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.json"
-# A budget also pays for the evaluation and the files.
+# Reserved from the budget for the evaluation and the files.
 _SPARE_SECONDS = 5.0
 _SPARE_SHARE = 0.05
 
@@ -36,11 +36,11 @@ _SPARE_SHARE = 0.05
 class Retraining:
     """Everything that a configuration's full training needs.
 
-    It takes all training and validation images; with `hold_out` the validation images are held out
-    for early stopping and plateaus, as in a trial. `budget_seconds` bounds its length by the speed
-    of its first steps; `seconds_left` is asked what is left of them then. Without `epochs` the
-    budget is used as far as more training is of use. Without either the configuration's own length
-    counts. Behind a frozen backbone the head trains on `features`, where they are given.
+    It trains on all training and validation images; with `hold_out` the validation images are held
+    out for early stopping and plateaus, as in a trial. `budget_seconds` limits its length, derived
+    from the speed of its first steps; `seconds_left` then returns what is left of the budget.
+    Without `epochs` it uses the budget as long as more training helps. Without either it trains for
+    the configuration's own length. With a frozen backbone the head trains on `features`, if given.
     """
 
     configuration: BestConfiguration
@@ -55,17 +55,17 @@ class Retraining:
     clock: Clock = field(default_factory=Clock)
 
     @property
-    def images(self) -> "Share":
-        """The images that it trains on."""
+    def images(self) -> "Subset":
+        """The images to train on."""
         return self.split.train if self.hold_out else self.split.development
 
     @property
     def on_features(self) -> bool:
-        """Whether its head is trained on a frozen backbone's features."""
+        """Whether only a head is trained, on a frozen backbone's features."""
         return self.features is not None and self.features.suits(self.configuration.candidate)
 
     def remaining_seconds(self, spent: float) -> float:
-        """Returns what is left of the budget for training, of which `spent` seconds are over."""
+        """Returns the seconds left of the budget for training, after `spent` seconds of it."""
         assert self.budget_seconds is not None
         if self.seconds_left is not None:
             return max(1.0, self.seconds_left())
@@ -73,7 +73,7 @@ class Retraining:
 
     @property
     def identity(self) -> str:
-        """What an interrupted retraining and the one that continues it have in common."""
+        """A hash that is equal for an interrupted retraining and the one that continues it."""
         parts = [
             self.configuration.candidate.to_json(),
             self.configuration.seed,
@@ -88,16 +88,16 @@ class Retraining:
 
 @contextmanager
 def only_retraining(parent: Path, retraining: Retraining) -> Iterator[bool]:
-    """Yields whether this process is the only one at this retraining."""
-    # Not in the folder itself: of two processes that begin at once, each would make its own.
+    """Yields whether this process is the only one that runs this retraining."""
+    # Not in the run's folder: two processes that start at once would each create their own.
     with only_one(parent / f"retraining-{retraining.identity[:12]}.lock") as first:
         yield first
 
 
 def run_directory(parent: Path, retraining: Retraining) -> Path:
-    """Returns the folder of this retraining: the one where it was interrupted, else a new one.
+    """Returns the folder of this retraining: the one in which it was interrupted, else a new one.
 
-    New folders are named after the time (UTC), so that they sort by it.
+    New folders are named after the current time (UTC), so they sort by time.
     """
     for plan in sorted(parent.glob(f"*/{_PLAN}"), reverse=True):
         unfinished = not (plan.parent / METRICS).exists()
@@ -113,15 +113,15 @@ def run_directory(parent: Path, retraining: Retraining) -> Path:
             continue
         return directory
     raise UserError(
-        f"A run needs a new folder below {parent}; all names for {name} are taken. Run it again "
-        f"in a second, or choose another --runs-directory."
+        f"A run needs a new folder below {parent}; all names for {name} are taken. Fix: run it "
+        f"again in a second, or choose another --runs-directory."
     )
 
 
 def planned_length(directory: Path, retraining: Retraining) -> dict[str, Any]:
-    """Returns the training settings that say how long; {} where nothing was chosen yet.
+    """Returns the stored training settings that set the length; {} if none are stored yet.
 
-    An interrupted retraining must keep its length, even if the speed would be another now.
+    An interrupted retraining must keep its length, even if the machine's speed differs now.
     """
     path = directory / _PLAN
     if not path.exists():
@@ -129,8 +129,8 @@ def planned_length(directory: Path, retraining: Retraining) -> dict[str, Any]:
     plan = _read_plan(path)
     if plan.get("identity") != retraining.identity:
         raise UserError(
-            f"A folder holds one retraining; {directory} has another one. Choose another folder, "
-            f"or delete that one."
+            f"A folder holds one retraining; {directory} has another one. Fix: choose another "
+            f"folder, or delete that one."
         )
     if "steps" not in plan:
         return {"epochs": plan["epochs"], "steps": None}
@@ -138,7 +138,7 @@ def planned_length(directory: Path, retraining: Retraining) -> dict[str, Any]:
 
 
 def remember_length(directory: Path, retraining: Retraining, candidate: Candidate) -> None:
-    """Keeps a candidate's length for the start that continues its retraining."""
+    """Stores a candidate's length, for a start that continues its retraining."""
     from search.results.files import write_json
 
     names = {"epochs"} if candidate.training.steps is None else set(_LENGTH_IN_STEPS)
@@ -147,10 +147,10 @@ def remember_length(directory: Path, retraining: Retraining, candidate: Candidat
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Removes from the folder of a finished retraining what only an interrupted one needs."""
+    """Removes the files that only an interrupted retraining needs, once it has finished."""
     shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
     (directory / _PLAN).unlink(missing_ok=True)
-    # Halves of files, from attempts that were killed while they wrote them (`whole_file`).
+    # Partial files from attempts that were killed while writing them (`whole_file`).
     for half in directory.glob(".*.[0-9]*.*"):
         half.unlink(missing_ok=True)
 
@@ -160,6 +160,6 @@ def _read_plan(path: Path) -> dict[str, Any]:
         plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} must hold the plan of a retraining; {error}. Delete its folder."
+            f"{path} must hold the plan of a retraining; {error}. Fix: delete its folder."
         ) from error
     return plan

@@ -1,8 +1,10 @@
-"""Predicting image files: decoded exactly as the images that the model was trained on."""
+"""Predicts image files, decoded exactly as the model's training images were."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from search.data import Decoding
 
-# Images decoded into memory at a time; the model sees them in smaller batches.
+# Images decoded into memory at a time; the model processes them in smaller batches.
 _CHUNK = 512
 
 
@@ -27,7 +29,7 @@ class Predictions:
     """A model's probabilities for image files.
 
     `probabilities` has shape (files, classes), in the order of `files` and `class_names`.
-    `unreadable` holds (file or folder, reason); `notes` are sentences that the user should read.
+    `unreadable` holds (file or folder, reason); `notes` are sentences for the user.
     """
 
     class_names: tuple[str, ...]
@@ -37,10 +39,104 @@ class Predictions:
     notes: tuple[str, ...] = ()
 
     def best(self, position: int, count: int = 1) -> list[tuple[str, float]]:
-        """Returns (class, probability) of one file's likeliest classes, the likeliest first."""
+        """Returns (class, probability) of a file's `count` most probable classes, best first."""
         row = self.probabilities[position]
         order = np.argsort(-row, kind="stable")[:count]
         return [(self.class_names[number], float(row[number])) for number in order]
+
+
+class Predictor:
+    """A model that a run exported, with what its images must be decoded like.
+
+    For a model without a record of that, `image_size` (pixels, or height and width) and `fit`
+    describe the decoding; `notes` are sentences about what was assumed.
+    Raises UserError if the model cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        image_size: int | tuple[int, int] | None = None,
+        fit: Fit | None = None,
+    ) -> None:
+        record = read_record(model)
+        decoding = record.decoding
+        if decoding is not None:
+            _check_asked(decoding, model, image_size, fit)
+        self._network = _load(model)
+        notes = []
+        if decoding is None:
+            decoding, note = _assumed(self._network, model, image_size, fit)
+            notes.append(note)
+        classes = self._network.output_shape[-1]
+        names = record.class_names
+        if names is None:
+            names = tuple(str(number) for number in range(classes))
+            notes.append(f"{model} has no class names: classes are the numbers of its outputs.")
+        if len(names) != classes:
+            raise UserError(
+                f"A model must have one output per class; {model} has {classes} outputs and "
+                f"{len(names)} class names. Fix: give the model.keras of a run."
+            )
+        self.class_names, self.notes = names, tuple(notes)
+        self._decoding = decoding
+
+    def predict(
+        self,
+        files: Sequence[str | Path],
+        *,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Predictions:
+        """Predicts image files, and all images in folders.
+
+        `on_progress` is called with how many of how many images are done.
+        """
+        unreadable: list[tuple[str, str]] = []
+        found = list(_find(files, unreadable))
+        return self._predict(
+            ((file, partial(_content, file)) for file in found),
+            unreadable,
+            lambda done: on_progress(done, len(found)),
+        )
+
+    def predict_content(self, content: bytes, name: str = "image") -> Predictions:
+        """Predicts the content of one image file."""
+        return self._predict([(name, lambda: content)], [], lambda done: None)
+
+    def _predict(
+        self,
+        images: Iterable[tuple[str, Callable[[], bytes]]],
+        unreadable: list[tuple[str, str]],
+        on_progress: Callable[[int], None],
+    ) -> Predictions:
+        from search.data.decoding import strict_decoding
+        from search.data.threads import in_threads
+        from search.training.prediction import predict_in_batches, prediction_batch_of
+
+        batch_size = prediction_batch_of(self._network)
+        read: list[str] = []
+        outputs = [np.empty((0, len(self.class_names)), dtype=np.float32)]
+        remaining, done = iter(images), 0
+        while chunk := list(islice(remaining, _CHUNK)):
+            decoded = []
+            with strict_decoding():
+                results = in_threads(lambda image: _decoded(self._decoding, image[1]), chunk)
+                for (file, _), image in zip(chunk, results, strict=True):
+                    if isinstance(image, str):
+                        unreadable.append((file, image))
+                    else:
+                        read.append(file)
+                        decoded.append(image)
+            if decoded:
+                outputs.append(
+                    predict_in_batches(self._network, np.stack(decoded), batch_size=batch_size)
+                )
+            done += len(chunk)
+            on_progress(done)
+        return Predictions(
+            self.class_names, tuple(read), np.concatenate(outputs), tuple(unreadable), self.notes
+        )
 
 
 def predict_files(
@@ -50,70 +146,21 @@ def predict_files(
     image_size: int | tuple[int, int] | None = None,
     fit: Fit | None = None,
 ) -> Predictions:
-    """Predicts image files, and all images below folders, with a model.keras that a run wrote.
+    """Predicts image files, and all images in folders, with a model.keras that a run wrote.
 
-    Every file is decoded as the training images were: the model holds a record of it. Only for a
-    model without that record, `image_size` (pixels, or height and width) and `fit` say how;
-    `notes` tell what is assumed where they are left out. A file that cannot be read does not end
-    the others.
-    Raises UserError where there is no file, or the model cannot be used.
+    Every file is decoded as the training images were, according to the record in the model file.
+    For a model without that record, `image_size` (pixels, or height and width) and `fit` describe
+    the decoding; `notes` name the assumptions if they are missing. An unreadable file does not stop
+    the prediction of the others.
+    Raises UserError if there is no file or the model cannot be used.
     """
     if not files:
-        raise UserError("A prediction needs images; received no file. Fix: name files or folders.")
-    record = read_record(model)
-    decoding = record.decoding
-    if decoding is not None:
-        _check_asked(decoding, model, image_size, fit)
-    network = _load(model)
-    notes = []
-    if decoding is None:
-        decoding, note = _assumed(network, model, image_size, fit)
-        notes.append(note)
-    classes = network.output_shape[-1]
-    names = record.class_names
-    if names is None:
-        names = tuple(str(number) for number in range(classes))
-        notes.append(f"{model} holds no class names: the classes are numbered by its outputs.")
-    if len(names) != classes:
-        raise UserError(
-            f"A model has an output for every class; {model} has {classes} outputs and "
-            f"{len(names)} class names. Fix: name the model.keras of a run."
-        )
-    read, probabilities, unreadable = _predict(network, decoding, files)
-    return Predictions(names, tuple(read), probabilities, tuple(unreadable), tuple(notes))
-
-
-def _predict(
-    network: "keras.Model", decoding: "Decoding", files: Sequence[str | Path]
-) -> tuple[list[str], npt.NDArray[np.float32], list[tuple[str, str]]]:
-    from search.data.decoding import strict_decoding
-    from search.data.threads import in_threads
-    from search.training.prediction import predict_in_batches, prediction_batch_of
-
-    batch_size = prediction_batch_of(network)
-    unreadable: list[tuple[str, str]] = []
-    found = list(_find(files, unreadable))
-    read: list[str] = []
-    outputs = [np.empty((0, network.output_shape[-1]), dtype=np.float32)]
-    for start in range(0, len(found), _CHUNK):
-        chunk = found[start : start + _CHUNK]
-        images = []
-        with strict_decoding():
-            for file, image in zip(
-                chunk, in_threads(lambda file: _decoded(decoding, file), chunk), strict=True
-            ):
-                if isinstance(image, str):
-                    unreadable.append((file, image))
-                else:
-                    read.append(file)
-                    images.append(image)
-        if images:
-            outputs.append(predict_in_batches(network, np.stack(images), batch_size=batch_size))
-    return read, np.concatenate(outputs), unreadable
+        raise UserError("A prediction needs images; received no file. Fix: give files or folders.")
+    return Predictor(model, image_size=image_size, fit=fit).predict(files)
 
 
 def _find(files: Sequence[str | Path], unreadable: list[tuple[str, str]]) -> Iterator[str]:
-    """Yields the files that are named, and the images below the folders that are."""
+    """Yields the given files and all images in the given folders."""
     from search.data.formats import READABLE, is_image
     from search.data.tree import FolderTree
 
@@ -131,16 +178,20 @@ def _find(files: Sequence[str | Path], unreadable: list[tuple[str, str]]) -> Ite
             unreadable.append((str(error.filename or file), error.strerror or str(error)))
             continue
         if not images:
-            unreadable.append((str(file), f"holds no {READABLE} file"))
+            unreadable.append((str(file), f"contains no {READABLE} file"))
 
 
-def _decoded(decoding: "Decoding", file: str) -> "npt.NDArray[np.uint8] | str":
-    """Returns a file's image, or why there is none."""
+def _content(file: str) -> bytes:
+    return Path(file).read_bytes()
+
+
+def _decoded(decoding: "Decoding", read: Callable[[], bytes]) -> "npt.NDArray[np.uint8] | str":
+    """Returns the image that a file's content holds, or the reason why it cannot be decoded."""
     from search.data.image_files import reason_of
 
     try:
-        return decoding.decode(Path(file).read_bytes())
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged content
+        return decoding.decode(read())
+    except Exception as error:  # Pillow may raise any exception for damaged content
         return reason_of(error)
 
 
@@ -149,8 +200,8 @@ def _load(model: str | Path) -> "keras.Model":
     shapes = network.input_shape, network.output_shape
     if [len(shape) for shape in shapes] != [4, 2] or shapes[0][3] != 3 or shapes[1][1] is None:
         raise UserError(
-            f"A model must take RGB images (number, height, width, 3) and give a probability for "
-            f"each class; {model} takes {shapes[0]} and gives {shapes[1]}. Fix: name the "
+            f"A model must take RGB images (number, height, width, 3) and return a probability "
+            f"per class; {model} takes {shapes[0]} and returns {shapes[1]}. Fix: give the "
             f"model.keras of a run."
         )
     return network
@@ -167,7 +218,7 @@ def _check_asked(
         recorded = getattr(decoding, name)
         if value not in (None, recorded):
             raise UserError(
-                f"Images are decoded as those that the model was trained on; {model} records "
+                f"Images must be decoded as the model's training images were; {model} records "
                 f"{name} {recorded}, received {value}. Fix: leave out --image-size and --fit."
             )
 
@@ -178,14 +229,14 @@ def _assumed(
     image_size: int | tuple[int, int] | None,
     fit: Fit | None,
 ) -> tuple["Decoding", str]:
-    """Returns how older versions decoded, as far as nothing else is said, and a note on it."""
+    """Returns the given decoding, completed as in older versions, and a note about it."""
     from search.data import Decoding
 
     size = network.input_shape[1:3] if image_size is None else _pair(image_size)
     if None in size:
         raise UserError(
-            f"An image needs a size; {model} takes any and records none. Fix: give --image-size "
-            f"HEIGHTxWIDTH, that of its training images."
+            f"A prediction needs an image size; {model} accepts any size and records none. Fix: "
+            f"give --image-size HEIGHTxWIDTH, the size of its training images."
         )
     assumed = Decoding(size=size, fit=fit or FORMER_FIT)
     return assumed, (

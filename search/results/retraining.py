@@ -1,59 +1,50 @@
-"""The winner's full training on train and validation images, and everything that follows it."""
+"""The winner's full training on all training and validation images, its evaluation and export."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn_blocks.paths import user_path
-from search.data.source import Data, DataSource
-from search.progress.choice import chosen_progress
-from search.progress.clock import Clock
 from search.progress.events import (
-    Progress,
     RetrainingAdvanced,
     RetrainingFinished,
     RetrainingStarted,
 )
-from search.results.configuration_file import BestConfiguration, read_configuration
+from search.results.configuration_file import BestConfiguration
 from search.results.plan import (
     CHECKPOINTS,
     Retraining,
     planned_length,
     remember_length,
     remove_leftovers,
-    run_directory,
 )
 from search.results.run_result import RunOutput
 from search.sizing.time_plan import most_retraining_steps
-from search.storage.places import Places
-from search.system.runtime import Compute
 from search.training.listener import Listener
 
 if TYPE_CHECKING:
     from search.training import FitResult
-    from search.training.class_weighting import ClassWeights
     from spaces.candidate import Candidate
 
-# The exported model is held against the training's last figure on so many training images.
+# The exported model's accuracy on this many training images is compared with that of training.
 _CHECKED_IMAGES = 1000
 _MOST_LOST = 0.1
 _SECONDS_EACH = 4.0
 _FEWEST_INTERVALS = 5
 _MOST_INTERVALS = 100
-# Of a training whose time is not known.
+# Assumed for a training without a time budget.
 _USUAL_SECONDS = 120.0
 
 
 def retrain(retraining: Retraining, directory: Path) -> "FitResult":
-    """Trains a configuration for a fixed number of epochs, with its checkpoints in a folder.
+    """Trains a configuration for a fixed length, with checkpoints below `directory`.
 
-    The learning-rate schedule spans exactly these epochs, and nothing looks at validation images
-    unless they are held out. An interrupted call continues from its last epoch when it is repeated
-    with an equal retraining.
+    The learning-rate schedule spans exactly this length. Validation images are only used as such if
+    they are held out. After an interruption, a call with an equal retraining continues from the
+    last checkpoint.
     """
     from search.training import fit
     from search.training.length import training_length
@@ -94,13 +85,13 @@ def retrain(retraining: Retraining, directory: Path) -> "FitResult":
     if seconds and result.candidate.training.steps == _most_steps(retraining):
         progress.note(
             f"the final training ended after {result.epochs_trained:.3g} passes over its images: "
-            f"more would not have helped, and the rest of the time is given back"
+            f"more would not have helped, so the rest of the budget is not used"
         )
     return result
 
 
 class _RetrainingListener(Listener):
-    """Shows how a retraining goes, and remembers its length."""
+    """Reports the progress of a retraining, and stores its length."""
 
     def __init__(self, retraining: Retraining, directory: Path) -> None:
         self._retraining = retraining
@@ -121,7 +112,7 @@ class _RetrainingListener(Listener):
 def _with_length(
     retraining: Retraining, directory: Path
 ) -> tuple["Candidate", Callable[[], float] | None]:
-    """Returns the candidate with its length, or without and how many seconds it may take."""
+    """Returns the candidate and the seconds that it may train; None if its length is set."""
     configuration = retraining.configuration
     candidate = configuration.candidate
     if length := planned_length(directory, retraining):
@@ -140,7 +131,7 @@ def _with_length(
 
 
 def _intervals(retraining: Retraining) -> int:
-    """Returns in how many parts a training measured in steps is saved, shown and recorded."""
+    """Returns how often a training measured in steps is saved, reported and recorded."""
     seconds = retraining.budget_seconds or _USUAL_SECONDS
     return max(_FEWEST_INTERVALS, min(_MOST_INTERVALS, round(seconds / _SECONDS_EACH)))
 
@@ -164,8 +155,8 @@ def finish_run(
 ) -> RunOutput:
     """Retrains a configuration, evaluates it once on the test images and writes all files.
 
-    `record_opening` is told before the test images are opened; metrics.json holds the same
-    record, after the `earlier_openings` of the study. `search_curve` is that of
+    `record_opening` is called before the test images are opened. metrics.json holds the same
+    record, after the study's `earlier_openings`. `search_curve` is passed to
     `search.results.files.export_run`.
     """
     from search.results.environment import environment_record
@@ -182,14 +173,14 @@ def finish_run(
     trained = result.best["accuracy"]
     if trained - shipped > _MOST_LOST:
         retraining.progress.warning(
-            f"the exported model recognises {shipped:.1%} of its own training images, where "
-            f"training ended at {trained:.1%}: it does not compute what was trained. Please report "
-            f"this with the run's best_config.yaml."
+            f"the exported model classifies {shipped:.1%} of its own training images correctly, "
+            f"but training ended at {trained:.1%}: the export does not match what was trained. "
+            f"Please report this with the run's best_config.yaml."
         )
     with clock.measure("validation"):
         test = split.open_test("final evaluation", record_opening)
         evaluation = evaluate(result.model, test, split.dataset.class_names)
-    # What stands beside a model describes that model, whatever the configuration left open.
+    # The exported configuration describes this model, including what the original left open.
     made = {
         "epochs": None if result.candidate.training.steps else round(result.best["epoch"]),
         "candidate": _as_trained(retraining.configuration.candidate, result.candidate),
@@ -231,77 +222,8 @@ def finish_run(
     )
 
 
-def retrain_from_configuration(
-    path: str | Path,
-    *,
-    data: Data,
-    directory: str | Path | None = None,
-    places: Places | str | Path = Places(),
-    epochs: int | None = None,
-    budget_seconds: float | None = None,
-    seed: int | None = None,
-    class_weights: "ClassWeights | Literal['auto'] | None" = None,
-    compute: Compute = Compute(),
-    progress: Progress | Literal["auto"] | None = "auto",
-    clock: Clock | None = None,
-) -> RunOutput:
-    """Rebuilds a winner from its configuration file alone, trains it on `data` and exports it.
-
-    No study database is needed or touched. Without `directory` the files go to a new folder
-    in the runs directory of `places`, or to the one where the same retraining was interrupted.
-    `class_weights` replace the configuration's; "auto" replaces them where classes differ in size
-    and the configuration's metric gains by it.
-    """
-    from search.data import split_data
-    from search.system.runtime import startup_chatter_held
-    from search.training.class_weighting import choose_class_weights
-    from search.training.features.source import FeatureSource
-
-    clock, places = clock or Clock(), Places.of(places)
-    with chosen_progress(progress) as shown:
-        with startup_chatter_held():  # a block's file may import Keras
-            configuration = read_configuration(path)
-        if seed is not None:
-            configuration = configuration.model_copy(update={"seed": seed})
-        with clock.measure("data"):
-            source = DataSource.of(data).sized(configuration.image_size)
-            dataset = replace(source, fit=source.fit or configuration.fit_of_images).load()
-            split = split_data(dataset, seed=configuration.seed)
-        for note in split.notes:
-            shown.note(note)
-        if configuration.class_names and configuration.class_names != dataset.class_names:
-            shown.warning(
-                f"{path} was found on {len(configuration.class_names)} other classes; the network "
-                f"is rebuilt for the {len(dataset.class_names)} of {source.location}."
-            )
-        weights, reason = choose_class_weights(
-            class_weights,
-            metric=configuration.metric or "accuracy",
-            counts=split.development.class_counts(len(dataset.class_names)),
-        )
-        if reason:
-            shown.note(reason)
-        if weights is not None:
-            candidate = configuration.candidate.with_training(class_weights=weights)
-            configuration = configuration.model_copy(update={"candidate": candidate})
-        retraining = Retraining(
-            configuration=configuration,
-            split=split,
-            epochs=epochs,
-            budget_seconds=budget_seconds,
-            compute=compute,
-            features=FeatureSource(split, limit=places.cache_limit, progress=shown),
-            progress=shown,
-            clock=clock,
-        )
-        if directory is None:
-            parent = places.runs / (configuration.study or Path(path).stem)
-            directory = run_directory(parent, retraining)
-        return finish_run(retraining, user_path(directory))
-
-
 def _as_trained(candidate: "Candidate", trained: "Candidate") -> "Candidate":
-    """Returns the configuration's candidate with the length that it was trained for."""
+    """Returns the configuration's candidate with the length it was actually trained for."""
     training = trained.training
     if training.steps is None:
         return candidate
@@ -321,14 +243,14 @@ def _changes(before: "Candidate", after: "Candidate") -> list[str]:
 
 
 def _training_accuracy(retraining: Retraining, result: "FitResult") -> float:
-    """Returns the exported model's accuracy on some of its own training images."""
+    """Returns the exported model's accuracy, in 0..1, on a sample of its own training images."""
     from search.results.evaluate import predict
 
-    share = retraining.images
-    if len(share) > _CHECKED_IMAGES:
-        order = np.random.default_rng(retraining.configuration.seed).permutation(len(share))
-        share = replace(share, indices=share.indices[np.sort(order[:_CHECKED_IMAGES])])
-    probabilities, labels = predict(result.model, share)
+    subset = retraining.images
+    if len(subset) > _CHECKED_IMAGES:
+        order = np.random.default_rng(retraining.configuration.seed).permutation(len(subset))
+        subset = replace(subset, indices=subset.indices[np.sort(order[:_CHECKED_IMAGES])])
+    probabilities, labels = predict(result.model, subset)
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
@@ -340,7 +262,7 @@ def _metrics(
     earlier_openings: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     configuration = retraining.configuration
-    # The weights are those of the best epoch, which is the last one unless training stopped early.
+    # The weights are from the best epoch: the last one unless training stopped early.
     best: Mapping[str, Any] = result.best
     return {
         "format_version": 1,
@@ -352,7 +274,7 @@ def _metrics(
             "identity": retraining.identity,
             "images": len(retraining.images),
             "epochs": result.epochs_trained,
-            # Of all epochs: the result's own seconds start at the last resumption.
+            # Sum over all epochs, because the result's own seconds start at the last resumption.
             "seconds": sum(row["seconds"] for row in result.history),
             "images_per_second": result.images_per_second,
             "parameters": result.parameters,

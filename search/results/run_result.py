@@ -1,4 +1,4 @@
-"""What a finished run hands back: that of one training, and that of a whole study."""
+"""The results of a finished training and of a whole run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RunOutput:
-    """A finished run: the retrained model, its scores on the test images, and where it all is."""
+    """A finished training: the model, its scores on the test images, and its folder."""
 
     directory: Path
     configuration: BestConfiguration
@@ -32,11 +32,11 @@ class RunOutput:
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a finished run leaves.
+    """The result of a finished run.
 
-    `configuration` is the winner and where it comes from, as in best_config.json; `storage` is the
-    URL of the storage of `study`, None if it has none; `artifacts` is the place of its artifacts.
-    `output` is None if the winner was not retrained here.
+    `configuration` is the winner and its origin, as in best_config.json; `storage` is the URL of
+    the storage of `study`, None if it has none; `artifacts` is the location of its artifacts.
+    `output` is None if this process did not retrain the winner.
     """
 
     study: "optuna.Study"
@@ -53,12 +53,12 @@ class RunResult:
 
     @property
     def model(self) -> "keras.Model":
-        """The retrained float32 model: uint8 RGB images in, class probabilities out."""
+        """The retrained float32 model; it maps uint8 RGB images to class probabilities."""
         return self._retrained.model
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What metrics.json holds, the scores on the test images under "test"."""
+        """The content of metrics.json, with the scores on the test images under "test"."""
         return self._retrained.metrics
 
     @property
@@ -70,8 +70,8 @@ class RunResult:
     def _retrained(self) -> RunOutput:
         if self.output is None:
             raise ValueError(
-                f"A run has a model where it retrained the winner; this one of "
-                f"{self.study.study_name!r} did not retrain the winner. Run it without "
-                f"retrain=False, once no other process retrains it."
+                f"A run must retrain the winner to have a model; this run of "
+                f"{self.study.study_name!r} did not. Fix: run it without retrain=False, after "
+                f"any other process has finished retraining it."
             )
         return self.output

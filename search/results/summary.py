@@ -1,4 +1,4 @@
-"""What a person reads at the end of a run."""
+"""The closing text of a run."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from search.storage import without_password
 from search.system.printed_command import printed_command
 from spaces.recipes import RECIPES
 
-_ACTIVITY_WORDS = {
+ACTIVITY_WORDS = {
     "training": "training steps",
     "compiling": "tracing and compiling",
     "sampling": "suggestion",
@@ -20,7 +20,7 @@ _ACTIVITY_WORDS = {
 
 
 def summarize_run(result: RunResult) -> str:
-    """Returns the closing text: the result, where the time went, the paths, what comes next."""
+    """Returns the closing text: the result, the time spent, the paths and the next commands."""
     if result.output is None:
         return summarize_search(result.configuration, storage=result.storage)
     return summarize(result.output, storage=result.storage, artifacts=result.artifacts)
@@ -29,9 +29,9 @@ def summarize_run(result: RunResult) -> str:
 def summarize(
     output: RunOutput, *, storage: str | None = None, artifacts: str | None = None
 ) -> str:
-    """Returns the winner, its scores, where the time went, the paths and the next commands.
+    """Returns the winner, its scores, the time spent, the paths and the next commands.
 
-    `storage` is the URL of the study's storage, where there is one, and `artifacts` the place of
+    `storage` is the URL of the study's storage, if there is one, and `artifacts` the location of
     its artifacts.
     """
     configuration, test = output.configuration, output.evaluation
@@ -66,11 +66,11 @@ def summarize(
         ),
         (
             "baseline",
-            f"accuracy {test.majority_accuracy:.4f} by always answering "
+            f"accuracy {test.majority_accuracy:.4f} by always predicting "
             f"'{shown(test.commonest_class)}'",
         ),
         ("files", f"{output.directory}/"),
-        ("", "model.keras, best_config.yaml, metrics.json, classification_report.txt,"),
+        ("", "report.html, model.keras, best_config.yaml, metrics.json,"),
         ("", "test_predictions.csv, learning_curve.png, confusion_matrix.png, ..."),
     ]
     lines = [f"{label:12}{text}" for label, text in rows]
@@ -84,7 +84,7 @@ def _without(classes: Sequence[str]) -> str:
 
 
 def summarize_search(configuration: BestConfiguration, *, storage: str | None) -> str:
-    """Returns the winner of a search that was not retrained, and the next commands."""
+    """Returns the winner of a search without retraining, and the next command."""
     words = metric_words(f"val_{configuration.metric}")
     rows = [
         ("winner", f"{configuration.study}, trial {configuration.trial}"),
@@ -102,9 +102,9 @@ def summarize_search(configuration: BestConfiguration, *, storage: str | None) -
 
 
 def time_table(clock: Clock) -> list[str]:
-    """Returns one line an activity with its seconds and its share of the whole, longest first."""
+    """Returns one line per activity with its time and its share of the total, longest first."""
     return [
-        f"  {_ACTIVITY_WORDS.get(name, name):22}{duration(seconds):>12}{share:8.1%}"
+        f"  {ACTIVITY_WORDS.get(name, name):22}{duration(seconds):>12}{share:8.1%}"
         for name, seconds, share in clock.shares()
     ]
 

@@ -1,1 +1,1 @@
-"""What a training takes of this machine, predicted before it starts."""
+"""Predicts and measures how much of this machine a training needs."""

@@ -1,4 +1,4 @@
-"""Keeps what was measured of workers, by machine, versions and candidate."""
+"""Caches worker measurements by machine, versions and candidate."""
 
 import hashlib
 import importlib.metadata
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from cnn_blocks.config import InputSpec
-from search.sizing.measurement import Measured
+from search.sizing.worker_speed import Measured
 from search.system.files import write_text
 from search.system.runtime import Compute, cpu_name
 from spaces.candidate import Candidate
@@ -22,7 +22,7 @@ _FORMAT = 1
 
 
 class _Kept(BaseModel):
-    """A file's content; the key is there for whoever opens it."""
+    """The content of a cache file; the key is stored for people who open the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ def measurement_key(
     gpus: Sequence[str],
     compute: Compute,
 ) -> dict[str, Any]:
-    """Returns all that a measurement depends on; `gpus` are model names."""
+    """Returns everything that a measurement depends on; `gpus` are model names."""
     backend = backend_name()
     return {
         "format": _FORMAT,
@@ -55,7 +55,7 @@ def measurement_key(
 
 
 def read_measured(directory: Path, key: Mapping[str, Any]) -> Measured | None:
-    """Returns what was kept under a key; None where it is missing or damaged."""
+    """Returns the measurement cached under a key, or None if it is missing or damaged."""
     try:
         kept = _Kept.model_validate_json(_path(directory, key).read_bytes())
     except (OSError, ValueError):
@@ -64,14 +64,14 @@ def read_measured(directory: Path, key: Mapping[str, Any]) -> Measured | None:
 
 
 def write_measured(directory: Path, key: Mapping[str, Any], found: Measured) -> None:
-    """Keeps a measurement; a folder that cannot be written only costs time later."""
+    """Caches a measurement. If the folder cannot be written, the next run measures again."""
     with suppress(OSError):
         text = _Kept(key=dict(key), found=found).model_dump_json(indent=2)
         write_text(_path(directory, key), text + "\n")
 
 
 def backend_name() -> str:
-    """Returns the Keras backend that `start_keras` will find, without importing it."""
+    """Returns the Keras backend that `start_keras` will use, without importing it."""
     return os.environ.get("KERAS_BACKEND", "tensorflow")
 
 

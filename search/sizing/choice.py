@@ -1,4 +1,4 @@
-"""How many workers with how many threads, in which precision: chosen from measured speeds."""
+"""Chooses the number of workers and threads and the precision from measured speeds."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from search.system.runtime import Compute, Precision, Xla
 
-# What is simpler, or uses less, stays unless another gains this much: less is noise.
+# A setting must be this much faster to replace a simpler one; smaller gains are noise.
 LEAST_GAIN = 1.1
 _MOST_WORKERS_PER_GPU = 4
 
 
 class Setting(BaseModel):
-    """A way to use the machine; every worker has so many CPU threads."""
+    """A way to use the machine; `threads` are CPU threads per worker."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +28,7 @@ class Setting(BaseModel):
 
 
 class Measurement(BaseModel):
-    """A setting and how many images all its workers train on in a second, together."""
+    """A setting and the images per second that all its workers train on together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,10 +37,10 @@ class Measurement(BaseModel):
 
 
 def choose(measurements: Sequence[Measurement], *, most_workers: int | None = None) -> Measurement:
-    """Returns the measurement to go by: each replaces the one before if it gains a tenth.
+    """Returns the best measurement: each replaces the one chosen so far if it is 10% faster.
 
-    They stand in the order in which they were taken, the plainest first. Settings of more than
-    `most_workers` are passed over.
+    Measurements are in the order in which they were taken, the simplest setting first. Settings
+    with more than `most_workers` are skipped.
     """
     chosen = measurements[0]
     for measurement in measurements[1:]:
@@ -51,15 +51,15 @@ def choose(measurements: Sequence[Measurement], *, most_workers: int | None = No
 
 
 def gains(measurement: Measurement, other: Measurement) -> bool:
-    """Returns whether a measurement is faster than another one by enough to count."""
+    """Returns whether a measurement is significantly faster than another."""
     return measurement.images_per_second >= LEAST_GAIN * other.images_per_second
 
 
 def worker_steps(cores: int, gpus: int) -> Iterator[tuple[int, int]]:
-    """Yields (workers, threads of each) to try in turn, from one process on.
+    """Yields (workers, threads per worker) to try in turn, starting with one worker.
 
-    On a CPU the threads are halved as long as that leaves one; workers take up all cores. With
-    GPUs there are one, two and four workers for each.
+    On a CPU the threads per worker are halved down to one, and workers use all cores. With GPUs
+    there are one, two and four workers per GPU.
     """
     if gpus:
         counts = [gpus * each for each in (1, 2, _MOST_WORKERS_PER_GPU)]

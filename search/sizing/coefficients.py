@@ -1,7 +1,7 @@
 """The cost of each quantity in nanoseconds, on the machine where the coefficients were fitted.
 
 `python -m benchmarks.cost_prediction --fit` prints these tables. `MachineSpeed` scales each group
-of coefficients for the machine at hand.
+of coefficients for the current machine.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ GROUPS: tuple[Group, ...] = ("overhead", "arithmetic", "memory")
 _OVERHEAD = {"steps", "layers", "variables", "augmentations"}
 _ARITHMETIC = {"multiplies", "gathered", "scattered"}
 
-# Depthwise convolutions in float32 have the prices of bfloat16: too few were measured.
+# Depthwise convolutions in float32 use the coefficients of bfloat16: too few were measured.
 COEFFICIENTS: Mapping[Precision, Coefficients] = {
     "bfloat16": {
         "steps": 663000.0,
@@ -99,7 +99,7 @@ COEFFICIENTS: Mapping[Precision, Coefficients] = {
     },
 }
 
-# Seconds until the first step, for each of these quantities. `forward_layers` is an estimate.
+# Seconds until the first step, per unit of each quantity. `forward_layers` is an estimate.
 COMPILING_SECONDS = {
     "steps": 0.0,
     "layers": 0.0308,
@@ -108,8 +108,8 @@ COMPILING_SECONDS = {
     "forward_layers": 0.01,
 }
 
-# Seconds that the probes of `machine_speed` took on the same machine: one step, and the time until
-# the end of the first one.
+# Seconds that the probes of `machine_speed` took on the same machine: for one step, and until the
+# end of the first step.
 PROBES: Mapping[Precision, Mapping[Group, tuple[float, float]]] = {
     "bfloat16": {
         "overhead": (0.0025, 1.11),
@@ -133,7 +133,7 @@ def group_of(quantity: str) -> Group:
 
 
 def seconds_by_group(quantities: Mapping[str, float], precision: Precision) -> dict[Group, float]:
-    """Returns the seconds that quantities cost on the machine of these tables, by group."""
+    """Returns the seconds that quantities cost on the reference machine, by group."""
     coefficients = COEFFICIENTS[precision]
     seconds = dict.fromkeys(GROUPS, 0.0)
     for name, amount in quantities.items():
@@ -142,5 +142,5 @@ def seconds_by_group(quantities: Mapping[str, float], precision: Precision) -> d
 
 
 def compiling_seconds(step: Mapping[str, float]) -> float:
-    """Returns the seconds to build, trace and compile a step on the machine of these tables."""
+    """Returns the seconds to build, trace and compile a step on the reference machine."""
     return sum(seconds * step.get(name, 0.0) for name, seconds in COMPILING_SECONDS.items())

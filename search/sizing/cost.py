@@ -1,4 +1,4 @@
-"""Predicts the seconds that training a candidate takes, before a step is trained."""
+"""Predicts how many seconds the training of a candidate takes, without training a step."""
 
 import math
 import statistics
@@ -46,8 +46,8 @@ def predict_cost(
 ) -> TrainingCost:
     """Predicts the cost of training a network on `images` training images.
 
-    A step has min(batch, images) images. `on_features` says that the frozen part is evaluated
-    beforehand. A training in two phases (`Candidate.phases`) needs one prediction for each phase.
+    A step has min(batch, images) images. `on_features` means that the frozen part is evaluated
+    beforehand. A training in two phases (`Candidate.phases`) needs one prediction per phase.
     """
     step_images = min(training.batch_size, images)
     step = of_step(shape, training, step_images, on_features=on_features)
@@ -62,11 +62,11 @@ def predict_cost(
 
 
 def corrected(cost: TrainingCost, ratios: Sequence[float]) -> TrainingCost:
-    """Returns a cost scaled by the median of `ratios`: measured / predicted, of finished trials.
+    """Returns a cost scaled by the median of `ratios` (measured / predicted) of finished trials.
 
-    Ratios that are not positive and finite are ignored. Without any, the cost is unchanged. The
-    factor stays between a half and two: a machine that other programs slow down for a while slows
-    down all candidates. Compiling is not scaled.
+    Ratios that are not positive and finite are ignored; without any, the cost is unchanged. The
+    factor is limited to 0.5..2, because other programs may have slowed the machine down for a
+    while. Compiling is not scaled.
     """
     usable = [ratio for ratio in ratios if 0 < ratio < math.inf]
     if not usable:

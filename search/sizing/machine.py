@@ -1,4 +1,4 @@
-"""What this machine lets a search use: processor cores and GPUs, found without starting Keras."""
+"""The CPU cores and GPUs that a search may use, found without starting Keras."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _PART_OF_GPU = re.compile(r"^\s+MIG (?P<name>\S+) +Device +\d+: \(UUID: (?P<id>[
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is to share out; memory in bytes, that of one GPU where there are any."""
+    """The resources to divide among workers; memory in bytes, `free_gpu_memory` of one GPU."""
 
     cores: int
     gpus: tuple[str, ...]
@@ -24,18 +24,18 @@ class Machine:
 
 
 def available_cores(control_groups: Path = _CONTROL_GROUPS) -> int:
-    """Returns the cores that this process may keep busy, at least one.
+    """Returns the number of cores that this process may use, at least one.
 
-    What it is bound to counts (`taskset`, job schedulers) and a control group's quota (containers).
+    It respects CPU affinity (`taskset`, job schedulers) and control-group quotas (containers).
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min([bound or 1, *_quotas(control_groups)]))
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Returns the model names of the GPUs that CUDA would use, by what CUDA_VISIBLE_DEVICES takes.
+    """Returns the GPUs that CUDA would use: model names by their CUDA_VISIBLE_DEVICES identifier.
 
-    Empty where the driver's nvidia-smi is missing. Whether Keras uses them is another question.
+    Empty if the driver's nvidia-smi is missing. Keras does not necessarily use these GPUs.
     """
     if shutil.which("nvidia-smi") is None:
         return {}
@@ -49,10 +49,10 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def parse_gpus(listing: str) -> dict[str, str]:
-    """Returns model names by identifier from what `nvidia-smi -L` prints.
+    """Parses the output of `nvidia-smi -L` into model names by identifier.
 
-    Identifiers are not numbers: CUDA counts the fastest GPU first, the driver by slot. A GPU that
-    is divided counts as its parts.
+    Identifiers are UUIDs, not numbers: CUDA numbers the fastest GPU first, the driver numbers by
+    slot. A GPU that is divided into MIG instances counts as its instances.
     """
     found: dict[str, str] = {}
     whole = ""
@@ -67,7 +67,7 @@ def parse_gpus(listing: str) -> dict[str, str]:
 
 
 def chosen_gpus(found: Mapping[str, str], wanted: str | None) -> dict[str, str]:
-    """Returns those of the GPUs that CUDA_VISIBLE_DEVICES names, as it names them."""
+    """Returns the GPUs that CUDA_VISIBLE_DEVICES (`wanted`) selects, keyed as written there."""
     if wanted is None:
         return dict(found)
     names = list(found.values())
@@ -79,12 +79,12 @@ def chosen_gpus(found: Mapping[str, str], wanted: str | None) -> dict[str, str]:
         elif matching and not identifier.isdecimal():
             chosen[identifier] = matching[0]
         else:
-            break  # as CUDA does, which sees what stands before an invalid one
+            break  # as in CUDA, an invalid identifier hides the ones after it
     return chosen
 
 
 def _quotas(root: Path) -> list[int]:
-    """Returns the whole cores that version 2 or 1 of the kernel's control groups allows."""
+    """Returns the whole cores that control groups (version 2 or 1) allow."""
     found = []
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:

@@ -1,4 +1,4 @@
-"""How fast this machine trains: measured with a few steps of small networks, then cached."""
+"""The training speed of this machine, measured with a few steps of small networks and cached."""
 
 import hashlib
 import importlib.metadata
@@ -17,25 +17,25 @@ from search.data.cache import default_cache_directory
 from search.sizing.cache import backend_name
 from search.sizing.coefficients import GROUPS, PROBES, Group, Precision, seconds_by_group
 from search.sizing.machine import available_cores, visible_gpus
-from search.sizing.measuring_process import BusyTime
 from search.sizing.probes import probe
 from search.sizing.quantities import of_step
 from search.sizing.timing import Timed, time_training
+from search.sizing.timing_process import BusyTime
 from search.system import runtime
 from search.system.files import write_text
 
 _FORMAT = 1
-# Of each probe after its first step; tracing takes up to a second more.
+# Seconds per probe after its first step; tracing takes up to a second more.
 _PROBE_SECONDS = 0.7
-# A measurement is not cached if other programs took more than this of the processor.
+# A measurement is not cached if other programs took more than this share of the CPU.
 _MOST_OTHERS_SHARE = 0.2
 _ITERATIONS = 200
 
 
 class MeasuredOn(BaseModel):
-    """Everything that a machine's speed depends on: the key of the cache.
+    """The cache key: everything that a machine's speed depends on.
 
-    `device` is "cpu" or a GPU's model name; `compiled` says whether XLA compiles.
+    `device` is "cpu" or a GPU's model name; `compiled` says whether XLA is on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,14 +51,14 @@ class MeasuredOn(BaseModel):
 
 
 class MachineSpeed(BaseModel):
-    """Factors on the shipped coefficients: 2 means twice as slow.
+    """Factors for the shipped coefficients; 2 means twice as slow.
 
     Attributes:
         overhead: Scales the fixed costs of steps, layers and variables.
         arithmetic: Scales the cost of multiply-accumulates.
         memory: Scales the cost of moving elements.
         compiling: Scales the seconds until the end of the first step.
-        others_share: The share of the processor that other programs took during the measurement.
+        others_share: The share of CPU time that other programs took during the measurement.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,7 +72,7 @@ class MachineSpeed(BaseModel):
 
     @property
     def table(self) -> Precision:
-        """The precision whose coefficients apply; float16 uses those of bfloat16."""
+        """The precision whose coefficients apply; float16 uses the coefficients of bfloat16."""
         return "float32" if self.measured_on.policy == "float32" else "bfloat16"
 
     @property
@@ -91,10 +91,10 @@ def measured_speed(
     cache_directory: Path | None = None,
     known: MachineSpeed | None = None,
 ) -> MachineSpeed:
-    """Returns the speed of this process: cached, or measured in about four seconds.
+    """Returns the speed of this process, from the cache or measured in about four seconds.
 
-    `known` is returned where it was measured in such a process on such a machine. Starts Keras. A
-    measurement on a busy machine is returned but not cached. `cache_directory` replaces the user's.
+    Returns `known` if its key equals the key of this process. Starts Keras. A measurement on a busy
+    machine is not cached. `cache_directory` replaces the user's default.
     """
     runtime.start_keras()
     key = measured_on(compute)
@@ -111,7 +111,7 @@ def measured_speed(
     }
     speed = speed_from(timed, key, others_share=busy.others_share())
     if speed.others_share <= _MOST_OTHERS_SHARE:
-        # A folder that cannot be written only costs time later.
+        # If the folder cannot be written, the next run measures again.
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, speed.model_dump_json(indent=2) + "\n")
@@ -121,7 +121,7 @@ def measured_speed(
 def speed_from(
     timed: Mapping[Group, Timed], measured_on: MeasuredOn, *, others_share: float = 0.0
 ) -> MachineSpeed:
-    """Returns the speed that explains the probes' times."""
+    """Returns the speed that best explains the probes' times."""
     plain = MachineSpeed(measured_on=measured_on, others_share=others_share)
     reference = PROBES[plain.table]
     ratios = {group: timed[group].step / reference[group][0] for group in GROUPS}
@@ -133,9 +133,9 @@ def speed_from(
 def _explain(ratios: Mapping[Group, float], table: Precision) -> dict[Group, float]:
     """Returns the factor of each group; `ratios` are measured / reference times of the probes.
 
-    Every probe has costs of all groups. Each iteration multiplies a group's factor by what the
-    probes still miss, weighted by the group's share of their time. Factors stay between the
-    smallest and the largest ratio: beyond lies noise rather than a property of the machine.
+    Every probe has costs in all groups. Each iteration multiplies a group's factor by the probes'
+    remaining error, weighted by the group's share of their time. Factors stay between the smallest
+    and the largest ratio, because values outside are noise.
     """
     shares: dict[Group, dict[Group, float]] = {}
     for group in GROUPS:
@@ -161,7 +161,7 @@ def _explain(ratios: Mapping[Group, float], table: Precision) -> dict[Group, flo
 
 
 def measured_on(compute: runtime.Compute) -> MeasuredOn:
-    """Returns the key of a measurement in this process; Keras must have started."""
+    """Returns the cache key of this process; Keras must have started."""
     backend = backend_name()
     on_gpu = runtime.device_kind() == "gpu"
     given = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
@@ -182,7 +182,7 @@ def _path(directory: Path, key: MeasuredOn) -> Path:
 
 
 def _read(path: Path, key: MeasuredOn) -> MachineSpeed | None:
-    """Returns the cached speed; None if it is missing, damaged or of another key."""
+    """Returns the cached speed, or None if it is missing, damaged or has another key."""
     try:
         kept = MachineSpeed.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
@@ -200,6 +200,6 @@ class ThisProcess:
     """This process, for `BusyTime`."""
 
     def busy_seconds(self) -> float:
-        """Returns the processor time that this process has taken."""
+        """Returns the CPU seconds that this process has used."""
         times = psutil.Process().cpu_times()
         return float(times.user + times.system)

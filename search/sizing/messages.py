@@ -1,4 +1,4 @@
-"""What a measuring process and its parent tell each other."""
+"""The messages between a measuring process and its parent."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from search.system.runtime import Compute
 class Task:
     """What to train: a candidate and an input specification as JSON.
 
-    `sources` are the files or modules of a person's own components; `folder` is for features.
+    `sources` are the files or modules of the user's own components; `folder` is for features.
     """
 
     candidate: str
@@ -21,7 +21,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Round:
-    """One measurement, in windows of so many seconds from when all processes are ready."""
+    """One measurement, in windows of `seconds` that start when all processes are ready."""
 
     compute: Compute
     seconds: float
@@ -29,17 +29,17 @@ class Round:
 
 @dataclass(frozen=True)
 class Failed:
-    """Answers a round whose training failed, in place of what was asked for."""
+    """The answer to a round whose training failed."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a process finds out before it measures; memory in bytes.
+    """What a process reports before it measures; memory in bytes.
 
-    `process_memory` is held by a process that has imported everything, `training_memory` what the
-    candidate's training adds to it, or takes of the GPU.
+    `process_memory` is the memory of the process after all imports. `training_memory` is what the
+    candidate's training needs in addition, in RAM or on the GPU.
     """
 
     on_gpu: bool

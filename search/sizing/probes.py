@@ -1,4 +1,4 @@
-"""The small networks that measure how fast a machine is."""
+"""The small networks that measure a machine's speed."""
 
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
@@ -9,7 +9,7 @@ from spaces.stages import staged
 
 
 def probe(group: Group) -> tuple[Candidate, InputSpec]:
-    """Returns a network that spends most of its time on one group of costs, and its images."""
+    """Returns a network whose time is mostly one group of costs, and its input specification."""
     if group == "overhead":
         return _probe(Plain(), filters=[4, 4], depth=2, side=8, batch_size=8)
     if group == "memory":

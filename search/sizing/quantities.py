@@ -1,4 +1,4 @@
-"""The quantities that the cost of a training step and of validation is computed from."""
+"""The quantities from which the cost of a training step and of validation is computed."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,7 +13,7 @@ Quantities = Mapping[str, float]
 
 # Copies of a weight that an optimizer reads and writes: the weight and its moments.
 _COPIES = {"sgd": 2, "adam": 3, "adamw": 3, "muon": 2}
-# Muon's iterations; a multiply-accumulate of the network stands for three, with its gradients.
+# Muon's iterations. One multiply-accumulate of the network stands for three with its gradients.
 _MUON_ITERATIONS = 5
 _PASSES = 3
 # The cost of each augmentation relative to an affine one.
@@ -40,8 +40,8 @@ def of_step(
 ) -> Quantities:
     """Returns the quantities of one training step with `images` images.
 
-    The prefix "forward_" marks layers without a gradient. `on_features` leaves them out, because
-    the frozen part is evaluated beforehand.
+    The prefix "forward_" marks layers without a gradient. With `on_features` they are left out,
+    because the frozen part is evaluated beforehand.
     """
     copies = _COPIES[training.optimizer]
     step = {"steps": 1.0, "parameters": float(shape.trainable_parameters * copies)}
@@ -82,5 +82,5 @@ def _forward(work: Work, images: int) -> dict[str, float]:
 
 
 def _augmentations(augmentation: Augmentation) -> list[float]:
-    """Returns the relative cost of each augmentation that is switched on."""
+    """Returns the relative costs of the augmentations that are on."""
     return [cost for name, cost in _AUGMENTATION.items() if getattr(augmentation, name)]

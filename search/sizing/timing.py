@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cnn_blocks.config import InputSpec
     from spaces.candidate import Candidate
 
-# More different images would take the same time.
+# More distinct images would not change the time.
 _DIFFERENT_IMAGES = 512
 _FEWEST_STEPS = 3
 # The first steps allocate memory and fill the input pipeline.
@@ -25,10 +25,10 @@ _WINDOWS = 3
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of one training step, until the end of the first one, and of validating one image.
+    """Seconds for one training step, until the end of the first step, and to validate one image.
 
-    `validation` is None if it was not timed. The others are seconds of the processor, all threads
-    together, which other programs hardly change.
+    `validation` is None if it was not timed. The `_processor` fields are CPU seconds of all
+    threads; other programs hardly affect them.
     """
 
     step: float
@@ -49,8 +49,8 @@ def time_training(
 ) -> Timed:
     """Trains a candidate on random images for about `seconds` after its first step.
 
-    Steps are those of a trial: training network, input pipeline, and a check of the loss after
-    each step. Weights are random even for pretrained networks. Keras must have started.
+    Steps are the same as in a trial: training network, input pipeline, and a check of the loss
+    after each step. Weights are random even for pretrained networks. Keras must have started.
     """
     from cnn_blocks.build import build_model
     from search.training.callbacks import StopOnNonFiniteLoss
@@ -87,7 +87,7 @@ def time_training(
 
 
 def fastest_window(durations: Sequence[float]) -> float:
-    """Returns the median step of the fastest window, because disturbances only slow a step down."""
+    """Returns the median step of the fastest window, because disturbances only slow steps down."""
     warm = max(_WARM_UP_STEPS, int(len(durations) * _WARM_UP_SHARE))
     steps = list(durations[warm:]) or list(durations)
     length = max(1, len(steps) // _WINDOWS)
@@ -96,17 +96,17 @@ def fastest_window(durations: Sequence[float]) -> float:
 
 
 def _random_images(spec: "InputSpec", batch_size: int) -> Any:
-    from search.data import Share
+    from search.data import Subset
 
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (_DIFFERENT_IMAGES, *spec.image_shape), dtype=np.uint8)
     labels = generator.integers(0, spec.classes, _DIFFERENT_IMAGES)
     rows = np.arange(max(_DIFFERENT_IMAGES, 4 * batch_size)) % _DIFFERENT_IMAGES
-    return Share(images, labels, rows)
+    return Subset(images, labels, rows)
 
 
 def _time_validation(to_logits: Any, images: Any) -> tuple[float, float]:
-    """Returns seconds per image, and of the processor, of the faster of two passes over a batch."""
+    """Returns wall-clock and CPU seconds per image of the faster of two passes over a batch."""
     from search.training.timed_steps import now
 
     batch = images[: min(len(images), prediction_batch_of(to_logits))]

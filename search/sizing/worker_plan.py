@@ -1,9 +1,9 @@
-"""How many workers run on this machine, and with what: given, or measured once and kept.
+"""The number of workers on this machine and their settings: given, or measured once and cached.
 
-A plan is no part of a study's identity. The number of threads, the precision and XLA change a
-training's results in the last bits, and so may decide between two candidates that are as good. A
-trial repeats bit for bit where they are the same; several workers end their trials in no fixed
-order, so that which candidates a sampler suggests after its random start does not repeat.
+A plan is not part of a study's identity. The number of threads, the precision and XLA change a
+training's results in the last bits, and so may decide between two equally good candidates. With
+the same settings, a trial repeats bit for bit. Several workers finish trials in no fixed order, so
+the candidates that a sampler suggests after its random start do not repeat.
 """
 
 from collections.abc import Callable
@@ -18,24 +18,24 @@ from search.progress.words import counted, duration
 from search.sizing.cache import backend_name, measurement_key, read_measured, write_measured
 from search.sizing.choice import Measurement, Setting, choose
 from search.sizing.machine import Machine, available_cores, visible_gpus
-from search.sizing.measurement import Measured, measure_workers, most_workers, uses_gpu
+from search.sizing.worker_speed import Measured, measure_workers, most_workers, uses_gpu
 from search.system.runtime import Compute, worker_environment
 from search.training import feasibility
 from spaces.candidate import Candidate
 
-# With more of it taken by other programs, what was measured is used, but not kept.
+# If other programs took more than this share of the CPU, the measurement is used but not cached.
 _MOST_OTHERS_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """What worker processes get: CPU threads each, GPUs in turn, precision and XLA.
+    """The settings of worker processes: CPU threads per worker, GPUs in turn, precision and XLA.
 
-    `gpus` are identifiers for CUDA_VISIBLE_DEVICES, none on a CPU; `gpu_memory` is one GPU's free
-    memory in bytes. `images_per_second` is what all workers trained on together when it was
-    measured. `origin` says how the plan came about. Where precision or XLA were asked for as "auto"
-    and nothing was measured, they still are; XLA is "auto" as well where compiling gained: it
-    compiles only what can be.
+    `gpus` are identifiers for CUDA_VISIBLE_DEVICES, empty on a CPU; `gpu_memory` is the free memory
+    of one GPU in bytes. `images_per_second` is the measured speed of all workers together. `origin`
+    says how the plan was found. Precision and XLA stay "auto" if they were given as "auto" and
+    nothing was measured. XLA is also "auto" if compiling was faster; "auto" compiles only networks
+    that XLA supports.
     """
 
     workers: int
@@ -50,15 +50,15 @@ class WorkerPlan:
 
     @property
     def setting(self) -> Setting:
-        """The plan as something that can be measured."""
+        """The part of the plan that can be measured."""
         return Setting(workers=self.workers, threads=self.threads, **asdict(self.compute))
 
     def environment(self, index: int) -> dict[str, str]:
-        """Returns what worker `index` must have in its environment before it imports anything."""
+        """Returns the variables that worker `index` needs in its environment before any import."""
         return _environment(self.setting, index, self.gpus, self.gpu_memory)
 
     def describe(self) -> str:
-        """Returns one line: the setting, its speed beside the others', and how it was found."""
+        """Returns one line: the setting, its speed and the alternatives', and the origin."""
         text = _words(self.setting)
         if self.images_per_second is not None:
             text += f": {self.images_per_second:,.0f} images/s"
@@ -80,12 +80,12 @@ def plan_workers(
     progress: Progress | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> WorkerPlan:
-    """Returns the plan for so many workers, or for as many as train the candidate fastest.
+    """Returns the plan for a number of workers; "auto" finds the number that trains fastest.
 
-    "auto" trains it for about half a minute in processes of their own, on random images of the
-    specification's shape, and keeps what it found for this machine; where that fails, the plan is
-    the best one found until then. This process does not touch Keras or a GPU. `check` is called
-    several times a second meanwhile and may raise.
+    "auto" trains the candidate for about half a minute in separate processes, on random images of
+    the specification's shape, and caches the result for this machine. If measuring fails, the plan
+    is the best one so far. This process does not use Keras or a GPU. `check` is called several
+    times a second during the measurement and may raise.
     """
     names = visible_gpus()
     gpus = tuple(names)
@@ -95,7 +95,7 @@ def plan_workers(
         given = WorkerPlan(
             workers, max(1, cores // workers), compute, gpus, gpu_memory=free_gpu_memory
         )
-        # A build of the backend without CUDA leaves the GPUs alone.
+        # A backend built without CUDA does not use the GPUs.
         used = not gpus or uses_gpu(given.environment(0))
         return given if used else replace(given, gpus=(), gpu_memory=None)
     machine = Machine(
@@ -116,8 +116,8 @@ def plan_workers(
     kept = found is not None
     if found is None:
         (progress or Progress()).note(
-            "measuring how many workers train fastest, about half a minute, once for this machine "
-            "and study"
+            "measuring how many workers train fastest; this takes about half a minute, once for "
+            "this machine and study"
         )
         found = measure_workers(
             candidate,
@@ -136,15 +136,15 @@ def plan_workers(
 def _plan(found: Measured, machine: Machine, compute: Compute, *, kept: bool) -> WorkerPlan:
     origin = f"measured in {duration(found.seconds)}"
     if found.problem is not None:
-        origin += f", not to its end, because {found.problem}"
+        origin += f", incomplete, because {found.problem}"
     elif kept:
-        origin = "measured before on this machine for this study"
+        origin = "measured earlier on this machine for this study"
     elif found.others_share > _MOST_OTHERS_SHARE:
         origin += (
-            f", not kept, because other programs took {found.others_share:.0%} of the processor"
+            f", not cached, because other programs took {found.others_share:.0%} of the processor"
         )
     else:
-        origin += ", kept for this machine and study"
+        origin += ", cached for this machine and study"
     if not found.measurements or found.loaded is None:
         origin = f"not measured, because {found.problem}"
         return WorkerPlan(1, machine.cores, compute, machine.gpus, origin=origin)
@@ -177,7 +177,7 @@ def _environment(
 
 
 def _words(setting: Setting, *, beside: Setting | None = None) -> str:
-    """Returns a setting in words, without the precision and XLA that it shares with another."""
+    """Returns a setting in words, without a precision and XLA equal to those of `beside`."""
     parts = [f"{counted(setting.workers, 'worker')} x {counted(setting.threads, 'thread')}"]
     if setting.precision not in ("auto", None if beside is None else beside.precision):
         parts.append(setting.precision)

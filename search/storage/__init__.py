@@ -1,4 +1,4 @@
-"""Where studies are kept, and what is stored with them."""
+"""The storage of studies, and the attributes stored with them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # `python -m search.storage --help` imports this package, and has no time for Optuna.
+    # `python -m search.storage --help` imports this package; importing Optuna would slow it down.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from search.storage import opening

@@ -1,8 +1,8 @@
-"""Where results are kept beyond the machine that made them: a shared folder or an S3 bucket.
+"""Keeps results outside the machine that produced them: in a shared folder or an S3 bucket.
 
-Optuna's artifact stores hold the files, and the study says which are its own; the dashboard shows
-them. `optuna.artifacts.upload_artifact` is not used: it notes an artifact before it writes the
-file, so that a crash in between leaves a note without one.
+Optuna's artifact stores hold the files, the study records which ones are its own, and the dashboard
+shows them. `optuna.artifacts.upload_artifact` is not used: it records an artifact before it writes
+the file, so a crash in between leaves a record without a file.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from optuna.artifacts._protocol import ArtifactStore
 
 _S3 = re.compile(r"s3://(?P<name>[^/?#]+)(?P<prefix>(/[^?#]*)?)")
-# Also "s3:/bucket", which would make a folder of that name.
+# Also "s3:/bucket", which would otherwise create a folder of that name.
 _URL = re.compile(r"s3:|\w+://")
 _COMPLETE = "metrics.json"
 _SHOWN_WITH_THE_WINNER = ("learning_curve.png", "confusion_matrix.png")
 # In the study's system attributes, where the dashboard looks as well. Optuna keeps a trial's
-# artifacts in its own attributes, which cannot be written once it is finished.
+# artifacts in the trial's attributes, which cannot be written once it is finished.
 TRIAL_ARTIFACTS_PREFIX = "dashboard:artifacts:"
-# Beside the results while a retraining runs.
+# Stands next to the results while a retraining runs.
 _NOT_A_RESULT = "retraining.json"
 _S3_SECONDS_TO_CONNECT = 5
 _S3_SECONDS_TO_ANSWER = 60
@@ -52,17 +52,17 @@ class Artifacts:
 
 
 def open_artifacts(location: str | Path, *, check: bool = True) -> Artifacts:
-    """Opens FOLDER or s3://BUCKET/PREFIX, after writing, reading and removing a small file there.
+    """Opens FOLDER or s3://BUCKET/PREFIX, and tests it by writing and removing a small file.
 
-    The account and the address of an S3-compatible store come from the standard variables:
+    The account and endpoint of an S3-compatible store come from the standard variables:
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_S3, AWS_PROFILE and so on. Raises
-    UserError for a location that cannot be used; without `check` nothing is asked of it yet.
+    UserError for a location that cannot be used; without `check` the location is not accessed.
     """
     shown = str(location)
     bucket = _S3.fullmatch(shown)
     if not shown or (bucket is None and _URL.match(shown)):
         raise UserError(
-            f"Artifacts are kept in a folder or below s3://BUCKET/PREFIX; received {shown!r}."
+            f"Artifacts are stored in a folder or below s3://BUCKET/PREFIX; received {shown!r}."
         )
     try:
         store: ArtifactStore = (
@@ -74,11 +74,11 @@ def open_artifacts(location: str | Path, *, check: bool = True) -> Artifacts:
             _try_out(store)
     except ImportError as error:
         raise UserError(
-            f"Artifacts in {shown} need boto3, which is not installed: pip install boto3"
+            f"Artifacts in {shown} need boto3, which is not installed. Fix: pip install boto3"
         ) from error
     except store_errors() as error:
         raise _unusable(shown, error) from error
-    except ValueError as error:  # boto3's, of an address that is none
+    except ValueError as error:  # boto3 raises it for an invalid endpoint
         raise _unusable(shown, error) from error
     return Artifacts(shown, store)
 
@@ -86,12 +86,12 @@ def open_artifacts(location: str | Path, *, check: bool = True) -> Artifacts:
 def keep_results(
     study: optuna.Study, directory: str | Path, artifacts: Artifacts, *, winner: int | None = None
 ) -> list[str]:
-    """Keeps the files of a finished run as artifacts of its study; returns their names there.
+    """Stores the files of a finished run as artifacts of its study; returns the artifacts' names.
 
-    A name is RUN_FILE, since a study may have several runs. What is there already stays, what has
-    changed is replaced. The learning curve and the confusion matrix also become artifacts of the
-    `winner`, the trial of that number, for its page in the dashboard. Raises UserError where the
-    store fails; the run's folder is whole anyway.
+    The names are RUN_FILE, since a study may have several runs. Unchanged files are not written
+    again; changed ones are replaced. The learning curve and the confusion matrix also become
+    artifacts of the `winner`, the trial of that number, for its page in the dashboard. Raises
+    UserError if the store fails; the run's own folder is complete in any case.
     """
     directory, store = Path(directory).resolve(), artifacts.store
     files = [
@@ -109,16 +109,16 @@ def keep_results(
                 _keep(study, path, f"{directory.name}_{path.name}", store, trial=trial)
     except store_errors() as error:
         raise UserError(
-            f"The results in {directory} could not be kept in {artifacts.location} as well: "
-            f"{error}. Copy them, or choose another place with --artifacts."
+            f"The results in {directory} could not be copied to {artifacts.location}: {error}. "
+            f"Fix: copy them yourself, or choose another place with --artifacts."
         ) from error
     return names
 
 
 def artifacts_of(study: optuna.Study) -> list[ArtifactMeta]:
-    """Returns the artifacts of a study, those aside that were deleted in the dashboard.
+    """Returns the artifacts of a study, without those deleted in the dashboard.
 
-    `optuna.artifacts.get_all_artifact_meta` stumbles over these.
+    `optuna.artifacts.get_all_artifact_meta` fails on deleted ones.
     """
     return _recorded(study, ARTIFACTS_ATTR_PREFIX)
 
@@ -130,7 +130,7 @@ def _recorded(study: optuna.Study, prefix: str) -> list[ArtifactMeta]:
 
 
 def store_errors() -> tuple[type[Exception], ...]:
-    """Returns what the stores raise when they cannot be reached, or refuse."""
+    """Returns the exceptions that the stores raise if they are unreachable or deny access."""
     try:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
@@ -154,7 +154,7 @@ def _keep(
     owner = study.study_name if trial is None else f"{study.study_name}/{trial.number}"
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    # The same file has the same id, so that it is written and noted once.
+    # The same file has the same id, so it is written and recorded once.
     identifier = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{owner}/{name}/{digest}"))
     earlier = [artifact for artifact in _recorded(study, prefix) if artifact.filename == name]
     known = any(artifact.artifact_id == identifier for artifact in earlier)
@@ -166,7 +166,7 @@ def _keep(
         _note(study, f"{prefix}{identifier}", asdict(artifact))
     for artifact in earlier:
         if artifact.artifact_id != identifier:
-            # As the dashboard deletes: a note cannot be removed.
+            # A record cannot be removed; set it to null as the dashboard does to delete.
             _note(study, f"{prefix}{artifact.artifact_id}", None)
             with suppress(ArtifactNotFound):
                 store.remove(artifact.artifact_id)
@@ -188,16 +188,16 @@ def _holds(store: "ArtifactStore", identifier: str) -> bool:
 def _unusable(location: str, error: Exception) -> UserError:
     return UserError(
         f"Artifacts need a place where files can be written, read and removed; {location}: "
-        f"{error}. Mend it, or choose another with --artifacts FOLDER or s3://BUCKET/PREFIX."
+        f"{error}. Fix: repair it, or choose another with --artifacts FOLDER or s3://BUCKET/PREFIX."
     )
 
 
 def _try_out(store: "ArtifactStore") -> None:
-    name, content = f"trial-file-{uuid.uuid4()}", b"written to see whether this is possible"
+    name, content = f"trial-file-{uuid.uuid4()}", b"written to test this artifact store"
     store.write(name, io.BytesIO(content))
     with store.open_reader(name) as file:
         if file.read() != content:
-            raise OSError("a file came back other than it was written")
+            raise OSError("a file read back differs from what was written")
     store.remove(name)
 
 
@@ -210,16 +210,16 @@ def _open_bucket(name: str) -> "ArtifactStore":
         connect_timeout=_S3_SECONDS_TO_CONNECT,
         read_timeout=_S3_SECONDS_TO_ANSWER,
         retries={"mode": "standard", "total_max_attempts": _S3_ATTEMPTS},
-        # Stores that merely speak S3 may not know the checksums that boto3 adds by default.
+        # S3-compatible stores may not support the checksums that boto3 adds by default.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    # Without the copy, which takes as much memory as the file is long.
+    # The copy would take as much memory as the file is large.
     return Boto3ArtifactStore(name, boto3.client("s3", config=settings), avoid_buf_copy=True)
 
 
 class _Prefixed:
-    """A part of a store: everything whose name begins with a prefix."""
+    """A part of a store: all names that begin with a prefix."""
 
     def __init__(self, store: "ArtifactStore", prefix: str) -> None:
         self._store = store
@@ -236,7 +236,7 @@ class _Prefixed:
 
 
 class _WholeFiles:
-    """Optuna's folder of artifacts, where a file appears whole or not at all."""
+    """Optuna's file system store with atomic writes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -260,5 +260,5 @@ class _WholeFiles:
         self._store.remove(artifact_id)
 
     def _partial(self, target: Path) -> Path:
-        """Returns where a file is written first: always the same, so that kills leave one."""
+        """Returns the temporary path of a file. It is always the same, so kills leave only one."""
         return target.with_name(f".{target.name}.partial")

@@ -1,4 +1,4 @@
-"""The names of everything that we store on studies and trials."""
+"""The names of all attributes that we store on studies and trials."""
 
 from enum import StrEnum
 
@@ -18,6 +18,7 @@ class TrialAttribute(StrEnum):
     IMAGES_PER_SECOND = "images_per_second"
     EPOCHS_TRAINED = "epochs_trained"
     BEST_EPOCH = "best_epoch"
+    TRAINING_ACCURACY = "training_accuracy"
     STEPS = "steps"
     CHECKPOINT_STEP = "checkpoint_step"
     MIRRORED = "mirrored_images"

@@ -1,4 +1,4 @@
-"""What a lost connection to a storage's server looks like."""
+"""Recognises lost connections to a storage server."""
 
 import sys
 from dataclasses import dataclass
@@ -8,44 +8,44 @@ from sqlalchemy import Engine, event
 from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.engine import ExceptionContext
 
-# What a later attempt can mend, by PostgreSQL's error codes: connection exceptions, transactions
-# rolled back for a conflict, a server that shuts down or starts up, too many connections.
+# PostgreSQL error codes that are worth a retry: connection exceptions, transactions rolled back
+# because of a conflict, a server that shuts down or starts up, too many connections.
 _PASSING_SQL = ("08", "40", "57P", "53300")
 _PASSING_GRPC = ("UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED")
 
 
 class ConnectionLostError(Exception):
-    """The database did not answer: the operation may have taken place or not."""
+    """The database did not answer; the operation may or may not have been carried out."""
 
 
 @dataclass(frozen=True)
 class LostConnection:
-    """Why a server gave no answer; `passing` where a later attempt may get one."""
+    """Why a server gave no answer; `passing` is True if a retry may succeed."""
 
     reason: str
     passing: bool
 
 
 def report_lost_connections(engine: Engine) -> None:
-    """Makes an engine raise ConnectionLostError for what a later attempt can mend.
+    """Makes an engine raise ConnectionLostError for errors that are worth a retry.
 
-    Optuna lets it through. It would take the database libraries' own errors for invalid data, and
-    creates a trial up to five times after them.
+    Optuna does not catch this exception. It would treat the database libraries' own errors as
+    invalid data, and would retry the creation of a trial up to five times.
     """
 
     @event.listens_for(engine, "handle_error")
     def handle(context: ExceptionContext) -> None:
         error = context.sqlalchemy_exception
-        # A failed ping is how the pool learns to connect again.
+        # A failed ping makes the pool reconnect; it must not raise here.
         if not context.is_pre_ping and error is not None and passes(error):
             raise ConnectionLostError(one_line(error)) from error
 
 
 def lost_connection(error: Exception) -> LostConnection | None:
-    """Returns how a server failed to answer; None for an answer, be it an error."""
+    """Returns why a server did not answer; None if it answered, even with an error."""
     if isinstance(error, ConnectionLostError):
         return LostConnection(str(error), passing=True)
-    # Nothing raises it where it was never imported.
+    # If grpc was never imported, the error cannot be one of its own.
     grpc: Any = sys.modules.get("grpc")
     if grpc is None or not isinstance(error, grpc.RpcError):
         return None
@@ -55,18 +55,18 @@ def lost_connection(error: Exception) -> LostConnection | None:
 
 
 def passes(error: Exception) -> bool:
-    """Whether a database's error is one that a later attempt can mend."""
+    """Returns whether a database error is worth a retry."""
     if not isinstance(error, sqlalchemy_errors.DBAPIError):
         return False
     if error.connection_invalidated:
         return True
     code = getattr(error.orig, "sqlstate", None)
     if code is None:
-        # No server has answered.
+        # Without a code, no server has answered.
         return isinstance(error, sqlalchemy_errors.OperationalError)
     return str(code).startswith(_PASSING_SQL)
 
 
 def one_line(error: BaseException | str) -> str:
-    """Returns what a database's driver says, without SQLAlchemy's statement and parameters."""
+    """Returns a database driver's message without SQLAlchemy's statement and parameters."""
     return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -1,4 +1,4 @@
-"""Optuna's tables in a database, made once."""
+"""Opens a database and creates Optuna's tables in it once."""
 
 import random
 import time
@@ -9,12 +9,12 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy import exc as sqlalchemy_errors
 
 _ATTEMPTS = 5
-# The last one that Optuna makes.
+# The last table that Optuna creates.
 _LAST_TABLE = "alembic_version"
 
 
 class Database(RDBStorage):
-    """Optuna's database storage, of which a failed opening leaves no connection behind."""
+    """Optuna's RDB storage, which closes its connections if opening fails."""
 
     def __init__(
         self, url: str, *, engine_kwargs: dict[str, Any], skip_table_creation: bool = False
@@ -33,10 +33,10 @@ _Opened = TypeVar("_Opened", bound=Database)
 
 
 def open_database(kind: type[_Opened], url: str, *, engine_kwargs: dict[str, Any]) -> _Opened:
-    """Opens a database, and makes Optuna's tables where there are none, as others may at once."""
+    """Opens a database and creates missing Optuna tables; other processes may do so in parallel."""
     for attempt in range(_ATTEMPTS):
-        # Optuna adds what is missing in the tables of another version before it looks at the
-        # version: it may not, where the tables are.
+        # Optuna adds missing tables before it checks the version, and so would change a database of
+        # another version. Existing tables are therefore left alone.
         engine = create_engine(url, **engine_kwargs)
         try:
             made = inspect(engine).has_table(_LAST_TABLE)
@@ -49,7 +49,7 @@ def open_database(kind: type[_Opened], url: str, *, engine_kwargs: dict[str, Any
             sqlalchemy_errors.OperationalError,
             sqlalchemy_errors.ProgrammingError,
         ) as error:
-            # Workers that start together make the same tables, and the same row with the version.
+            # Workers that start together create the same tables and the same version row.
             raced = isinstance(error, sqlalchemy_errors.IntegrityError) or "already exists" in str(
                 error
             )

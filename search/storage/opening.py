@@ -1,4 +1,4 @@
-"""How the storage that keeps studies is opened, and what is said when it cannot be."""
+"""Opens the storage of studies, and explains why if it cannot be opened."""
 
 import sqlite3
 import time
@@ -20,41 +20,41 @@ from search.storage.servers import open_proxy, open_server
 from search.storage.sqlite import open_sqlite
 
 _PAUSE_SECONDS = 1.0
-_DRIVERS = "For PostgreSQL: pip install 'psycopg[binary]'; for grpc://: pip install grpcio"
+_DRIVERS = "Fix: for PostgreSQL, pip install 'psycopg[binary]'; for grpc://, pip install grpcio"
 _SQLITE_FIXES = {
-    "readonly": "Make the file and its folder writable for this user",
-    "unable to open": "Make the file and its folder writable for this user",
-    "full": "Make room on its disk",
-    "locked": "Another program holds it: wait or end that program, then run the command again",
-    "disk I/O error": "Look after its disk; on a network's file system, move it to a local disk",
+    "readonly": "make the file and its folder writable for this user",
+    "unable to open": "make the file and its folder writable for this user",
+    "full": "free space on its disk",
+    "locked": "wait for or end the program that locks it, then run the command again",
+    "disk I/O error": "check its disk; if it is on a network file system, move it to a local disk",
 }
 _SERVER_FIXES = {
-    "refused": "Start the server, or correct host and port",
-    "resolve": "Correct the host's name",
-    "timeout": "Start the server, or correct host and port",
-    "password": "Correct user and password",
-    "does not exist": "Correct the name, or make it first (createdb NAME, createuser NAME)",
+    "refused": "start the server, or correct host and port",
+    "resolve": "correct the host name",
+    "timeout": "start the server, or correct host and port",
+    "password": "correct user and password",
+    "does not exist": "correct the name, or create it first (createdb NAME, createuser NAME)",
 }
 
 
 def default_storage(runs_directory: str | Path = "runs") -> str:
-    """Returns the URL of the storage that is used where none is named."""
+    """Returns the URL of the storage that is used if none is given."""
     return sqlite_url(user_path(runs_directory) / "studies.db")
 
 
 def sqlite_url(path: Path) -> str:
-    """Returns the URL of a database file, whatever characters its path has."""
+    """Returns the URL of a database file; its path may contain any characters."""
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def open_storage(url: str, *, patience_seconds: float = 0) -> BaseStorage:
-    """Opens the storage that holds the studies: a database, or a server in front of one.
+    """Opens the storage of the studies: a database, or a server in front of one.
 
-    An SQLite file is made where there is none, and runs with a write-ahead log and a busy timeout,
-    so that several writers and the dashboard get along. What has a server (PostgreSQL, MySQL, and
-    grpc://HOST:PORT for Optuna's storage proxy) outlives its restart. Raises UserError for a URL,
-    a file, a server or a database that cannot be used, for a server that does not answer after
-    `patience_seconds`; one that another version of Optuna wrote is left as it is.
+    A missing SQLite file is created. SQLite uses a write-ahead log and a busy timeout, so that
+    several writers and the dashboard can work at the same time. Storages with a server (PostgreSQL,
+    MySQL, and grpc://HOST:PORT for Optuna's storage proxy) survive a restart of the server. Raises
+    UserError for a URL, file, server or database that cannot be used, and for a server that does
+    not answer within `patience_seconds`. A storage of another Optuna version is not changed.
     """
     parsed = parse_url(url)
     deadline = time.monotonic() + patience_seconds
@@ -71,7 +71,7 @@ def open_storage(url: str, *, patience_seconds: float = 0) -> BaseStorage:
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keeps Optuna's own log lines off the screen while the block runs; warnings stay."""
+    """Hides Optuna's own log lines inside the block, except warnings and errors."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
     try:
@@ -81,12 +81,12 @@ def quiet_optuna() -> Iterator[None]:
 
 
 def without_password(url: str) -> str:
-    """Returns a storage's URL as it may be shown."""
+    """Returns a storage URL with its password hidden."""
     return parse_url(url).render_as_string(hide_password=True)
 
 
 def _open(parsed: URL, url: str) -> BaseStorage:
-    # Who unpickles a storage may do so while its server restarts.
+    # A process may unpickle a storage while its server restarts.
     reopen = partial(open_storage, url, patience_seconds=PATIENCE_SECONDS)
     match parsed.get_backend_name():
         case "grpc":
@@ -102,21 +102,21 @@ def _may_pass(cause: BaseException | None) -> bool:
 
 
 def parse_url(url: str) -> URL:
-    """Parses a storage's URL; the path of an SQLite file may begin with `~`.
+    """Parses a storage URL; the path of an SQLite file may begin with `~`.
 
-    Raises UserError for what is no URL.
+    Raises UserError for an invalid URL.
     """
     try:
         parsed = make_url(url)
     except sqlalchemy_errors.ArgumentError as error:
         raise UserError(
-            f"A storage must be a database URL; received {url!r}. For an SQLite file write "
+            f"A storage must be a database URL; received {url!r}. Fix: for an SQLite file, write "
             f"sqlite:///{url or 'runs/studies.db'}"
         ) from error
     except ValueError as error:
         raise UserError(
             f"A storage URL's port must be a number; received {url.rpartition('@')[2]!r}. "
-            f"Write SCHEME://HOST:PORT"
+            f"Fix: write SCHEME://HOST:PORT"
         ) from error
     path = parsed.database
     if parsed.get_backend_name() == "sqlite" and path is not None and path.startswith("~"):
@@ -126,7 +126,7 @@ def parse_url(url: str) -> URL:
 
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
-    """Turns what the database libraries raise into errors that name the way out."""
+    """Turns the database libraries' exceptions into errors that name the fix."""
     shown = url.render_as_string(hide_password=True)
     try:
         yield
@@ -144,7 +144,7 @@ def explained(url: URL) -> Iterator[None]:
             raise
         raise UserError(
             f"The storage {shown!r} must have the tables of Optuna {optuna.__version__}; it was "
-            f"written by another version of Optuna and is left as it is: {error}"
+            f"written by another version of Optuna and was not changed: {error}"
         ) from error
     except (
         sqlalchemy_errors.SQLAlchemyError,
@@ -153,8 +153,8 @@ def explained(url: URL) -> Iterator[None]:
     ) as error:
         detail = one_line(error.__cause__ or error)
         raise UserError(
-            f"The storage {shown!r} must be a database that can be read and written; "
-            f"received: {detail}. {_fix(url, detail)}, or choose another one with --storage URL."
+            f"The storage {shown!r} must be a readable and writable database; received: {detail}. "
+            f"Fix: {_fix(url, detail)}, or choose another storage with --storage URL."
         ) from error
 
 
@@ -163,4 +163,4 @@ def _fix(url: URL, detail: str) -> str:
     for words, fix in (_SQLITE_FIXES if sqlite else _SERVER_FIXES).items():
         if words in detail:
             return fix
-    return "Restore it from a backup" if sqlite else "Mend it"
+    return "restore it from a backup" if sqlite else "repair it"

@@ -1,4 +1,4 @@
-"""A storage that outlives a restart of its server."""
+"""A storage that survives a restart of its server."""
 
 import copy
 import logging
@@ -20,12 +20,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search.storage.connections import ConnectionLostError, lost_connection
 
 PATIENCE_SECONDS = 120.0
-# A quick restart is nobody's concern.
+# Shorter outages are not reported.
 _QUIET_SECONDS = 2.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 _STUDY_NAME_PREFIX = "no-name-"
-# The system attribute by which a trial that was created without a reply is recognised.
+# The system attribute that identifies a trial if the reply to its creation was lost.
 CREATION = "creation"
 
 _log = logging.getLogger(__name__)
@@ -33,12 +33,13 @@ _Result = TypeVar("_Result")
 
 
 class RetryingStorage(BaseStorage):
-    """Delegates to a storage, and repeats what failed because its server could not be reached.
+    """Delegates to a storage, and retries operations that fail because the server is unreachable.
 
-    For `patience_seconds` since the first failure of an operation, with growing pauses; then
-    StorageInternalError. An operation whose reply was lost may have taken place, so a repetition
-    looks first: the comments say what makes each of them safe. `storage` is one with Optuna's own
-    cache of trials, which stays in use; `reopen` opens it again in the process that unpickles this.
+    Retries for `patience_seconds` after the first failure of an operation, with growing pauses;
+    then raises StorageInternalError. If a reply was lost, the operation may have been carried out,
+    so a retry checks that first: the comments say why each retry is safe. `storage` includes
+    Optuna's own trial cache, which stays in use; `reopen` opens the storage again in a process
+    that unpickles this object.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class RetryingStorage(BaseStorage):
         self.wrapped = storage
         self._reopen = reopen
         self._patience_seconds = patience_seconds
-        # Drivers complain of connections that nobody closed.
+        # Drivers warn about connections that are never closed.
         weakref.finalize(self, close)
 
     def __reduce__(self) -> tuple[Callable[[], BaseStorage], tuple[()]]:
@@ -61,9 +62,9 @@ class RetryingStorage(BaseStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        """Creates a study; under a generated name if none is given."""
-        # A named one that was created without a reply is reported as a duplicate, which
-        # load_if_exists answers: no attribute says whose it is.
+        """Creates a study, with a generated name if none is given."""
+        # If the reply is lost, the retry reports a duplicate name, which load_if_exists handles.
+        # No attribute tells which process created the study.
         if study_name is not None:
             return self._repeat(lambda: self.wrapped.create_new_study(directions, study_name))
         name = f"{_STUDY_NAME_PREFIX}{uuid.uuid4()}"
@@ -83,7 +84,7 @@ class RetryingStorage(BaseStorage):
             try:
                 self.wrapped.delete_study(study_id)
             except KeyError:
-                _log.debug("The study was deleted although the reply was lost.")
+                _log.debug("The study had been deleted, although the reply was lost.")
 
         self._repeat(lambda: self.wrapped.delete_study(study_id), look_first)
 
@@ -96,11 +97,11 @@ class RetryingStorage(BaseStorage):
         self._repeat(lambda: self.wrapped.set_study_system_attr(study_id, key, value))
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        """Returns a study's id; KeyError for an unknown name."""
+        """Returns a study's id; raises KeyError for an unknown name."""
         return self._repeat(lambda: self.wrapped.get_study_id_from_name(study_name))
 
     def get_study_name_from_id(self, study_id: int) -> str:
-        """Returns a study's name; KeyError for an unknown id."""
+        """Returns a study's name; raises KeyError for an unknown id."""
         return self._repeat(lambda: self.wrapped.get_study_name_from_id(study_id))
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
@@ -120,10 +121,10 @@ class RetryingStorage(BaseStorage):
         return self._repeat(self.wrapped.get_all_studies)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Creates one trial, and returns its id."""
+        """Creates a trial and returns its id."""
         if template_trial is not None and template_trial.state.is_finished():
-            # Copies of studies are compared with their originals, so that nothing may be added to
-            # recognise it by; a copy that fails begins again.
+            # A copied study is compared with its original, so a copied trial must not carry an
+            # extra attribute to recognise it by. A failed copy starts again.
             return self._once(lambda: self.wrapped.create_new_trial(study_id, template_trial))
         template, creation = _recognisable(template_trial)
 
@@ -144,14 +145,14 @@ class RetryingStorage(BaseStorage):
     ) -> None:
         """Stores a suggested value."""
 
-        # A second row for the same parameter is refused by the database, and Optuna ignores that.
+        # Safe to retry: the database rejects a second row for a parameter, and Optuna ignores that.
         def store() -> None:
             try:
                 self.wrapped.set_trial_param(
                     trial_id, param_name, param_value_internal, distribution
                 )
             except KeyError:
-                # The cache of a server that was started after the trial does not know it yet.
+                # The cache of a server that started after the trial does not contain the trial yet.
                 self.wrapped.get_trial(trial_id)
                 for study in self.wrapped.get_all_studies():
                     self.wrapped.get_all_trials(study._study_id, deepcopy=False)
@@ -164,14 +165,14 @@ class RetryingStorage(BaseStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Sets a trial's state; False where it was to be claimed and another process had it."""
+        """Sets a trial's state; returns False if another process claimed the trial first."""
 
         def change() -> bool:
             return self.wrapped.set_trial_state_values(trial_id, state, values)
 
         if state is TrialState.RUNNING:
-            # A claim whose reply was lost counts as another's: a trial that nobody works on is
-            # found by its missing lease, one that two work on would be trained twice.
+            # A claim whose reply was lost counts as another process's claim. A trial without a
+            # worker is found by its missing lease; a trial with two workers would be trained twice.
             return self._repeat(change)
         if state is TrialState.WAITING:
             claimed = self.get_trial(trial_id).datetime_start
@@ -181,7 +182,7 @@ class RetryingStorage(BaseStorage):
             try:
                 return change()
             except UpdateFinishedTrialError:
-                # Told by this process, or by another the same: either way it is so.
+                # This process, or another one with the same result, has already finished the trial.
                 stored = self.wrapped.get_trial(trial_id)
                 told = None if values is None else list(values)
                 if stored.state is state and (told is None or stored.values == told):
@@ -194,7 +195,8 @@ class RetryingStorage(BaseStorage):
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """Stores a reported value."""
-        # This and the attributes below: the same value again, and one process writes to a trial.
+        # Safe to retry, like the attributes below: a retry writes the same value, and only one
+        # process writes to a trial.
         self._repeat(
             lambda: self.wrapped.set_trial_intermediate_value(trial_id, step, intermediate_value)
         )
@@ -208,13 +210,13 @@ class RetryingStorage(BaseStorage):
         self._repeat(lambda: self.wrapped.set_trial_system_attr(trial_id, key, value))
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        """Returns a trial's id; KeyError for an unknown number."""
+        """Returns a trial's id; raises KeyError for an unknown number."""
         return self._repeat(
             lambda: self.wrapped.get_trial_id_from_study_id_trial_number(study_id, trial_number)
         )
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Returns a trial; KeyError for an unknown id."""
+        """Returns a trial; raises KeyError for an unknown id."""
         return self._repeat(lambda: self.wrapped.get_trial(trial_id))
 
     def get_all_trials(
@@ -223,15 +225,15 @@ class RetryingStorage(BaseStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Returns a study's trials by number; finished ones come from this process' memory."""
+        """Returns a study's trials by number; finished ones come from this process's cache."""
         return self._repeat(lambda: self.wrapped.get_all_trials(study_id, deepcopy, states))
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
-        """Returns the best complete trial; ValueError while there is none."""
+        """Returns the best complete trial; raises ValueError if there is none."""
         return self._repeat(lambda: self.wrapped.get_best_trial(study_id))
 
     def _given_back(self, trial_id: int, claimed: datetime | None) -> bool:
-        """Whether a trial waits again, or was claimed by another process since it did."""
+        """Returns whether a trial is waiting again, or was claimed again since then."""
         stored = self.wrapped.get_trial(trial_id)
         return stored.state is TrialState.WAITING or stored.datetime_start != claimed
 
@@ -268,10 +270,10 @@ class RetryingStorage(BaseStorage):
                 first_failure = first_failure or now
                 waited = now - first_failure
                 if not lost.passing or waited >= patience_seconds:
-                    # Who reports it shows the cause; a remote call's own error is a page long.
+                    # The caller reports the cause. gRPC's own error would be a page long.
                     cause = ConnectionLostError(lost.reason)
                     raise StorageInternalError(f"The storage failed: {cause}") from cause
-                # Workers that lost the same server must not come back all at once.
+                # Random pauses keep the workers of one server from reconnecting all at once.
                 rest = min(pause * random.uniform(0.5, 1.5), patience_seconds - waited)
                 if waited + rest > _QUIET_SECONDS and not told:
                     told = True
@@ -291,9 +293,9 @@ class RetryingStorage(BaseStorage):
 
 
 def _recognisable(template: FrozenTrial | None) -> tuple[FrozenTrial, str]:
-    """Returns a template with a mark, so that the trial made from it can be found.
+    """Returns a template with an identifying attribute, and the attribute's value.
 
-    A server's storage keeps the mark of its client, which looks for it when the reply is lost.
+    A server's storage keeps the value set by its client, which searches for it if a reply is lost.
     """
     marked = create_trial(state=TrialState.RUNNING) if template is None else copy.copy(template)
     creation = marked.system_attrs.get(CREATION) or uuid.uuid4().hex

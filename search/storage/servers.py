@@ -1,4 +1,4 @@
-"""Storages behind a server: databases that are reached by network, and Optuna's storage proxy."""
+"""Storages with a server: databases on the network, and Optuna's storage proxy."""
 
 import warnings
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from search.storage.retrying import RetryingStorage
 
 _PROXY_SECONDS = 5.0
 _CALL_SECONDS = 60.0
-# The first read of 10,000 trials takes a proxy 10 s, and workers that start together share it.
+# A proxy needs 10 s for the first read of 10,000 trials, and workers that start together share it.
 _READING_SECONDS = 300.0
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
-    # Servers end connections that ask for signs of life more often. The timeout is TCP's, too: a
-    # connection to a machine that vanished is given up, and the next call makes another.
+    # Servers close connections that send keepalives more often. The timeout also sets TCP's user
+    # timeout: a connection to a lost machine is dropped, and the next call opens a new one.
     ("grpc.keepalive_time_ms", 300_000),
     ("grpc.keepalive_timeout_ms", 60_000),
 )
 _LIBPQ_DRIVERS = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
-# A machine that vanished without a word is noticed after a minute, not after hours.
+# These detect a lost machine after a minute; the defaults take hours.
 _LIBPQ_OPTIONS = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -38,11 +38,11 @@ _LIBPQ_OPTIONS = {
 
 
 def open_server(url: URL, *, reopen: Callable[[], BaseStorage]) -> RetryingStorage:
-    """Opens a database that has a server; what it raises is the database libraries' own."""
+    """Opens a database that has a server; raises the database libraries' own exceptions."""
     options = {
-        # A server that was restarted is noticed before an operation, not by it.
+        # Detects a restarted server before an operation instead of by its failure.
         "pool_pre_ping": True,
-        # A thread never waits for another's connection.
+        # No limit: a thread never waits for another thread's connection.
         "max_overflow": -1,
         "connect_args": connection_options(url),
     }
@@ -53,12 +53,12 @@ def open_server(url: URL, *, reopen: Callable[[], BaseStorage]) -> RetryingStora
 
 
 def open_proxy(url: URL, *, reopen: Callable[[], BaseStorage]) -> RetryingStorage:
-    """Connects to a storage proxy; UserError where none answers within seconds."""
+    """Connects to a storage proxy; raises UserError if none answers within 5 s."""
     shown = url.render_as_string()
     if url.host is None or url.port is None or url.database:
         raise UserError(
             f"A storage server must be given as grpc://HOST:PORT; received {shown!r}. "
-            f"`python -m search.storage serve` prints its address."
+            f"Fix: use the address that `python -m search.storage serve` prints."
         )
     with warnings.catch_warnings():
         # The proxy is experimental in Optuna.
@@ -66,7 +66,7 @@ def open_proxy(url: URL, *, reopen: Callable[[], BaseStorage]) -> RetryingStorag
         proxy = Proxy(host=f"[{url.host}]" if ":" in url.host else url.host, port=url.port)
     try:
         proxy.wait_server_ready(timeout=_PROXY_SECONDS)
-        # Something listens; this says whether it is a storage.
+        # Something listens on the port; this call tells whether it is a storage.
         proxy.get_all_studies()
     except Exception as error:
         proxy.close()
@@ -75,17 +75,18 @@ def open_proxy(url: URL, *, reopen: Callable[[], BaseStorage]) -> RetryingStorag
             raise
         raise UserError(
             f"The storage {shown!r} must be a storage server that answers within "
-            f"{_PROXY_SECONDS:g} s; received: {lost.reason if lost else 'no answer'}. Start one "
-            f"with `python -m search.storage serve`, or choose another storage with --storage URL."
+            f"{_PROXY_SECONDS:g} s; received: {lost.reason if lost else 'no answer'}. Fix: start "
+            f"one with `python -m search.storage serve`, or choose another storage with "
+            f"--storage URL."
         ) from error
     return RetryingStorage(proxy, reopen=reopen, close=proxy.close)
 
 
 class Proxy(GrpcStorageProxy):
-    """Optuna's client of a storage proxy, whose calls end although nobody answers them."""
+    """Optuna's client of a storage proxy, with a deadline for each call."""
 
     def _setup(self) -> None:
-        # Ships no type information.
+        # The module has no type information.
         client: Any = import_module("optuna.storages._grpc.client")
         self._channel = client.grpc.insecure_channel(
             f"{self._host}:{self._port}", options=_CHANNEL_OPTIONS
@@ -96,7 +97,7 @@ class Proxy(GrpcStorageProxy):
 
 
 class _Deadlines:
-    """The calls of a storage proxy, each with a deadline."""
+    """Adds a deadline to each call of a storage proxy."""
 
     def __init__(self, calls: Any) -> None:
         self._calls = calls
@@ -107,7 +108,7 @@ class _Deadlines:
 
 
 def connection_options(url: URL) -> dict[str, Any]:
-    """Returns our options for the driver; those in the URL win."""
+    """Returns our options for the driver; options in the URL take precedence."""
     if url.drivername not in _LIBPQ_DRIVERS:
         return {}
     return {name: value for name, value in _LIBPQ_OPTIONS.items() if name not in url.query}

@@ -1,4 +1,4 @@
-"""SQLite, with several processes writing to one file."""
+"""SQLite storage with several processes writing to one file."""
 
 import errno
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_sqlite(url: URL) -> "SqliteDatabase":
-    """Opens a database file, or makes it; UserError for a file that is none."""
+    """Opens or creates a database file; raises UserError for a file of another kind."""
     path = _path(url)
     if path is not None:
         _prepare(path)
@@ -35,12 +35,12 @@ def open_sqlite(url: URL) -> "SqliteDatabase":
 
 
 class SqliteDatabase(Database):
-    """Optuna's database storage, with each change of a trial's state under SQLite's write lock.
+    """Optuna's RDB storage, which changes a trial's state under SQLite's write lock.
 
     Optuna reads the state and then sets it, and relies on SELECT ... FOR UPDATE in between, which
-    SQLite ignores: two processes that ask at once get the same waiting trial, and two that tell
-    overwrite each other. Here the transaction begins with the lock, so that the state that it read
-    is still true when it writes. A lock that is taken is waited for.
+    SQLite ignores. Two processes that call `ask` at once would get the same waiting trial, and two
+    that call `tell` would overwrite each other. Here the transaction takes the lock first (and
+    waits for it if needed), so the state cannot change between read and write.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SqliteDatabase(Database):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Sets a trial's state; of several processes that claim one, a single one succeeds."""
+        """Sets a trial's state; if several processes claim a trial, exactly one succeeds."""
         self._this_thread.changes_state = True
         try:
             return super().set_trial_state_values(trial_id, state, values)
@@ -73,14 +73,14 @@ class SqliteDatabase(Database):
 
         @event.listens_for(self.engine, "begin")
         def begin(connection: Connection) -> None:
-            # Python's sqlite3 begins a transaction only before the first change, after the reads;
-            # one that is begun here is left as it is.
+            # Python's sqlite3 begins a transaction only before the first change, after the reads.
+            # It keeps a transaction that is already open.
             if getattr(this_thread, "changes_state", False):
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _path(url: URL) -> Path | None:
-    """Returns the database file; None where it lives in memory or is given as a file: URI."""
+    """Returns the database file; None for an in-memory database or a file: URI."""
     name = url.database
     if not name or name == ":memory:" or name.startswith("file:"):
         return None
@@ -88,13 +88,13 @@ def _path(url: URL) -> Path | None:
 
 
 def _prepare(path: Path) -> None:
-    """Makes the folder, and sets readers and the writer free of waiting for each other.
+    """Creates the folder, and sets the write-ahead log so that readers and writers do not wait.
 
-    The file remembers the latter, so that every later connection, of other programs too, does it.
+    The file stores that journal mode, so all later connections use it, in other programs too.
     """
     _require_access(path)
-    # Only SQLite may open the file: closing any other handle drops this process' locks on it, and
-    # then another process deletes the log that this one still writes to.
+    # Only SQLite may open the file. Closing any other handle drops this process's locks on it, and
+    # another process could then delete the log that this one still writes to.
     connection = None
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
@@ -103,8 +103,8 @@ def _prepare(path: Path) -> None:
         if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
             raise
         raise UserError(
-            f"The storage must be an SQLite database; {path} is something else, or its beginning "
-            f"is damaged. Restore it from a backup, or choose another file with "
+            f"The storage must be an SQLite database; {path} is something else, or its header is "
+            f"damaged. Fix: restore it from a backup, or choose another file with "
             f"--storage sqlite:///PATH"
         ) from error
     finally:
@@ -112,18 +112,19 @@ def _prepare(path: Path) -> None:
             connection.close()
     if mode != "wal":
         _log.warning(
-            "%s stays in journal mode %r: its file system takes no write-ahead log, and processes "
-            "wait for each other. Move it to a local disk, or use a server with --storage URL.",
+            "%s stays in journal mode %r: its file system supports no write-ahead log, so "
+            "processes wait for each other. Fix: move it to a local disk, or use a server with "
+            "--storage URL.",
             path,
             mode,
         )
 
 
 def _write_ahead(connection: sqlite3.Connection) -> str:
-    """Sets the journal mode, and returns the one that the file now has.
+    """Sets the journal mode to WAL and returns the mode that the file then has.
 
-    Where another process writes to a file without the log, SQLite refuses at once, whatever the
-    timeout is.
+    Retries here: while another process writes to a file without the log, SQLite fails at once and
+    ignores the busy timeout.
     """
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
@@ -143,10 +144,10 @@ def _require_access(path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         for place in (path, path.parent):
             if place.exists() and not os.access(place, os.R_OK | os.W_OK):
-                raise PermissionError(errno.EACCES, f"{place} is read-only or closed to this user")
+                raise PermissionError(errno.EACCES, f"{place} is read-only or denies access")
     except OSError as error:
         raise UserError(
             f"The storage's file and its folder must be readable and writable; {path}: "
-            f"{error.strerror}. Make them so, or choose another place with "
+            f"{error.strerror}. Fix: change their permissions, or choose another place with "
             f"--storage sqlite:///PATH"
         ) from error

@@ -1,4 +1,4 @@
-"""A process of ours with a pipe to it, a log of its own, and a watch on its end."""
+"""A child process with a pipe, a log file, and a watch on how it ends."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ _SECONDS_TO_EXIT = 10.0
 
 
 class ChildProcess:
-    """Runs `python -m MODULE DESCRIPTOR`, where DESCRIPTOR is the process' end of the pipe.
+    """Runs `python -m MODULE DESCRIPTOR`, where DESCRIPTOR is the process's end of the pipe.
 
-    The process gets this one's environment with `environment` on top, and finds the modules beside
-    the running script as the script does; what it writes goes to the file `log`. Raises OSError
-    where the system refuses another process.
+    The process inherits this environment, updated with `environment`, and can import the modules
+    next to the running script. Its output goes to the file `log`. Raises OSError if the system
+    cannot start another process.
     """
 
     def __init__(self, module: str, *, environment: Mapping[str, str], log: Path) -> None:
@@ -40,16 +40,16 @@ class ChildProcess:
 
     @property
     def id(self) -> int:
-        """The process' id."""
+        """The process id."""
         return self._process.pid
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process has ended; what it started may live on and keep the pipe open."""
+        """Whether the process has ended; its own children may still run and keep the pipe open."""
         return self._process.poll() is not None
 
     def send(self, message: object) -> None:
-        """Sends a message; a process that has died is not told."""
+        """Sends a message; does nothing if the process has died."""
         with suppress(OSError):
             self.connection.send(message)
 
@@ -58,7 +58,7 @@ class ChildProcess:
         self._process.kill()
 
     def wait(self) -> int:
-        """Waits for the process, which has said its last word, and returns its exit code."""
+        """Waits for the process to exit and returns its exit code; kills it after ten seconds."""
         try:
             return self._process.wait(_SECONDS_TO_EXIT)
         except subprocess.TimeoutExpired:
@@ -66,16 +66,16 @@ class ChildProcess:
             return self._process.wait()
 
     def last_words(self, *, start: int = 0) -> str:
-        """Returns the end of what the process wrote to its log, from a byte on."""
+        """Returns the end of the process's log, at most from byte `start` on."""
         return last_words(self.log, start=start)
 
     def diagnose(self, *, start: int = 0) -> Death:
-        """Waits for the end of the process and tells how it died."""
+        """Waits for the process to end and returns how it died."""
         exit_code = self.wait()
         return self.watch.diagnose(exit_code, last_words=self.last_words(start=start))
 
     def close(self) -> None:
-        """Waits for the process and forgets it; an empty log says nothing and goes."""
+        """Waits for the process, closes the pipe, and removes the log if it is empty."""
         self.wait()
         self.connection.close()
         if self.log.exists() and self.log.stat().st_size == 0:
@@ -83,7 +83,7 @@ class ChildProcess:
 
 
 def _script_path() -> dict[str, str]:
-    """Returns the PYTHONPATH with the folder of the script that runs, if one does."""
+    """Returns PYTHONPATH with the folder of the running script added, if there is a script."""
     main = sys.modules["__main__"]
     script = Path(getattr(main, "__file__", None) or "")
     if script.suffix != ".py" or getattr(main, "__spec__", None) is not None:
@@ -95,7 +95,7 @@ def _script_path() -> dict[str, str]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Blocks SIGINT while a process starts: it inherits the mask, and lifts it when ready."""
+    """Blocks SIGINT while a child starts; the child inherits the mask and unblocks when ready."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,13 +1,13 @@
-"""The kernel's control groups: containers and job schedulers limit memory with them."""
+"""The kernel's control groups, with which containers and job schedulers limit memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 
 def memory_groups(process_id: int | None = None) -> Iterator[Path]:
-    """Yields the folders of the groups that hold a process, or this one, its own first.
+    """Yields the folders of a process's control groups, innermost first; None is this process.
 
-    They are of version 1 or 2; a version that does not limit memory here has no files for it.
+    They are of version 1 or 2. A version that does not limit memory has no memory files there.
     """
     try:
         groups = Path(f"/proc/{process_id or 'self'}/cgroup").read_text().splitlines()
@@ -25,7 +25,7 @@ def memory_groups(process_id: int | None = None) -> Iterator[Path]:
             version_1 = kind == "cgroup" and "memory" in options.split(",")
             if not (version_1 if controllers else kind == "cgroup2"):
                 continue
-            # A container sees its own group mounted as the root, with or without its full path.
+            # A container sees its own group mounted as the root; its path may or may not be full.
             folder = Path(point) / path.removeprefix(root.rstrip("/")).strip("/")
             yield folder
             while folder != Path(point):

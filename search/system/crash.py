@@ -1,4 +1,4 @@
-"""How a process died, and whether it ran out of memory."""
+"""Finds out how a process died, and whether it ran out of memory."""
 
 import re
 import signal
@@ -12,13 +12,13 @@ import psutil
 
 from search.system.control_groups import memory_groups
 
-# What libraries write as they give up. TensorFlow's "ran out of memory" warnings are not among
-# them: it makes do with less and goes on.
+# What libraries write when an allocation fails for good. TensorFlow's "ran out of memory" warnings
+# do not count: TensorFlow retries with less memory.
 _WORDS_OF_EXHAUSTION = re.compile(
     r"std::bad_alloc|Cannot allocate memory|RESOURCE_EXHAUSTED|CUDA_ERROR_OUT_OF_MEMORY"
     r"|\bMemoryError\b|\bOutOfMemoryError\b|CUDA out of memory|OOM when allocating"
 )
-# What Python's fault handler writes as one of these signals ends the process.
+# What Python's fault handler writes when one of these signals ends the process.
 _FATAL_ERROR = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)
 _FATAL_SIGNALS = {
     "Segmentation fault": "SIGSEGV",
@@ -27,18 +27,18 @@ _FATAL_SIGNALS = {
     "Floating point exception": "SIGFPE",
     "Illegal instruction": "SIGILL",
 }
-# The kernel counts a kill as it sends the signal. A process that holds much memory takes seconds
-# from there to its end.
+# The kernel counts a kill when it sends the signal. A process with much memory takes seconds after
+# that to exit.
 _SECONDS_TO_DIE = 10.0
-# A dump of all threads follows what killed the process.
+# In bytes. A dump of all threads follows the error message.
 _LAST_WORDS = 20_000
 
 
 @dataclass(frozen=True)
 class Death:
-    """The end of a process: by itself with an exit code, or by a signal; memory in MiB.
+    """How a process ended: with an exit code or by a signal; memory in MiB.
 
-    Neither is given where nobody saw it end.
+    Both are None if its exit code is unknown.
     """
 
     exit_code: int | None
@@ -47,7 +47,7 @@ class Death:
     peak_memory_mib: int | None
 
     def describe(self) -> str:
-        """Returns "killed by SIGKILL (out of memory), peak memory 812 MiB" or the like."""
+        """Returns, for example, "killed by SIGKILL (out of memory), peak memory 812 MiB"."""
         how = "died"
         if self.signal:
             how = f"killed by {self.signal}"
@@ -62,7 +62,7 @@ class Death:
 
 
 class DeathWatch:
-    """Collects what can be known of a process only while it lives."""
+    """Collects facts about a process that are available only while it is alive."""
 
     def __init__(self, process_id: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._process_id = process_id
@@ -72,10 +72,10 @@ class DeathWatch:
         self.sample()
 
     def sample(self) -> None:
-        """Notes the peak memory so far, and how many processes the kernel has killed for memory.
+        """Records the peak memory so far and the kernel's count of out-of-memory kills.
 
-        To be called about once a second: an out-of-memory kill counts as this process' own where it
-        falls into the ten seconds before the death.
+        Call it about once a second: an out-of-memory kill is attributed to this process if it
+        happens within the ten seconds before its death.
         """
         self._peak = max(self._peak, _peak_memory(self._process_id))
         now = self._clock()
@@ -89,14 +89,14 @@ class DeathWatch:
 
     @property
     def peak_memory_mib(self) -> int | None:
-        """The largest memory that a sample has shown, in MiB."""
+        """The largest memory of all samples, in MiB."""
         return self._peak // 2**20 or None
 
     def diagnose(self, exit_code: int, *, last_words: str = "") -> Death:
-        """Tells how the process died, given its exit code (negative: a signal).
+        """Returns how the process died, given its exit code (negative: a signal).
 
-        `last_words` is the end of what it wrote. A process that SIGKILL ends says nothing of it:
-        there only the kernel's own count is evidence of too little memory.
+        `last_words` is the end of its output. A process killed by SIGKILL writes nothing about it;
+        then only the kernel's count is evidence of an out-of-memory kill.
         """
         name = _signal_name(-exit_code) if exit_code < 0 else None
         if name == "SIGKILL":
@@ -106,10 +106,10 @@ class DeathWatch:
         return Death(None if name else exit_code, name, exhausted, self.peak_memory_mib)
 
     def diagnose_unseen(self, *, last_words: str) -> Death:
-        """Tells what can be told of a process that died where nobody took its exit code.
+        """Returns what is known of a process that died without its exit code being read.
 
-        A signal is known from what the fault handler wrote of it; without such words a kill for
-        memory that the kernel counts was this process' own. Any other end leaves no trace.
+        A signal is known if the fault handler wrote about it. Otherwise an out-of-memory kill that
+        the kernel counted is attributed to this process. Any other end leaves no trace.
         """
         told = _FATAL_ERROR.findall(last_words)
         name = _FATAL_SIGNALS.get(told[-1]) if told else None
@@ -126,7 +126,7 @@ class DeathWatch:
 
 
 def last_words(log: Path, *, start: int = 0) -> str:
-    """Returns the end of what a process wrote to its log, from a byte on; empty without a log."""
+    """Returns the end of a process's log, at most from byte `start` on; "" without a log."""
     try:
         with log.open("rb") as file:
             file.seek(max(start, log.stat().st_size - _LAST_WORDS))
@@ -143,7 +143,7 @@ def _signal_name(number: int) -> str:
 
 
 def _peak_memory(process_id: int) -> int:
-    """Returns the largest memory held so far in bytes, or held now where the peak is not kept."""
+    """Returns the peak memory in bytes, or the current memory if the peak is not recorded."""
     try:
         status = Path(f"/proc/{process_id}/status").read_text(errors="replace")
     except OSError:
@@ -158,9 +158,9 @@ def _peak_memory(process_id: int) -> int:
 
 
 def _counters(process_id: int) -> Iterator[Path]:
-    """Yields the files that may count out-of-memory kills, the closest to the process first.
+    """Yields the files that may count out-of-memory kills, closest to the process first.
 
-    The control group's own comes before the machine's, which also counts other containers' kills.
+    The control group's file precedes the machine's, which also counts kills in other containers.
     """
     for group in memory_groups(process_id):
         yield group / "memory.oom_control"

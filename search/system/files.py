@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writing of files and folders."""
 
 import contextlib
 import hashlib
@@ -18,13 +18,13 @@ _ABANDONED_AFTER_SECONDS = 86400.0
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path` and renames it to `path` when the body succeeds.
+    """Yields a temporary path next to `path` and renames it to `path` if the body succeeds.
 
     The temporary name keeps the suffix, because Keras and matplotlib choose the format by it.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Threads of one process may write the same file, as the index of a cache.
+    # Threads of one process may write the same file, such as the index of a cache.
     writer = f"{os.getpid()}-{threading.get_ident()}"
     temporary = target.with_name(f".{target.stem}.{writer}{target.suffix}")
     try:
@@ -35,9 +35,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a whole UTF-8 text file, with the same line ends on every system.
+    """Writes a UTF-8 text file atomically, with the same line ends on every system.
 
-    Bytes of a file's name that are not UTF-8 are escaped as in JSON, which reads them back.
+    Bytes of file names that are not UTF-8 are escaped as in JSON, which reads them back.
     """
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
@@ -45,9 +45,9 @@ def write_text(path: str | Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `folder` and renames it to `folder` when the body succeeds.
+    """Yields a temporary folder next to `folder` and renames it to `folder` if the body succeeds.
 
-    Where another process was first, its folder stays: it is as good.
+    If another process was first, its equivalent folder is kept.
     """
     temporary = folder.with_name(f".writing-{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
@@ -63,7 +63,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def discard_folder(folder: Path) -> None:
-    """Removes a folder; moved away first, so that nobody sees half of it."""
+    """Removes a folder; renames it first, so that no process sees a partial one."""
     away = folder.with_name(f".damaged-{uuid.uuid4().hex}")
     with contextlib.suppress(FileNotFoundError):  # another process was first
         folder.rename(away)
@@ -71,7 +71,7 @@ def discard_folder(folder: Path) -> None:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Removes what killed processes left of whole folders below `parent`."""
+    """Removes temporary folders of killed processes from `parent` after a day."""
     limit = time.time() - _ABANDONED_AFTER_SECONDS
     for left in parent.glob(".*"):
         with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def spot_digest(path: Path) -> str:
-    """Returns a digest of a file's length and of blocks spread over it: small files whole."""
+    """Returns a digest of a file's length and of blocks spread over it; reads small files whole."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     step = max(_BLOCK_BYTES, size // _CHECKED_BLOCKS)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first stops in order, the second at once."""
+"""Ctrl-C and SIGTERM: the first signal stops cleanly, the second at once."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Turns the first signal into `SearchInterrupted` at a safe point; the second ends at once.
+    """Raises `SearchInterrupted` at a safe point after the first signal; exits at the second.
 
-    Inside `deferred()` the first signal only sets `requested`, and `check()` raises: nothing is
-    torn out of a half-written transaction or a checkpoint. Elsewhere it raises where it arrives.
-    Outside the main thread (where Python allows no handlers) this does nothing.
-    `restore_terminal` is called before the process is ended by the second signal.
+    Inside `deferred()` the first signal only sets `requested`, and `check()` raises, so that no
+    transaction or checkpoint is interrupted halfway. Elsewhere the signal raises immediately.
+    Outside the main thread, where Python allows no signal handlers, this does nothing.
+    `restore_terminal` is called before the second signal ends the process.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Interruption:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Holds the first signal back until `check()` is called, or the block ends."""
+        """Lets the first signal only set `requested` inside the block."""
         self._deferred = True
         try:
             yield
@@ -61,12 +61,12 @@ class Interruption:
             self._deferred = False
 
     def check(self) -> None:
-        """Raises SearchInterrupted when a signal has arrived."""
+        """Raises SearchInterrupted if a stop was requested."""
         if self.requested:
             raise SearchInterrupted
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # `requested` is also set without a signal, by what a supervisor says.
+        # Not `requested`: a message from the supervisor sets that without a signal.
         if self._signalled:
             if self._restore_terminal is not None:
                 self._restore_terminal()

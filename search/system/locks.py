@@ -1,4 +1,4 @@
-"""Locks between processes; the system frees that of a process that dies."""
+"""Locks between processes; the operating system releases the locks of a dead process."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ _SECONDS_BETWEEN_WAITS = 0.25
 
 @contextmanager
 def only_one(path: Path) -> Iterator[bool]:
-    """Yields whether this process is the only one in such a block; the others are told at once.
+    """Yields True to one process at a time and False to others, without waiting.
 
-    Where the file system has no locks each is taken for the only one.
+    If the file system has no locks, every process gets True.
     """
     from filelock import FileLock, Timeout
 
@@ -33,10 +33,10 @@ def only_one(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def one_at_a_time(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Lets one process at a time into such a block.
+    """Lets one process at a time run the block.
 
-    `waiting` is called now and then until it is this one's turn; it may raise. Where the file
-    system has no locks nobody waits.
+    `waiting` is called repeatedly while this process waits; it may raise. If the file system has
+    no locks, no process waits.
     """
     from filelock import FileLock, Timeout
 

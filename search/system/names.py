@@ -1,24 +1,38 @@
-"""Names that come from outside, as text that can be shown and stored."""
+"""Converts external names to text that can be displayed and stored."""
 
+from typing import Any
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNDECODABLE = range(0xDC80, 0xDD00)  # how Python keeps the bytes of names that are not UTF-8
 
 
 def shown(name: str) -> str:
-    """Returns a name with everything escaped that a terminal, a log or a figure cannot show."""
+    """Returns a name with all unprintable characters escaped, for terminals, logs and figures."""
     return name if name.isprintable() else "".join(map(_escaped, name))
 
 
-def decoded(name: str) -> str:
-    """Returns a file's name as the text that its bytes are in UTF-8.
+def spreadsheet_cell(value: Any) -> Any:
+    """Returns a value for a CSV cell that no spreadsheet takes for a formula.
 
-    Where the file system's encoding is ASCII, Python keeps such bytes as surrogates. Bytes that
-    are not UTF-8 stay surrogates.
+    Text that begins like a formula gets an apostrophe in front, which spreadsheets hide; numbers
+    stay as they are, also as text.
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA) or _is_number(value):
+        return value
+    return f"'{value}"
+
+
+def decoded(name: str) -> str:
+    """Returns a file name with its bytes decoded as UTF-8.
+
+    If the file system's encoding is ASCII, Python represents other bytes as surrogates. Bytes that
+    are not UTF-8 remain surrogates.
     """
     if name.isascii():
         return name
     try:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a lone surrogate of another kind, which Windows allows
+    except UnicodeEncodeError:  # another lone surrogate, which Windows allows
         return name
 
 
@@ -37,3 +51,11 @@ def _escaped(character: str) -> str:
     if ord(character) in _UNDECODABLE:
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

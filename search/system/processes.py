@@ -1,4 +1,4 @@
-"""Which process on which machine: names that outlive the reuse of ids and changes of the clock."""
+"""Identities of processes and machines that survive reused process ids and clock changes."""
 
 import os
 import socket
@@ -8,14 +8,14 @@ from pathlib import Path
 import psutil
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_STATE, _START_TICKS = 0, 19  # Fields 3 and 22 of proc(5), counted from behind the name.
+_STATE, _START_TICKS = 0, 19  # Fields 3 and 22 of proc(5), counted after the name.
 
 
 def process_identity(process_id: int) -> str | None:
-    """Returns what tells a process from a later one with the same id; None when it has ended.
+    """Returns an identity that differs for a later process with the same id; None if it has ended.
 
-    On Linux that is its start in ticks since boot, with the boot. psutil's `create_time` adds the
-    wall clock there, and changes whenever the clock is set. A zombie has ended.
+    On Linux it is the boot id and the start time in ticks since boot. psutil's `create_time` also
+    depends on the wall clock there, and changes whenever the clock is set. A zombie has ended.
     """
     if not sys.platform.startswith("linux"):
         return _identity_elsewhere(process_id)
@@ -23,17 +23,17 @@ def process_identity(process_id: int) -> str | None:
         line = Path(f"/proc/{process_id}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name in brackets may itself hold brackets and spaces.
+    # The process name in parentheses may itself contain parentheses and spaces.
     fields = line.rpartition(")")[2].split()
     return None if fields[_STATE] in "ZX" else f"{_boot()}:{fields[_START_TICKS]}"
 
 
 def host_identity() -> str:
-    """Returns a name of the machine, within which process ids can be compared.
+    """Returns a name for the scope in which process ids can be compared.
 
-    Containers of one machine may share a host name while the same id means another process in each;
-    and a user may not be shown the processes of others (`hidepid`). So on Linux the boot, the
-    namespace of process ids and the user belong to the name.
+    Containers on one machine may share a host name, although the same id means a different process
+    in each. A user may also be unable to see the processes of others (`hidepid`). Therefore the
+    name on Linux includes the boot id, the process id namespace and the user.
     """
     if not sys.platform.startswith("linux"):
         return socket.gethostname()

@@ -1,4 +1,4 @@
-"""The process around Keras: quiet start-up, threads, precision and XLA for the device at hand."""
+"""The runtime of Keras: quiet start-up, and threads, precision and XLA for the device."""
 
 import logging
 import os
@@ -26,42 +26,44 @@ class Compute:
 
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia")
-# In MiB; set by whoever starts several processes on one GPU.
+# In MiB; set by the process that starts several workers on one GPU.
 _GPU_MEMORY_VARIABLE = "CNN_SEARCH_GPU_MEMORY_MIB"
-# Contexts and libraries take memory of the GPU beside what is allocated.
+# CUDA contexts and libraries need GPU memory in addition to the allocations.
 _SHARED_PART = 0.9
 _CHATTER = re.compile(
     rb"[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d \d\d:\d\d:\S+: [IWE] |"
-    rb"WARNING: All log messages before absl::|To enable the following instructions"
+    rb"WARNING: All log messages before absl::|To enable the following instructions|"
+    # LiteRT's converter and runtime.
+    rb"INFO: |fully_quantize: "
 )
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 @cache
 def start_keras() -> None:
-    """Imports Keras and its backend, and finds the devices, without start-up chatter; once."""
+    """Imports Keras and its backend once and finds the devices, without start-up messages."""
     imported = "keras" in sys.modules
     with startup_chatter_held():
         import keras
 
         if not imported:
             _limit_gpu_memory(keras.backend.backend())
-        # The backend looks for devices at its first operation, and comments on it.
+        # The backend looks for devices at its first operation, and logs messages about it.
         keras.ops.zeros(1)
 
 
 @contextmanager
 def startup_chatter_held() -> Iterator[None]:
-    """Keeps from the screen what TensorFlow's C++ code writes to standard error as it starts.
+    """Hides the messages that TensorFlow's C++ code writes to standard error at start-up.
 
-    No variable stops all of it: some is written before the log's level is read. What else is
-    written is shown at the end, and all of it where the block fails.
+    No environment variable stops them all: some are written before the log level is read. Other
+    output is shown at the end; if the block fails, everything is shown.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # Without a GPU, TensorFlow's C++ error log holds only what its graph optimizer skipped (the
-    # remapper does for leaky_relu); with one it may hold why the GPU is not used.
+    # Without a GPU, TensorFlow's C++ error log only reports skipped graph optimizations (the
+    # remapper skips leaky_relu). With a GPU, it may say why the GPU is not used.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _NVIDIA_DRIVER.exists() else "3")
-    # Retracing advice means nothing in a search: every trial is another graph.
+    # Retracing advice does not apply to a search: every trial has a new graph.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     kept = os.dup(2)
@@ -89,14 +91,14 @@ def worker_environment(
     `sharing` workers divide the `gpu_memory` free bytes of one GPU among them.
     """
     environment = {
-        # NumPy's and PyTorch's, TensorFlow's for one operation and for several at once, JAX'.
+        # NumPy and PyTorch; TensorFlow within and across operations; JAX.
         "OMP_NUM_THREADS": str(threads),
         "TF_NUM_INTRAOP_THREADS": str(threads),
         "TF_NUM_INTEROP_THREADS": str(threads),
         "NPROC": str(threads),
     }
     if gpu is not None:
-        # A worker that waits for another one to leave must not hold the memory meanwhile.
+        # A worker that waits for another one to exit must not hold GPU memory meanwhile.
         environment |= {
             "CUDA_VISIBLE_DEVICES": gpu,
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -111,7 +113,7 @@ def worker_environment(
 
 
 def _limit_gpu_memory(backend: str) -> None:
-    """Keeps this process to its share of the GPU, where no variable of the backend's own can."""
+    """Limits this process to its share of the GPU if the backend has no variable for that."""
     limit = os.environ.get(_GPU_MEMORY_VARIABLE)
     if limit is None:
         return
@@ -135,7 +137,7 @@ def device_kind() -> Literal["cpu", "gpu"]:
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        import tensorflow  # the one question that Keras does not answer for this backend
+        import tensorflow  # Keras cannot list this backend's devices
 
         return "gpu" if tensorflow.config.list_physical_devices("GPU") else "cpu"
     return "gpu" if any("cpu" not in name for name in keras.distribution.list_devices()) else "cpu"
@@ -144,8 +146,8 @@ def device_kind() -> Literal["cpu", "gpu"]:
 def dtype_policy(precision: Precision) -> str:
     """Returns the Keras dtype policy for training.
 
-    "auto" takes bfloat16 on a GPU, and on a CPU with bfloat16 instructions under TensorFlow,
-    where it trains convolutions about 1.5 times as fast as float32; else float32.
+    "auto" uses bfloat16 on a GPU, and under TensorFlow on a CPU with bfloat16 instructions, where
+    convolutions train about 1.5 times as fast as in float32; otherwise float32.
     """
     if precision != "auto":
         return _POLICIES[precision]
@@ -160,8 +162,8 @@ def dtype_policy(precision: Precision) -> str:
 def jit_compile(xla: Xla) -> bool:
     """Returns whether to compile with XLA.
 
-    "auto" leaves it off on a CPU, where it runs convolutions several times slower than oneDNN
-    under TensorFlow; JAX always compiles.
+    "auto" turns it off on a CPU, where XLA runs convolutions several times slower than TensorFlow's
+    oneDNN. JAX always compiles.
     """
     import keras
 
@@ -184,7 +186,7 @@ def cpu_name() -> str:
 
 @cache
 def cpu_has_bfloat16() -> bool:
-    """Returns whether the processor has instructions for bfloat16; without, it is emulated."""
+    """Returns whether the processor has bfloat16 instructions; without them it is emulated."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             flags = next((line for line in lines if line.startswith("flags")), "")

@@ -1,14 +1,14 @@
-"""Standard output and error that accept every text."""
+"""Makes standard output and standard error accept any text."""
 
 import io
 import sys
 
 
 def escape_unencodable() -> None:
-    """Makes standard output and error escape what their encoding lacks, instead of raising.
+    """Makes standard output and error escape unencodable characters instead of raising.
 
-    A console or a log file in cp1252 or ASCII would otherwise end a command at the first name of
-    a file or class that it cannot show.
+    Otherwise a console or log file in cp1252 or ASCII would end a command at the first file or
+    class name that it cannot encode.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

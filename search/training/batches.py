@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from search.data import Share
-    from search.training.features.source import FeatureShare
+    from search.data import Subset
+    from search.training.features.source import FeatureSubset
 
 Batch = tuple[dict[str, npt.NDArray[np.uint8 | np.float16] | npt.NDArray[np.int64]]]
 
@@ -22,33 +22,33 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 
 def training_batches(
-    share: "Share | FeatureShare", *, batch_size: int, seed: int, first_step: int
+    subset: "Subset | FeatureSubset", *, batch_size: int, seed: int, first_step: int
 ) -> Iterator[Batch]:
-    """Yields batches epoch after epoch, each epoch in an order of its own, from a step on.
+    """Yields batches from step `first_step` on, without end, in a new order each epoch.
 
-    Images are (B, H, W, 3) uint8, or features, labels (B,) int64; of an image with several views a
-    batch holds any one. The images that do not fill a last batch sit out one epoch: batches of one
-    shape compile once, and the order changes who sits out.
+    Images are (B, H, W, 3) uint8 (or features), labels (B,) int64. Of an image with several views,
+    each epoch draws one at random. Images that do not fill the last batch are left out for that
+    epoch, so that all batches have one shape and compile once; each epoch leaves out other images.
     """
-    size = min(batch_size, len(share))
-    epoch, skipped = divmod(first_step, steps_per_epoch(len(share), batch_size))
+    size = min(batch_size, len(subset))
+    epoch, skipped = divmod(first_step, steps_per_epoch(len(subset), batch_size))
     while True:
         generator = np.random.default_rng([seed, epoch])
-        order = generator.permutation(len(share))
-        if share.views > 1:
-            order += len(share) * generator.integers(share.views, size=len(share))
+        order = generator.permutation(len(subset))
+        if subset.views > 1:
+            order += len(subset) * generator.integers(subset.views, size=len(subset))
         for start in range(skipped * size, len(order) - size + 1, size):
-            images, labels = share.gather(order[start : start + size])
+            images, labels = subset.gather(order[start : start + size])
             yield ({"images": images, "labels": labels},)
         epoch, skipped = epoch + 1, 0
 
 
 def as_input(batches: Iterator[Any]) -> Any:
-    """Returns endless batches as what `fit` takes under the running backend.
+    """Returns the endless batches in the form that `fit` takes under the current backend.
 
-    Under TensorFlow a data set of our own. Keras' one is tuned while it runs, by a thread that
-    may miss its cancellation: `fit` then awaits its next turn, for up to as long again as the
-    training took, at most a minute.
+    Under TensorFlow this is a `tf.data.Dataset` without autotuning. The one that Keras would make
+    is autotuned by a thread that may miss its cancellation; `fit` then waits for that thread to
+    wake up, for as long as the training took, but at most a minute.
     """
     import keras
 

@@ -18,13 +18,13 @@ from search.training.mirroring import MirroredAccuracy, compare
 from search.training.network import seed_generators
 from search.training.prediction import predict_in_batches, prediction_batch_of
 
-# A trial whose epoch takes longer than this reports at fractions of it, too.
+# A trial whose epochs take longer than this also reports within an epoch.
 SLOW_EPOCH_SECONDS = 60.0
 SECONDS_BETWEEN_CHECKPOINTS = 3.0
 
 
 class SeedEpochs(keras.callbacks.Callback):  # type: ignore[misc]
-    """Makes every random layer a function of (seed, epoch), so that a resumed epoch repeats."""
+    """Seeds every random layer from (seed, epoch), so that a resumed epoch repeats exactly."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class MeasureCompiling(keras.callbacks.Callback):  # type: ignore[misc]
-    """Attributes everything up to the end of the first step to compiling."""
+    """Counts all time up to the end of the first step as compiling."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class MeasureCompiling(keras.callbacks.Callback):  # type: ignore[misc]
         self.stop()
 
     def stop(self) -> None:
-        """Ends the activity if it is going on, as when the first step fails."""
+        """Ends the activity if it is still running, for example after a failed first step."""
         if self._compiling:
             self._compiling = False
             self.clock.leave()
@@ -109,7 +109,7 @@ class Validation:
         return {f"val_{name}": value for name, value in metrics.items()}
 
     def mirrored(self, classes: int) -> MirroredAccuracy:
-        """Compares the last predictions with those on the mirror images."""
+        """Compares the last predictions with those on the mirrored images."""
         with self.clock.measure("validation"):
             images = self.images[:, :, ::-1]
             logits = predict_in_batches(self.to_logits, images, batch_size=self.batch_size)
@@ -118,12 +118,12 @@ class Validation:
 
 
 class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
-    """Validates after each epoch, keeps one row an epoch, and reports.
+    """Validates after each epoch, records one row per epoch, and reports.
 
-    Stands before the callbacks that read validation values from `logs`. Between epochs it reports
-    at `reports_per_epoch` equal fractions when an epoch takes longer than a minute.
-    Keras' epochs are the training's intervals, of `length.steps` steps each. `before_last` is
-    called in front of the last validation.
+    Must come before the callbacks that read validation values from `logs`. When an epoch takes
+    longer than `slow_epoch_seconds`, it also reports at `reports_per_epoch` equal fractions of it.
+    One Keras epoch is one interval of the training, `length.steps` steps. `before_last` is called
+    just before the last validation.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
         """Shows progress a few times a second, and reports at fractions of slow epochs."""
         now = time.perf_counter()
         done = (batch + 1) / self.length.steps
-        # A whole epoch is shown when it is validated and saved, not before.
+        # The end of an epoch is shown after its validation and checkpoint, not here.
         if now - self._shown > 0.2 and done < 1:
             self._shown = now
             self.progress(self._epochs(self._epoch + done), _floats(logs))
@@ -192,7 +192,7 @@ class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
         self._remember((epoch + 1) * self.reports_per_epoch, _floats(logs))
 
     def send(self, reports: list[tuple[int, float, dict[str, float]]]) -> None:
-        """Hands reports on; the receiver may raise to end the training."""
+        """Passes on reports; the receiver may raise to end the training."""
         for report in reports:
             self.report(*report)
 
@@ -205,19 +205,19 @@ class EpochRecord(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class CheckpointAndReport(keras.callbacks.Callback):  # type: ignore[misc]
-    """Restores before the first epoch; after each one writes the checkpoint, then reports.
+    """Restores the checkpoint before the first epoch; after each epoch saves, then reports.
 
-    An epoch of a fraction of a second is not worth a file: a checkpoint is written a few seconds
-    after the one before at the earliest, and always after the last epoch.
+    Checkpoints are at least `seconds_between` apart, because short epochs are not worth a file.
+    The last epoch is always saved.
 
-    Stands last: the others have reset themselves before it restores them, and have seen the epoch
-    before it saves them. Reporting comes after saving because a report may end the training.
-    A checkpoint belongs to a phase of the training; another phase begins without it. One that
-    cannot be written (a full disk) does not end the training: `warn` is told, once. `written` gets
-    the step of each checkpoint that was written.
+    Must be the last callback: the others reset themselves before it restores them, and process the
+    epoch before it saves them. It saves before it reports because a report may end the training.
+    A checkpoint belongs to one phase of the training; another phase ignores it. A failed write (a
+    full disk) does not end the training; `warn` is called once. `written` is called with the step
+    of each checkpoint that was written.
     """
 
-    # What Keras' own callbacks would forget between two processes.
+    # State that Keras' own callbacks lose between two processes.
     REMEMBERED = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
 
     def __init__(

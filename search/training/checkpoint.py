@@ -1,4 +1,4 @@
-"""A training's whole state in one file that appears whole or not at all."""
+"""The whole state of a training in one file, written atomically."""
 
 import json
 import zipfile
@@ -16,7 +16,7 @@ Arrays = list[npt.NDArray[Any]]
 class Checkpoint:
     """Reads and writes `checkpoint.npz` in a folder.
 
-    `identity` says what is being trained; a file of another training is not read. `arrays` are
+    `identity` identifies the training; the file of another training is not read. `arrays` are
     named lists of arrays, `state` is JSON.
     """
 
@@ -25,7 +25,7 @@ class Checkpoint:
         self.identity = identity
 
     def write(self, state: dict[str, Any], arrays: dict[str, Arrays]) -> None:
-        """Replaces the file by this state; where that fails (OSError) the earlier one stays."""
+        """Replaces the file with this state; if writing fails (OSError), the old file stays."""
         header = json.dumps({"identity": self.identity, "state": state})
         flat = {
             f"{name}/{i}": array for name, group in arrays.items() for i, array in enumerate(group)
@@ -34,11 +34,11 @@ class Checkpoint:
             np.savez(file, header=np.array(header), **flat)  # type: ignore[arg-type]
 
     def read(self) -> tuple[dict[str, Any], dict[str, Arrays]] | None:
-        """Returns the state, or None where there is no readable one of this training."""
+        """Returns the state and the arrays, or None without a readable file of this training."""
         try:
             return self._read()
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-            # Missing, or torn by a power failure: the training starts over.
+            # Missing, or damaged by a power failure: the training starts over.
             return None
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Arrays]] | None:

@@ -1,6 +1,6 @@
 """Which class weights a study trains with.
 
-benchmarks/class_weights.py measures what weights do: they cost accuracy and loss, raise balanced
+benchmarks/class_weights.py measures their effect: they worsen accuracy and loss, raise balanced
 accuracy and macro F1, and hardly change AUC and average precision.
 """
 
@@ -15,23 +15,23 @@ ClassWeights: TypeAlias = Literal["none", "square_root", "balanced"]
 
 CHOICES = ("auto", "none", "square_root", "balanced")
 
-# The weights that improve a metric most on classes of different sizes; for the others it is none.
+# The weights that improve a metric most on classes of different sizes. None improve the others.
 _BEST: Mapping[str, ClassWeights] = {"balanced_accuracy": "balanced", "macro_f1": "square_root"}
 
 
 def choose_class_weights(
     choice: ClassWeights | Literal["auto"] | None, *, metric: str, counts: Indices
 ) -> tuple[ClassWeights | None, str]:
-    """Returns the class weights of all candidates, and a sentence that says why, or "".
+    """Returns the class weights for all candidates, and a sentence that explains them, or "".
 
-    Weights of None leave each candidate its own, as a `choice` of None does. `counts` (classes,)
-    are the training images of each class; "auto" weights unequal classes where the `metric` gains
-    by it.
+    None means that each candidate keeps its own weights; a `choice` of None asks for that.
+    `counts` (classes,) holds the number of training images per class. "auto" sets weights if the
+    classes are imbalanced and the `metric` benefits.
     """
     if choice is None:
         return None, ""
     if choice != "auto":
-        return choice, f"class weights: {_words(choice)}, as asked for"
+        return choice, f"class weights: {_words(choice)}, as requested"
     if not is_imbalanced(counts):
         return None, ""
     best = _BEST.get(metric)

@@ -1,4 +1,4 @@
-"""Whether a candidate fits into memory, judged from shapes before any weight is allocated."""
+"""Whether a candidate fits into memory, estimated from shapes before any weight is allocated."""
 
 import functools
 import os
@@ -19,20 +19,21 @@ from spaces.candidate import TrainingConfig
 MEBIBYTE = 2**20
 _ELEMENT_BYTES = 4
 _OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2, "adamw": 2, "muon": 2}
-# The weight, its gradient, and both copied with the slots while a checkpoint is written.
+# The weight, its gradient, and a copy of the weight, as of the slots, while saving a checkpoint.
 _COPIES_OF_WEIGHTS = 3
 _COPIES_OF_SLOTS = 2
-# The weight, a second copy while it is loaded, and one while a checkpoint is written.
+# The weight, a copy while it is loaded, and a copy while a checkpoint is written.
 _COPIES_OF_FROZEN_WEIGHTS = 3
-# Forward results are kept for the backward pass, which makes gradients of the same shapes.
+# Activations are kept for the backward pass, which computes gradients of the same shapes.
 _COPIES_OF_ACTIVATIONS = 2
-# Of a forward pass alone, at most this part of the results lives at once, and hardly more than so
-# many of the widest layer's: deep networks stay far below the part.
+# In a forward pass without a backward pass, at most this share of the activations is alive at once,
+# and hardly more than this many outputs of the widest layer. For deep networks the second limit is
+# far lower.
 _LIVE_SHARE = 0.45
 _LIVE_LAYERS = 6
-# Graphs, threads' work space and the input pipeline.
+# Graphs, the work space of threads, and the input pipeline.
 _CONSTANT_BYTES = 192 * MEBIBYTE
-# The kernel needs air as well; an estimate is an estimate.
+# A margin for the kernel and for the error of the estimate.
 _USABLE_SHARE = 0.9
 
 
@@ -43,13 +44,13 @@ def estimate_memory(
     on_features: bool = False,
     images: int | None = None,
 ) -> int:
-    """Returns the bytes that a training adds to this process at most.
+    """Returns an upper bound of the bytes that a training adds to this process.
 
-    `on_features` says that the frozen part is evaluated beforehand, in batches of its own.
-    `images` is the number of training images, or of validation images where those are more: no
-    batch holds more. None stands for any number.
-    Counts float32 throughout, although bfloat16 needs less, and no reuse of buffers: measured
-    peaks lie between 35% and 90% of it.
+    `on_features` means that the frozen part is evaluated beforehand, in batches of its own.
+    `images` is the number of training or validation images, whichever is larger; it limits the
+    batch size. None means no limit.
+    The estimate assumes float32 throughout, although bfloat16 needs less, and no reuse of buffers.
+    Measured peaks are 35% to 90% of it.
     """
     slots = _OPTIMIZER_SLOTS[training.optimizer]
     copies = _COPIES_OF_WEIGHTS + _COPIES_OF_SLOTS * slots
@@ -75,9 +76,9 @@ def _live(activations: int, shape: ModelShape) -> float:
 
 
 def require_memory(needed: int, *, available: int | None = None, share: int | None = None) -> None:
-    """Raises InfeasibleError when `needed` bytes exceed what is free, or this worker's share.
+    """Raises InfeasibleError if `needed` bytes exceed the free memory or this worker's subset.
 
-    On a GPU the share alone counts: other workers, and the one before, hold some of the rest.
+    On a GPU only the share counts: other workers and the previous trial hold part of the rest.
     """
     if share is not None and device_kind() == "gpu":
         available = share
@@ -87,26 +88,26 @@ def require_memory(needed: int, *, available: int | None = None, share: int | No
     if needed > usable:
         raise InfeasibleError(
             f"A candidate must fit into the free memory; this one needs about "
-            f"{needed / MEBIBYTE:,.0f} MiB of {usable / MEBIBYTE:,.0f} MiB.",
+            f"{needed / MEBIBYTE:,.0f} MiB, and {usable / MEBIBYTE:,.0f} MiB are usable.",
             constraint="memory",
         )
 
 
 def require_parameters(parameters: int, most: int | None) -> None:
-    """Raises InfeasibleError for a network of more parameters than the study allows."""
+    """Raises InfeasibleError for a network with more parameters than the study allows."""
     if most is not None and parameters > most:
         raise InfeasibleError(
             f"A network of this study may have at most {most:,} parameters; this one would have "
-            f"{parameters:,}. Flatten over a large feature map is the usual reason.",
+            f"{parameters:,}. The usual reason is Flatten on a large feature map.",
             constraint="parameters",
         )
 
 
 def free_memory(*, on_gpu: bool | None = None) -> int:
-    """Returns the bytes that a training may take: of the GPU where Keras uses one, else of the RAM.
+    """Returns the bytes that a training may use: of the GPU if Keras uses one, else of the RAM.
 
-    A control group's limit (containers, job schedulers) counts as well as the machine's memory.
-    `on_gpu` answers beforehand what Keras would have to be imported for.
+    The limits of control groups (containers, job schedulers) count as well as the machine's memory.
+    With `on_gpu` given, Keras is not imported to find out which device it uses.
     """
     on_gpu = device_kind() == "gpu" if on_gpu is None else on_gpu
     device = gpu_memory() if on_gpu else None
@@ -117,16 +118,16 @@ def free_memory(*, on_gpu: bool | None = None) -> int:
 
 @functools.cache
 def gpu_memory() -> int | None:
-    """Returns the free bytes of the GPU that this process sees first; None without one.
+    """Returns the free bytes of the first GPU visible to this process; None without one.
 
-    The first answer is kept, and must be asked for before Keras starts: the framework keeps what
-    it takes, and the driver no longer tells that from what the next trial can have.
+    The first result is cached, so call this before Keras starts: the framework never returns
+    memory to the driver, which then counts memory that the next trial can reuse as taken.
     """
     return _ask_gpu("memory.free")
 
 
 def whole_gpu_memory() -> int | None:
-    """Returns the bytes of the GPU that this process sees first, free or not; None without one."""
+    """Returns the total bytes of the first GPU visible to this process; None without one."""
     return _ask_gpu("memory.total")
 
 
@@ -144,7 +145,7 @@ def _ask_gpu(quantity: str) -> int | None:
 
 
 def _left_of(groups: Iterable[Path]) -> Iterator[int]:
-    """Yields what those of the control groups that limit the memory leave to this process."""
+    """Yields the bytes left in each control group that limits memory."""
     unlimited = psutil.virtual_memory().total
     files = (
         ("memory.max", "memory.current", "inactive_file"),
@@ -158,7 +159,7 @@ def _left_of(groups: Iterable[Path]) -> Iterator[int]:
                     continue
                 lines = (group / "memory.stat").read_text().splitlines()
                 rows = dict(line.split() for line in lines)
-                # Cached file pages count as usage, but the kernel gives them up when asked.
+                # Cached file pages count as usage, but the kernel reclaims them on demand.
                 used = int((group / usage).read_text()) - int(rows.get(reclaimable, 0))
                 yield max(0, int(maximum) - used)
             except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Trains one candidate, in a trial and in the final retraining alike."""
+"""Trains one candidate, both in trials and in the final retraining."""
 
 import hashlib
 import time
@@ -14,15 +14,15 @@ from search.training.checkpoint import Arrays, Checkpoint
 from search.training.length import training_length
 from search.training.listener import Listener
 from search.training.phase import PreparedPhase, Setting, prepare, seconds_per_step, train_phase
-from search.training.result import FitResult, Report
+from search.training.result import FitResult, ValidationReport
 from spaces.candidate import Candidate
 
 if TYPE_CHECKING:
-    from search.data import Share
+    from search.data import Subset
     from search.training.features.source import FeatureSource, HeadData
 
 
-# Of a training's time: checkpoints, records and what disturbs a machine now and then take the rest.
+# The share of a training's time for steps. Checkpoints, records and other load take the rest.
 _STEPS_PART = 0.96
 _HEAD_PASSES = 15.0
 _LEAST_HEAD_SHARE = 0.05
@@ -30,10 +30,10 @@ _LEAST_HEAD_SHARE = 0.05
 
 def fit(
     candidate: Candidate,
-    train: "Share",
+    train: "Subset",
     *,
     spec: InputSpec,
-    validation: "Share | None" = None,
+    validation: "Subset | None" = None,
     seed: int,
     reports_per_epoch: int = 1,
     intervals: int | None = None,
@@ -47,21 +47,27 @@ def fit(
     mirrored: bool = False,
     ranking: bool = False,
 ) -> FitResult:
-    """Trains a candidate for its number of epochs, or steps, and returns the trained network.
+    """Trains a candidate for its number of epochs or steps and returns the trained network.
 
-    A training measured in steps is validated, saved and reported in so many `intervals`, 10 if not
-    said; one measured in epochs after every epoch. With `seconds`, a candidate whose steps are not
-    given gets as many as take so long here, found by timing a few of them, at most `most_steps`
-    (`seconds` is asked when they are timed: what is compiled by then does not count). Weights,
-    shuffling, dropout and augmentation are functions of the seed and the interval. With a
-    checkpoint folder the state is saved every few seconds, and a call with the same arguments goes
-    on from there, repeating the reports made so far. The `listener` is told how it goes, and may
-    end it. Batch normalisation ends with the statistics of clean training images. Early stopping
-    ends with the best epoch's weights. Fine-tuning trains in two phases, the second with a new
-    optimizer and the weights of the first; epochs and reports count through both. A phase in which
-    the backbone is frozen trains the head on what `features` finds for it. With `mirrored` the
-    result says how the network does on mirrored validation images, where it was trained without
-    flips. With `ranking` the validation metrics include AUC and average precision.
+    A training measured in epochs is validated, saved and reported after every epoch. One measured
+    in steps does so after each of `intervals` equal parts, 10 by default.
+
+    With `seconds`, a candidate without a number of steps gets as many as fit into that time, at
+    most `most_steps`; a few steps are timed to find out. `seconds` is called after that timing, so
+    the time spent compiling is already over.
+
+    Weights, shuffling, dropout and augmentation are functions of the seed and the interval. With a
+    checkpoint folder the state is saved every few seconds; a call with the same arguments resumes
+    from there and repeats the earlier reports. The `listener` receives events and may end the
+    training by raising.
+
+    At the end, batch normalisation gets the statistics of clean training images, and early
+    stopping restores the weights of the best epoch. Fine-tuning trains in two phases: the second
+    starts with a new optimizer and the weights of the first, and epochs and reports count on. A
+    phase with a frozen backbone trains the head on the features that `features` finds.
+
+    With `mirrored`, the result compares accuracy on mirrored validation images if the network was
+    trained without flips. With `ranking`, the validation metrics include AUC and average precision.
 
     Raises NonFiniteLossError, OutOfMemoryError, or InfeasibleError for a network that cannot be
     built.
@@ -90,7 +96,7 @@ def fit(
         found = features.find(first_candidate, train, validation, spec=spec, seed=seed, clock=clock)
     prepared: PreparedPhase | None = None
     if seconds is not None and candidate.training.steps is None:
-        # Trials are compared at the ends of their intervals: each must have one.
+        # Trials are compared at the ends of intervals, so each interval needs at least one step.
         least = 1 if validation is None or intervals is None else intervals
         candidate, prepared = _within(
             seconds, setting, candidate, found, least=least, most=most_steps
@@ -108,7 +114,7 @@ def fit(
     if checkpoint_directory is not None:
         parts = reports_per_epoch if in_epochs else length.intervals
         identity = _identity(candidate, spec, seed, policy, len(train), parts)
-        identity += "" if found is None else " head"  # whose weights alone are in the checkpoint
+        identity += "" if found is None else " head"  # such checkpoints hold only the head
         checkpoint = Checkpoint(checkpoint_directory, identity=identity)
         if saved := checkpoint.read():
             state, _ = saved
@@ -118,7 +124,9 @@ def fit(
     record = EpochRecord(
         length=length,
         reports_per_epoch=reports_per_epoch,
-        report=lambda step, epoch, metrics: listener.on_report(Report(step, epoch, metrics)),
+        report=lambda step, epoch, metrics: listener.on_report(
+            ValidationReport(step, epoch, metrics)
+        ),
         progress=lambda epoch, metrics: listener.on_progress(epoch, length.epochs, metrics),
     )
     spent_before = clock.seconds["training"]
@@ -126,7 +134,7 @@ def fit(
     steps_timed = 0
     for number in range(first_phase, len(phases)):
         phase = phases[number]
-        # What comes after the head's phase trains the backbone, too, and needs the images.
+        # Later phases train the backbone as well and need the images.
         head = found if number == 0 else None
         first = max(done, phase.first)
         if prepared is None:
@@ -142,7 +150,7 @@ def fit(
             warn=listener.on_warning,
             on_checkpoint=listener.on_checkpoint,
         )
-        # The first step's time counts as compiling, so its images do not count either.
+        # The first step's time counts as compiling, so the step does not count here.
         steps_timed += max(0, (len(record.rows) - first) * length.steps - 1)
         network = prepared.network
         prepared, weights = None, network.get_weights()
@@ -157,7 +165,7 @@ def fit(
     if candidate.training.early_stopping and validation is not None:
         best = min(range(phases[-1].first, len(rows)), key=lambda row: rows[row]["val_loss"])
         if record.validation is not None:
-            # These weights were validated with other statistics of batch normalisation.
+            # The earlier validation used other batch-normalisation statistics.
             rows[best] |= record.validation()
     comparison = None
     augmentation = candidate.training.augmentation
@@ -187,10 +195,10 @@ def _within(
     least: int,
     most: int | None,
 ) -> tuple[Candidate, PreparedPhase | None]:
-    """Returns the candidate with as many steps as take so long, and its phase where it has one.
+    """Returns the candidate with as many steps as fit into the time, and its phase if it has one.
 
-    Of two phases the second is timed, which trains the backbone. A head on features costs next to
-    nothing: it is trained to its end before, whatever its share of the time was to be.
+    Of two phases the second is timed, because it trains the backbone. A head on features costs
+    almost nothing, so it gets a fixed number of passes whatever `head_share` says.
     """
     phases = candidate.phases()
     alone = len(phases) == 1
@@ -216,6 +224,6 @@ def _within(
 def _identity(
     candidate: Candidate, spec: InputSpec, seed: int, policy: str, images: int, reports: int
 ) -> str:
-    # The specification holds the training images' statistics: other data is another training.
+    # `spec` holds statistics of the training images, so other data gives another identity.
     text = f"{candidate.to_json()} {spec.model_dump_json()} {seed} {policy} {images} {reports}"
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How long a training is, and in which parts it is validated, saved and reported."""
+"""The length of a training, and the intervals at which it is validated, saved and reported."""
 
 import math
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from search.training.batches import steps_per_epoch
 from spaces.candidate import TrainingConfig
 
-# The parts of a training that is measured in steps, where nothing else is said.
+# The default number of intervals of a training measured in steps.
 DEFAULT_INTERVALS = 10
 
 
 @dataclass(frozen=True)
 class Length:
-    """A training as `intervals` of `steps` optimizer steps; validation stands behind each.
+    """A training of `intervals` times `steps` optimizer steps, with a validation after each.
 
-    Where the length is given in epochs an interval is an epoch. `steps_per_epoch` are the steps in
-    which every training image is seen about once.
+    In a training measured in epochs an interval is an epoch. `steps_per_epoch` is the number of
+    steps in which every training image is seen about once.
     """
 
     steps: int
@@ -24,23 +24,23 @@ class Length:
 
     @property
     def epochs_per_interval(self) -> float:
-        """How often each training image is seen in an interval, about."""
+        """About how often each training image is seen in an interval."""
         return self.steps / self.steps_per_epoch
 
     @property
     def epochs(self) -> float:
-        """How often each training image is seen in all, about."""
+        """About how often each training image is seen in total."""
         return self.intervals * self.epochs_per_interval
 
 
 def training_length(
     training: TrainingConfig, images: int, intervals: int | None = None, *, compared: bool = True
 ) -> Length:
-    """Returns the length of a training on so many images.
+    """Returns the length of a training on this number of images.
 
-    A training measured in steps is divided into `intervals` equal parts, and its steps are rounded
-    to whole ones in each. Where nothing is `compared` at their ends there may be fewer parts, so
-    that the steps stay about as many.
+    A training measured in steps is divided into `intervals` equal parts, each rounded to whole
+    steps. If nothing is `compared` at their ends, there may be fewer parts, which keeps the total
+    number of steps closer to the one asked for.
     """
     in_epoch = steps_per_epoch(images, training.batch_size)
     if training.steps is None:

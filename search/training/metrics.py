@@ -1,4 +1,4 @@
-"""Classification metrics from probabilities, as all the baselines report them."""
+"""Classification metrics computed from probabilities."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -9,7 +9,7 @@ Metric: TypeAlias = Literal[
     "accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "loss"
 ]
 
-# Which way an Optuna study optimises each metric.
+# The Optuna direction of each metric.
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
     "balanced_accuracy": "maximize",
@@ -19,7 +19,7 @@ DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "loss": "minimize",
 }
 
-# These need the images sorted by each class's probability, so they are computed only when used.
+# These sort the images by each class's probability, so they are computed only on request.
 RANKING_METRICS: frozenset[str] = frozenset({"auc", "average_precision"})
 
 
@@ -49,11 +49,11 @@ def classification_metrics(
 def ranking_metrics(
     probabilities: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.integer[Any]]
 ) -> dict[Metric, float]:
-    """Computes the area under the ROC curve and average precision, each class against the rest.
+    """Computes the area under the ROC curve and average precision, one-vs-rest.
 
-    `probabilities` is (N, C), `labels` (N,) with classes 0..C-1. Both are means over the classes
-    that occur, each of which counts the same, with two classes too; NaN where only one occurs or
-    where a probability is not finite.
+    `probabilities` is (N, C), `labels` (N,) with classes 0..C-1. Both are unweighted means over the
+    classes that occur, also with two classes. They are NaN if only one class occurs or if a
+    probability is not finite.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 

@@ -1,8 +1,8 @@
-"""Whether mirrored images may be trained on, from how a network recognises them.
+"""Whether horizontal flips suit a data set, judged by a network's accuracy on mirrored images.
 
-A network that was trained without mirrored images recognises those of cats as well as the
-originals, but not those of digits. To see that takes one pass over the validation images; two
-trials, one with flips and one without, have to be long to differ by more than noise.
+A network trained without flips recognises mirrored cats as well as the originals, but not mirrored
+digits. That takes one pass over the validation images. Two trials, one with flips and one without,
+would have to be long to differ by more than noise.
 """
 
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ from cnn_blocks.errors import InfeasibleError
 from search.storage import StudyAttribute, TrialAttribute
 from spaces.probe import ProbeTrial, Space, explore
 
-# What decides about flips in studies that do not say.
+# The flip parameter of studies that store no list of flip parameters.
 _FLIP = "horizontal_flip"
-# Mirrored images must keep this part of what accuracy stands above chance.
+# Accuracy above chance must keep at least this share on mirrored images.
 _LEAST_KEPT = 0.9
-# No class of enough images may lose more of its accuracy than this.
+# No class with enough images may lose more accuracy than this.
 _MOST_CLASS_LOSS = 0.25
 _LEAST_CLASS_IMAGES = 10
-# A network near chance knows nothing about the images, mirrored or not.
+# A network near chance tells nothing about mirrored images.
 _LEAST_ABOVE_CHANCE = 0.15
 
 
 @dataclass(frozen=True)
 class MirroredAccuracy:
-    """Accuracy on the validation images and on their mirror images, in 0..1.
+    """Accuracy on the validation images and on their mirrored copies, in 0..1.
 
-    `harmless` says whether flips may be trained on; None where the network knows too little.
-    `worst_class` is the class that loses most.
+    `harmless` says whether training may use flips; None if the network is too close to chance.
+    `worst_class` is the class that loses most accuracy.
     """
 
     plain: float
@@ -51,7 +51,7 @@ def compare(
     *,
     classes: int,
 ) -> MirroredAccuracy:
-    """Compares predictions (N,) on images with those on their mirror images."""
+    """Compares predictions (N,) on images with those on their mirrored copies."""
     before, after = plain == labels, mirrored == labels
     losses = np.zeros(classes)
     for number in range(classes):
@@ -75,10 +75,10 @@ def compare(
 
 
 def find_flip_parameters(space: Space, *, draws: int) -> list[str]:
-    """Returns the names of the parameters by which a space decides whether to flip images.
+    """Returns the names of the parameters with which a space switches horizontal flips.
 
-    A name says nothing: each parameter with the choices False and True is turned round, to see
-    whether the candidate's own field follows.
+    The name of a parameter proves nothing, so each parameter with the choices False and True is
+    inverted to see whether the candidate's `horizontal_flip` follows.
     """
     asked: set[str] = set()
     found: list[str] = []
@@ -105,13 +105,13 @@ def _is_flag(distribution: BaseDistribution) -> bool:
 
 
 def flip_parameters(study: optuna.Study) -> list[str]:
-    """Returns the names of the parameters by which a study's space decides about flips."""
+    """Returns the names of the parameters with which a study's space switches flips."""
     found: list[str] = study.user_attrs.get(StudyAttribute.FLIP_PARAMETERS, [_FLIP])
     return found
 
 
 def flips_are_harmless(study: optuna.Study) -> bool | None:
-    """Returns what the first trial that knew enough found; None while none has."""
+    """Returns the verdict of the first trial far enough above chance; None without one."""
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
     for trial in study.get_trials(deepcopy=False, states=states):
         found: dict[str, Any] | None = trial.user_attrs.get(TrialAttribute.MIRRORED)

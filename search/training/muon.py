@@ -1,21 +1,21 @@
-"""Muon for convolutional networks: steps whose directions are orthogonalised matrices."""
+"""Muon for convolutional networks: an optimizer with orthogonalised matrix updates."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-# A kernel with fewer inputs or outputs is too narrow for its singular values to matter.
+# Kernels with fewer outputs are too narrow for their singular values to matter.
 _NARROWEST = 16
 
 
 class Muon(keras.optimizers.Muon):  # type: ignore[misc]
-    """Keras' Muon, which treats a convolution's kernel as a matrix as well.
+    """Keras' Muon, extended to convolution kernels.
 
-    A kernel (height, width, inputs, outputs) is the matrix (height x width x inputs, outputs), as
-    in Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks". The first
-    convolution, depthwise ones, the logits, biases and normalisation get AdamW's steps. Updates are
-    scaled so that AdamW's learning rates and weight decays suit (Liu et al., 2025). With
+    A kernel (height, width, inputs, outputs) becomes the matrix (height x width x inputs, outputs),
+    as in Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks". The first
+    convolution, depthwise convolutions, the logits, biases and normalisation are updated by AdamW.
+    Updates are scaled so that AdamW's learning rates and weight decays fit (Liu et al., 2025). With
     `matrix_dtype` "bfloat16" matrices are orthogonalised in that precision.
     """
 
@@ -39,9 +39,9 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]
         self.assign_sub(variable, ops.reshape(update * scale, variable.shape))
 
     def _orthogonalize(self, matrix: Any) -> Any:
-        """Returns about the nearest matrix whose singular values are all 1.
+        """Returns an approximation of the nearest matrix whose singular values are all 1.
 
-        The norm is taken in float32; the iterations tolerate less.
+        The norm is computed in float32; the iterations tolerate less precision.
         """
         turned = matrix.shape[0] > matrix.shape[1]
         x = ops.transpose(matrix) if turned else matrix
@@ -53,5 +53,5 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]
         return ops.transpose(x) if turned else x
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what makes an equal optimizer."""
+        """Returns the configuration, from which Keras creates an equal optimizer."""
         return {**super().get_config(), "matrix_dtype": self.matrix_dtype}

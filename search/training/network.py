@@ -19,7 +19,7 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
     """Augments, runs the network up to its logits, and computes the loss on mixed labels.
 
     Takes {"images": (N, H, W, 3) uint8, "labels": (N,) int64}. Labels are an input because MixUp
-    and CutMix change them together with the images. Never saved: what is saved is the network.
+    and CutMix change them together with the images. The wrapper is never saved, only the network.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
         self.class_weights = class_weights
         compilation = training.compilation
         self.compiled_loss = None if compilation is None else compiled_loss(compilation.loss)
-        # Augmentation computes in float32, which holds every pixel value and angle exactly.
+        # Augmentation runs in float32, which represents every pixel value exactly.
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("float32")
         self.image_layers = image_layers(training.augmentation, network.input_shape[1:])
@@ -45,11 +45,11 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
 
     @property
     def supports_xla(self) -> bool:
-        """Whether all layers can be compiled with XLA; Keras' affine augmentations cannot."""
+        """Whether XLA can compile all layers; it cannot compile Keras' affine augmentations."""
         return all(layer.supports_jit for layer in self._flatten_layers())
 
     def build(self, input_shape: Any) -> None:
-        """Marks the wrapper as built; all its parts are."""
+        """Marks the wrapper as built; its parts are built already."""
         self.built = True
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
         for layer in self.mixing_layers:
             mixed = layer({"images": images, "labels": labels}, training=True)
             images, labels = mixed["images"], mixed["labels"]
-        # The network sees whole pixel values, as it will in use.
+        # The network gets whole pixel values, as in inference.
         return ops.cast(ops.clip(ops.round(images), 0, 255), "uint8"), labels
 
     def compute_loss(
@@ -81,7 +81,7 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Returns mean cross-entropy, weighted by class where asked for, plus L2 penalties."""
+        """Returns the mean loss, weighted by class if configured, plus L2 penalties."""
         labels, logits = y_pred["labels"], ops.cast(y_pred["logits"], "float32")
         if self.compiled_loss is not None:
             losses = self.compiled_loss(labels, logits)
@@ -106,10 +106,10 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
 
 
 def compiled_loss(serialized: Any) -> Callable[[Any, Any], Any]:
-    """Returns (labels (N, C), logits (N, C)) -> losses (N,), from one of Keras' losses by name.
+    """Returns (labels (N, C), logits (N, C)) -> losses (N,) for a serialized Keras loss.
 
-    The loss gets what it was made for: class numbers if it is a sparse one, logits if it says so,
-    else probabilities.
+    A sparse loss gets class numbers instead of one-hot labels. A loss with `from_logits` gets
+    logits, any other gets probabilities.
     """
     loss = keras.losses.get(copy.deepcopy(serialized))
     is_class = isinstance(loss, keras.losses.Loss)
@@ -136,11 +136,11 @@ def seed_generators(layer: Any) -> list[Any]:
 def set_batch_normalization_momentum(
     network: keras.Model, steps_per_epoch: int | None = None
 ) -> None:
-    """Makes batch normalisation's moving averages follow within a quarter of an epoch.
+    """Sets batch normalisation's momentum so that moving averages adapt within a quarter epoch.
 
-    Within ten steps where the training is not measured in epochs. Keras' default of 0.99 still
-    carries the initial values after hundreds of steps, so that validation in a short trial reads
-    near chance however well the network trains.
+    A training not measured in epochs uses ten steps instead. With Keras' default of 0.99 the
+    initial values still dominate after hundreds of steps, so that the validation accuracy of a
+    short trial stays near chance however well the network trains.
     """
     window = _WINDOW_STEPS if steps_per_epoch is None else steps_per_epoch / 4
     momentum = float(np.clip(1 - 1 / window, 0.5, 0.99))

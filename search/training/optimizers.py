@@ -16,12 +16,12 @@ def make_optimizer(
 ) -> Any:
     """Returns the Keras optimizer with its schedule spread over `total_steps`.
 
-    `set_total_steps` changes them before training begins. An optimizer that a model came compiled
-    with keeps its own schedule. `policy` is the network's dtype policy; in float16 small gradients
-    would become zero without scaling.
+    `set_total_steps` can change them before training begins. The optimizer of a model that was
+    compiled by its author keeps its own schedule. `policy` is the network's dtype policy; in
+    float16, small gradients would become zero without loss scaling.
     """
     optimizer = _make_optimizer(training, total_steps, policy)
-    # Keras itself wraps the optimizer only of a model whose own policy is mixed_float16.
+    # Keras wraps it only if the model's own policy is mixed_float16; the training wrapper's is not.
     if policy == "mixed_float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
@@ -59,7 +59,7 @@ def _make_optimizer(training: TrainingConfig, total_steps: int, policy: str) -> 
 
 
 def make_schedule(training: TrainingConfig, total_steps: int) -> Any:
-    """Returns a constant (for "constant" and "plateau") or a function of the step."""
+    """Returns a float for "constant" and "plateau", else a Keras schedule."""
     if training.schedule in ("constant", "plateau"):
         return training.learning_rate
     return _Schedule(
@@ -71,14 +71,14 @@ def make_schedule(training: TrainingConfig, total_steps: int) -> Any:
 
 
 def set_total_steps(trainer: keras.Model, total_steps: int) -> None:
-    """Spreads the schedule of a compiled model's optimizer over so many steps."""
+    """Spreads the schedule of a compiled model's optimizer over `total_steps`."""
     optimizer = trainer.optimizer
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     schedule = optimizer._learning_rate
     if isinstance(schedule, _Schedule):
         schedule.total_steps.assign(total_steps)
         if keras.backend.backend() == "jax" and trainer.train_function is not None:
-            # A compiled step holds the number as a constant.
+            # JAX compiled the old number into the step as a constant.
             trainer.make_train_function(force=True)
 
 
@@ -93,7 +93,7 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignor
         )
 
     def __call__(self, step: Any) -> Any:
-        # The first step has rate > 0 and the last one is not wasted on a rate of zero.
+        # Half a step further, so that neither the first nor the last step has a rate of zero.
         position = ops.cast(step, "float32") + 0.5
         total = ops.convert_to_tensor(self.total_steps)
         warmup_steps = self.warmup * total

@@ -1,4 +1,4 @@
-"""One phase of a training: a network, built, compiled and trained over some intervals."""
+"""One phase of a training: a network is built, compiled and trained for some intervals."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,12 +23,12 @@ from spaces.candidate import Candidate, Phase, TrainingConfig
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Share
+    from search.data import Subset
     from search.training.callbacks import EpochRecord
-    from search.training.features.source import FeatureShare, HeadData
+    from search.training.features.source import FeatureSubset, HeadData
     from search.training.network import TrainingNetwork
 
-# Compiling and warming up come first; then so many steps, or seconds, are timed.
+# After compiling and warming up, steps are timed until one of these limits is reached.
 _UNTIMED_STEPS = 3
 _TIMED_STEPS = 24
 _TIMED_SECONDS = 1.5
@@ -36,14 +36,14 @@ _TIMED_SECONDS = 1.5
 
 @dataclass(frozen=True)
 class Setting:
-    """What the phases of one training share.
+    """The settings that all phases of a training subset.
 
-    `timed` says that its speed decides its steps, `ranking` that validation computes AUC and
-    average precision as well.
+    `timed` means that the number of steps depends on the measured speed. With `ranking`, validation
+    also computes AUC and average precision.
     """
 
-    train: "Share"
-    validation: "Share | None"
+    train: "Subset"
+    validation: "Subset | None"
     spec: InputSpec
     seed: int
     policy: str
@@ -55,14 +55,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class PreparedPhase:
-    """A compiled network, or a head alone, with what it is trained on."""
+    """A compiled network, or only its head, with its training and validation data."""
 
     setting: Setting
     settings: TrainingConfig
     network: "keras.Model"
     trainer: "TrainingNetwork"
-    train: "Share | FeatureShare"
-    validation: "Share | FeatureShare | None"
+    train: "Subset | FeatureSubset"
+    validation: "Subset | FeatureSubset | None"
 
 
 def prepare(
@@ -70,16 +70,17 @@ def prepare(
 ) -> PreparedPhase:
     """Builds and compiles a phase's network, or the head that is trained on features.
 
-    `weights` are what the phase before ended with; without any the network begins with its own.
+    `weights` are the final weights of the previous phase; if empty, the network keeps its initial
+    ones.
     """
     from search.training.timed_steps import compile_for_training
 
     settings = candidate.training
-    train: Share | FeatureShare = setting.train
-    validation: Share | FeatureShare | None = setting.validation
+    train: Subset | FeatureSubset = setting.train
+    validation: Subset | FeatureSubset | None = setting.validation
     if head is not None:
         train, validation = head.train, head.validation
-        # Augmented images are among the features already.
+        # The features already include augmented images.
         settings = settings.model_copy(update={"augmentation": Augmentation()})
     with setting.clock.measure("compiling"):
         network = _build(setting, candidate, head, weights)
@@ -95,9 +96,9 @@ def prepare(
 
 
 def seconds_per_step(prepared: PreparedPhase) -> float:
-    """Measures the seconds of a training step, and leaves the network as it was.
+    """Measures the seconds per training step, then restores the network.
 
-    What is compiled for it serves the training that follows.
+    The training that follows reuses what was compiled here.
     """
     import keras
 
@@ -191,14 +192,14 @@ def train_phase(
     finally:
         compiling.stop()
     if phase.last == length.intervals and settings.early_stopping is not None:
-        # The restored weights are those of another epoch than the last one.
+        # Early stopping restored the weights of an earlier epoch.
         clean_statistics()
 
 
 def _build(
     setting: Setting, candidate: Candidate, head: "HeadData | None", weights: Arrays
 ) -> "keras.Model":
-    """Builds a phase's network, or the part of it that is trained on features."""
+    """Builds a phase's network, or only the head for training on features."""
     from search.training.network import set_batch_normalization_momentum
 
     model, spec, training = candidate.model.for_training(), setting.spec, candidate.training
@@ -236,11 +237,12 @@ def _validation_driven(settings: TrainingConfig) -> list[Any]:
 
 
 def class_weights(
-    candidate: Candidate, train: "Share", spec: InputSpec
+    candidate: Candidate, train: "Subset", spec: InputSpec
 ) -> npt.NDArray[np.float32] | None:
-    """Returns the weight of each class (C,), as a candidate asks for; None for equal ones.
+    """Returns a candidate's class weights (C,), or None if all classes weigh the same.
 
-    The mean weight over the training images is 1, so that weights leave the learning rate alone.
+    The mean weight over the training images is 1, so that weights do not change the effective
+    learning rate.
     """
     setting = candidate.training.class_weights
     if setting == "none":
@@ -254,7 +256,7 @@ def class_weights(
 
 @contextmanager
 def _memory_errors(batch_size: int) -> Iterator[None]:
-    """Turns what a backend raises where memory runs out into OutOfMemoryError."""
+    """Converts a backend's out-of-memory exceptions into OutOfMemoryError."""
     try:
         yield
     except Exception as error:

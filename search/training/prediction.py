@@ -1,4 +1,4 @@
-"""Predicting in batches, of as many images as fit into memory."""
+"""Prediction in batches that fit into memory."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 _MOST_IMAGES = 512
 _FEWEST_IMAGES = 8
-# Of the widest layer's results, for all images of a batch.
+# The largest output of a layer, for a whole batch.
 _LARGEST_BYTES = 2**28
 _ELEMENT_BYTES = 4
 
 
 def prediction_batch(largest_activation: int) -> int:
-    """Returns a batch size for a network whose widest layer puts out so many elements an image.
+    """Returns a batch size for a network whose widest layer has this many outputs per image.
 
-    512 images of 32x32 pixels, fewer where a pretrained network takes large ones.
+    At most 512 images; fewer for networks on large images.
     """
     fitting = _LARGEST_BYTES // (_ELEMENT_BYTES * max(1, largest_activation))
     return max(_FEWEST_IMAGES, min(_MOST_IMAGES, fitting))
@@ -47,8 +47,8 @@ def predict_in_batches(
 ) -> npt.NDArray[np.float32]:
     """Returns a model's outputs (N, ...) for its inputs (N, ...), as `predict` would.
 
-    Without the data set that `predict` makes, whose tuning thread may hold it up under TensorFlow
-    for as long again as the prediction took.
+    It avoids the data set that `predict` creates under TensorFlow: its autotuning thread can delay
+    the return by as long as the prediction took.
     """
     outputs = [
         model.predict_on_batch(inputs[start : start + batch_size])

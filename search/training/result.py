@@ -1,4 +1,4 @@
-"""What a training says on its way, and what it ends with."""
+"""The reports and the result of a training."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Report:
-    """One validated moment of a training.
+class ValidationReport:
+    """The metrics of a training at one validation.
 
-    `step` counts intervals of a training measured in steps, else units of 1/reports_per_epoch of an
-    epoch; `epoch` says how often each training image was seen. `metrics` holds loss and accuracy on
-    the training images so far in the interval, and val_* on the validation images.
+    In a training measured in steps, `step` counts intervals; otherwise its unit is
+    1/reports_per_epoch of an epoch. `epoch` is how often each training image was seen. `metrics`
+    holds the loss and accuracy on the training images so far in the interval, and val_* on the
+    validation images.
     """
 
     step: int
@@ -31,13 +32,13 @@ class Report:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A finished training; `history` has one row an interval, an epoch where epochs count.
+    """A finished training. `history` has one row per interval, or per epoch if measured in epochs.
 
-    `best_row` is the row whose weights these are: the last one unless training stopped early.
-    `images_per_second` counts training steps only, without validation and compiling. Where the head
-    was trained on a frozen backbone's features, `weights` are the head's, and `backbone_seed` is
-    what the backbone is built from. `mirrored` says how mirrored validation images fare, where that
-    was asked for.
+    `weights` belong to row `best_row`: the last one unless training stopped early.
+    `images_per_second` counts training steps only, without validation and compiling. If the head
+    was trained on a frozen backbone's features, `weights` are the head's weights, and the backbone
+    is built with seed `backbone_seed`. `mirrored` is the accuracy on mirrored validation images, if
+    requested.
     """
 
     candidate: Candidate
@@ -53,12 +54,12 @@ class FitResult:
 
     @property
     def best(self) -> dict[str, float]:
-        """The record of the moment whose weights these are."""
+        """The row of `history` that belongs to the weights."""
         return self.history[self.best_row]
 
     @property
     def epochs_trained(self) -> float:
-        """How often each training image was seen; a whole number where epochs count."""
+        """How often each training image was seen; whole if the training is measured in epochs."""
         return self.history[-1]["epoch"]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Batch normalisation's statistics, gathered anew over clean training images."""
+"""Batch-normalisation statistics, recomputed on clean training images."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,23 +9,23 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-    from search.data import Share
-    from search.training.features.source import FeatureShare
+    from search.data import Subset
+    from search.training.features.source import FeatureSubset
 
-# Means and variances of so many images are exact to a few per cent of a deviation.
+# The mean of this many images is exact to a few per cent of a standard deviation.
 _MOST_IMAGES = 1024
 _FEWEST_IN_BATCH = 32
 
 
 def recompute_statistics(
-    network: "keras.Model", share: "Share | FeatureShare", *, batch_size: int, seed: int
+    network: "keras.Model", subset: "Subset | FeatureSubset", *, batch_size: int, seed: int
 ) -> bool:
-    """Replaces the moving statistics of a network by those of (a sample of) its training images.
+    """Replaces the moving statistics of a network with those of a sample of its training images.
 
-    Moving averages are gathered while weights change, under dropout and augmentation, and over few
-    steps where images are few. The network is used without any of these: its statistics are those
-    of clean images without dropout (Wu and Johnson, 2021, "Rethinking Batch in BatchNorm").
-    Returns False for a network that has no batch normalisation to train, which stays as it is.
+    Moving averages are collected while weights change, under dropout and augmentation, and over few
+    steps if there are few images. Inference has none of these, so the statistics are recomputed on
+    clean images without dropout (Wu and Johnson, 2021, "Rethinking Batch in BatchNorm").
+    Returns False for a network without trainable batch normalisation, which stays unchanged.
     """
     import keras
 
@@ -36,24 +36,24 @@ def recompute_statistics(
     ]
     if not normalizing:
         return False
-    images = min(len(share), max(_MOST_IMAGES, batch_size))
-    order = np.random.default_rng([seed, 2]).permutation(len(share))[:images]
+    images = min(len(subset), max(_MOST_IMAGES, batch_size))
+    order = np.random.default_rng([seed, 2]).permutation(len(subset))[:images]
     batches = max(1, images // max(batch_size, _FEWEST_IN_BATCH))
     dropping = [layer for layer in network._flatten_layers() if hasattr(layer, "rate")]
     with _restored(dropping, "rate"), _restored(normalizing, "momentum"):
         for layer in dropping:
             layer.rate = 0.0
         for number, positions in enumerate(np.array_split(order, batches)):
-            # The moving averages become the plain average of all batches.
+            # With this momentum the moving average is the plain average of all batches.
             for layer in normalizing:
                 layer.momentum = number / (number + 1)
-            network(share.gather(positions)[0], training=True)
+            network(subset.gather(positions)[0], training=True)
     return True
 
 
 @contextmanager
 def _restored(layers: list[Any], name: str) -> Iterator[None]:
-    """Gives layers the attribute back that they had before the block."""
+    """Restores an attribute of the layers after the block."""
     values = [getattr(layer, name) for layer in layers]
     try:
         yield

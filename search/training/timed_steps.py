@@ -1,4 +1,4 @@
-"""A network compiled for training, and the times of its steps."""
+"""Compiles a network for training and times its steps."""
 
 import time
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from search.training.optimizers import make_optimizer
 from spaces.candidate import TrainingConfig
 
 if TYPE_CHECKING:
-    from search.data import Share
-    from search.training.features.source import FeatureShare
+    from search.data import Subset
+    from search.training.features.source import FeatureSubset
 
 
 def compile_for_training(
@@ -31,7 +31,7 @@ def compile_for_training(
     trainer = TrainingNetwork(network, settings, class_weights)
     trainer.compile(
         optimizer=make_optimizer(settings, policy=policy),
-        # Keras would fall back as well, but warn: whoever asked for XLA should hear it.
+        # Keras would fall back too, with a warning. Only users who set XLA to "on" should see it.
         jit_compile=runtime.jit_compile(xla) and (xla == "on" or trainer.supports_xla),
     )
     trainer.optimizer.build(trainer.trainable_variables)
@@ -40,7 +40,7 @@ def compile_for_training(
 
 def time_steps(
     trainer: TrainingNetwork,
-    train: "Share | FeatureShare",
+    train: "Subset | FeatureSubset",
     *,
     batch_size: int,
     seed: int,
@@ -50,10 +50,10 @@ def time_steps(
     seconds: float,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[tuple[float, float]]:
-    """Trains steps until `seconds` after the first `untimed` ones, and returns when each ended.
+    """Trains until `seconds` after the first `untimed` steps, and returns when each step ended.
 
-    Times are seconds on the clock, and those that this process has taken of the processor. There
-    are at least `fewest` steps and at most `most`.
+    Each pair holds wall-clock seconds and this process's CPU seconds. There are at least `fewest`
+    and at most `most` steps.
     """
     stopwatch = _Stopwatch(untimed=untimed, fewest=fewest, seconds=seconds)
     trainer.fit(
@@ -68,7 +68,7 @@ def time_steps(
 
 
 def now() -> tuple[float, float]:
-    """Returns the seconds on the clock, and those that this process has taken of the processor."""
+    """Returns wall-clock seconds and this process's CPU seconds."""
     return time.perf_counter(), time.process_time()
 
 
@@ -81,7 +81,7 @@ class _Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]
         self.ends: list[tuple[float, float]] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        float(logs["loss"])  # a device may still be computing when a step returns
+        float(logs["loss"])  # waits for the device, which may still be computing
         self.ends.append(now())
         began = self.ends[min(len(self.ends), self.untimed) - 1]
         late = self.ends[-1][0] - began[0] >= self.seconds

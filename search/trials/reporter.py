@@ -12,7 +12,7 @@ from cnn_blocks.errors import InfeasibleError
 from search.progress.events import TrialAdvanced
 from search.storage import TrialAttribute
 from search.training.listener import Listener
-from search.training.result import Report
+from search.training.result import ValidationReport
 from search.trials.checkpoints import shared_name
 from search.trials.lease import Lease
 from search.trials.pruning import should_prune
@@ -123,7 +123,7 @@ class TrialReporter(Listener):
             if reason is not None:
                 raise StopTrial(f"{reason}, at epoch {epoch:g}")
 
-    def on_report(self, report: Report) -> None:
+    def on_report(self, report: ValidationReport) -> None:
         step = report.step
         if step in self._reported:
             # A continued training repeats its reports, which have been judged before.

@@ -1,4 +1,4 @@
-"""The published baselines as candidates, one report a file."""
+"""The published baselines as candidates, one file per report."""
 
 import difflib
 

@@ -1,4 +1,4 @@
-"""The two networks of the third report: a careful CNN of its own, and a frozen large one."""
+"""The two networks of the third report: a custom CNN and a large frozen backbone."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ RECIPES = (
         published={"accuracy": 0.86},
         assumed=(
             "Adam's rate (0.001) as in Keras",
-            "what turns and shifts uncover is black",
+            "rotation and translation fill with black",
         ),
     ),
     Recipe(

@@ -1,4 +1,4 @@
-"""The four networks of the second report: one of its own and three from keras.applications."""
+"""The four networks of the second report: a custom CNN and three from keras.applications."""
 
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.backbones.staged import Staged
@@ -24,10 +24,10 @@ _TRAINING = TrainingConfig(
 _ASSUMED = (
     "AdamW's decay (0.004) as in Keras",
     "the rate halves after 3 epochs without a lower validation loss",
-    "flips left to right, turns up to 15 degrees, zoom up to 10%",
+    "horizontal flips, rotation up to 15 degrees, zoom up to 10%",
 )
 
-_CHANCE = "at chance there, where preprocessing and fine-tuning went wrong"
+_CHANCE = "at chance in the report, which blames preprocessing and fine-tuning"
 
 RECIPES = (
     Recipe(
@@ -59,7 +59,7 @@ RECIPES = (
         assumed=(
             *_ASSUMED,
             "initial weights (glorot_uniform) and same padding",
-            "which dropout stands where: 0.2, 0.2, 0.3, 0.4, 0.5 (the report: 0.2 to 0.5)",
+            "the order of the dropout rates: 0.2, 0.2, 0.3, 0.4, 0.5 (the report: 0.2 to 0.5)",
         ),
     ),
     *(
@@ -79,7 +79,7 @@ RECIPES = (
                 *_ASSUMED,
                 "trained like g3_homebrew, but at a tenth of the rate: 0.0001",
                 "64x64 pixels and the head of g3_homebrew",
-                "the network's own preprocessing, and statistics of normalisation that are trained",
+                "the network's own preprocessing, and updated batch-normalisation statistics",
             ),
         )
         for name, family, parameters, trainable_parameters, accuracy, remark in (

@@ -1,4 +1,4 @@
-"""The four networks of the first report, each grown from what the one before lacked."""
+"""The four networks of the first report, each an improvement of the previous one."""
 
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.backbones.staged import Staged
@@ -8,7 +8,7 @@ from spaces.candidate import Candidate
 from spaces.recipes.recipe import KERAS_DEFAULTS, Recipe, adam, convolutions, dense
 
 SOURCE = "granita, published report 001_62ee92c4a2a17ab4.txt"
-_FLIPS = "RandomFlip: left to right only"
+_FLIPS = "RandomFlip: horizontal only"
 
 _SMALL = Staged(
     stages=(
@@ -50,7 +50,7 @@ RECIPES = (
         parameters=122_570,
         trainable_parameters=122_570,
         published={"accuracy": 0.7556, "loss": 0.8183},
-        remark="the report's 367,712 parameters count Adam's slots, too: 3 x 122,570 + 2",
+        remark="the report's 367,712 parameters include Adam's slots: 3 x 122,570 + 2",
         assumed=(KERAS_DEFAULTS, "50 epochs", "dropout 0.5", _FLIPS),
     ),
     Recipe(
@@ -105,7 +105,7 @@ RECIPES = (
             KERAS_DEFAULTS,
             "up to 100 epochs, early stopping after 10",
             "the rate halves after 3 epochs without a lower validation loss",
-            "dropout 0.5 behind C256",
+            "dropout 0.5 after C256",
             "L2 0.001",
             _FLIPS,
         ),

@@ -1,4 +1,4 @@
-"""The four networks of the fourth report: a small one, a VGG of its own, two frozen ones."""
+"""The four networks of the fourth report: a small CNN, a custom VGG and two frozen backbones."""
 
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.backbones.staged import Staged
@@ -38,7 +38,7 @@ RECIPES = (
             "recall": 0.652,
             "f1": 0.728,
         },
-        assumed=(KERAS_DEFAULTS, "20 epochs", "valid padding", "Flatten in front of D256"),
+        assumed=(KERAS_DEFAULTS, "20 epochs", "valid padding", "Flatten before D256"),
     ),
     Recipe(
         name="ironhack_vgg12",
@@ -68,7 +68,7 @@ RECIPES = (
             "recall": 0.773,
             "f1": 0.778,
         },
-        assumed=(KERAS_DEFAULTS, "50 epochs", "what turns and shifts uncover is black"),
+        assumed=(KERAS_DEFAULTS, "50 epochs", "rotation and translation fill with black"),
     ),
     *(
         Recipe(

@@ -1,4 +1,4 @@
-"""What a recipe is, and the pieces that most recipes are written with."""
+"""The definition of a recipe, and helpers to write one."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -14,19 +14,19 @@ from spaces.candidate import Candidate, TrainingConfig
 
 
 class Recipe(Configuration):
-    """A hand-made baseline from a published report, built and trained as its authors did.
+    """A hand-made baseline from a published report, built and trained as its authors describe.
 
     Attributes:
-        name: The report's author key and the network's own name.
+        name: The report's key and the network's name.
         source: The published report.
         description: The layers in one line. `C64` is a 3x3 convolution with 64 filters, `P` 2x2
-            maximum pooling, `BN` batch normalisation, `Do.2` dropout 0.2, `D128` a dense layer.
-        parameters: Counted for 32x32 images of ten classes, `trainable_parameters` among them.
+            max pooling, `BN` batch normalisation, `Do.2` dropout 0.2, `D128` a dense layer.
+        parameters: Counted for 32x32 images of ten classes; it includes `trainable_parameters`.
         published: The report's figures on the test images of CIFAR-10, by metric.
-        remark: What the report says about its result in words.
-        assumed: What the report leaves open, and what was chosen here.
-        validation_fraction: Share of the training images that the report held out.
-        images: How many training and validation images the report used; None for all.
+        remark: The report's own comment on its result.
+        assumed: The choices made here for details that the report does not give.
+        validation_fraction: Subset of the training images that the report held out.
+        images: The number of training and validation images in the report; None for all.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Recipe(Configuration):
         return "; ".join(filter(None, (figures, self.remark)))
 
 
-# What most reports leave open: what Keras does where nobody says otherwise.
+# Most reports do not give these, so Keras' defaults apply.
 KERAS_DEFAULTS = (
     "initial weights (glorot_uniform), Adam's rate (0.001) and batches (32) as in Keras"
 )
@@ -66,8 +66,8 @@ def convolutions(
 ) -> Stage:
     """Returns 3x3 convolutions with ReLU, then pooling, then dropout.
 
-    `block` replaces fields of the `Plain` block; normalisation stands behind the activation.
-    `normalize_last` normalises once, behind the last convolution's activation.
+    `block` replaces fields of the `Plain` block; normalisation follows the activation.
+    `normalize_last` normalises once, after the last convolution's activation.
     """
     fields = {"normalization": "none", "order": "after", "initializer": "glorot_uniform", **block}
     plain = Plain(filters=filters, **fields)
@@ -81,7 +81,7 @@ def convolutions(
 
 
 def dense(units: int, **fields: Any) -> DenseLayer:
-    """Returns a dense layer with ReLU, some of its fields replaced."""
+    """Returns a dense layer with ReLU; `fields` replace its fields."""
     return DenseLayer(**{"units": units, "initializer": "glorot_uniform", **fields})
 
 
@@ -92,7 +92,7 @@ def pretrained(
     input_size: int | None = None,
     trainable: Literal["none", "all"] = "none",
 ) -> ModelConfig:
-    """Returns a network of keras.applications with ImageNet's weights, GAP and dense layers."""
+    """Returns a network of keras.applications with ImageNet weights, GAP and dense layers."""
     return ModelConfig(
         preprocessing="none",
         input_size=input_size,
@@ -102,7 +102,7 @@ def pretrained(
 
 
 def adam(**changes: Any) -> TrainingConfig:
-    """Returns Keras' own training: Adam at 0.001 on batches of 32, with some settings changed."""
+    """Returns Keras' default training, Adam at 0.001 with batches of 32; `changes` replace it."""
     settings = {
         "epochs": 50,
         "batch_size": 32,

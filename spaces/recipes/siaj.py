@@ -72,7 +72,7 @@ RECIPES = (
         parameters=21_125_042,
         trainable_parameters=263_562,
         published={"accuracy": 0.82, "loss": 0.15},
-        assumed=(*_TRANSFER, "96x96 pixels: Xception takes no less than 71"),
+        assumed=(*_TRANSFER, "96x96 pixels: Xception needs at least 71"),
         validation_fraction=0.1,
     ),
     Recipe(

@@ -1,1 +1,1 @@
-"""The spaces that come along: one function a file, named like it."""
+"""The shipped spaces: one function per file, named like the file."""

@@ -1,15 +1,11 @@
 """The space of activations and poolings: GAP versus GMP versus Flatten, max versus average."""
 
-from cnn_blocks.heads.pooled import DenseLayer, Pooled
-from spaces.augmenting import suggest_augmentation
-from spaces.candidate import Candidate
-from spaces.reference import reference_model, reference_training
-from spaces.suggest import Trial
-from spaces.task import Task
+from cnn_blocks import DenseLayer, Pooled
+from spaces import Candidate, Task, Trial, reference_model, reference_training, suggest_augmentation
 
 
 def activation_pooling(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests the reference network's activation, reductions and head, and mirroring."""
+    """Suggests the reference network's activation, reductions and head, and horizontal flips."""
     activation = trial.suggest_categorical(
         "activation",
         ["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hard_silu"],

@@ -1,4 +1,4 @@
-"""The augmentation space: every change with its strength, zero for none."""
+"""The augmentation space: each augmentation has a strength; zero disables it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from spaces.task import Task
 
 
 def augmentation(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests the augmentation that the reference network is trained with.
+    """Suggests the augmentation for training the reference network.
 
     RandAugment and AugMix cost time and exclude each other. "crop_padding" is in pixels of a
     32x32 image.

@@ -1,4 +1,4 @@
-"""Families of networks in one conditional space: from scratch, and on a pretrained backbone."""
+"""Network families in one conditional space: from scratch, and on a pretrained backbone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,12 +27,12 @@ FAMILIES: dict[str, type[ConvolutionalBlock]] = {
     "inverted_residual": InvertedResidual,
     "convnext": Convnext,
 }
-# Only with a pretrained backbone.
+# These need a pretrained backbone.
 TRANSFER_FAMILIES = ("features", "fine_tuning")
 
 
 def auto(trial: Trial, *, backbones: Sequence[Pretrained] = (), task: Task = Task()) -> Candidate:
-    """Suggests a family, then its networks and their training; equal questions have equal names.
+    """Suggests a family, then its network and training; families share parameter names.
 
     Without backbones all families are trained from scratch.
     """
@@ -47,7 +47,7 @@ def auto(trial: Trial, *, backbones: Sequence[Pretrained] = (), task: Task = Tas
     pooling = trial.suggest_categorical("pooling", ["average", "max", "average_max"])
     dropout = trial.suggest_float("dropout", 0.0, 0.5)
     if family == "features":
-        # Other augmentation would have to run the backbone on every image of every epoch.
+        # Any other augmentation would run the backbone on every image in every epoch.
         common["augmentation"] = Augmentation(horizontal_flip=flip)
     else:
         common["augmentation"] = Augmentation(
@@ -61,7 +61,7 @@ def auto(trial: Trial, *, backbones: Sequence[Pretrained] = (), task: Task = Tas
         head = Pooled(pooling=pooling, dropout=dropout)
         model = _from_scratch(trial, family, head, task)
         return Candidate(model=model, training=reference_training(task, **common))
-    # Pretrained weights are changed gently.
+    # AdamW changes pretrained weights less than Muon.
     common["optimizer"] = "adamw"
     units = trial.suggest_int("dense_units", 0, 512, step=128)
     layers = (DenseLayer(units=units, dropout=dropout),) if units else ()
@@ -94,7 +94,7 @@ def _from_scratch(trial: Trial, family: str, head: Pooled, task: Task) -> ModelC
     for filters in growing_filters(first, growth, reductions(task)):
         block = FAMILIES[family](filters=filters, **shared)
         if family == "residual":
-            # A convolution that pools at once leaves the rest of the stage a quarter of the pixels.
+            # Pooling right after the first convolution leaves the rest a quarter of the pixels.
             pooled = Plain(filters=filters, **shared)
             stages.append(Stage(block=pooled, reduction="max", place="first"))
             if depth:

@@ -1,4 +1,4 @@
-"""The space of blocks: each stage chooses its own, with filters, reduction and head beside it."""
+"""The space of blocks: each stage has its own block, with filters, reduction and head."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ BLOCKS: dict[str, type[ConvolutionalBlock]] = {
 
 
 def blocks(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests each stage's block, depth and filters, and what the blocks have in common."""
+    """Suggests each stage's block, depth and filters, and the fields that all blocks share."""
     stages = trial.suggest_int("stages", 2, max(2, min(4, most_reductions(task))))
     shared: dict[str, Any] = {
         "kernel_size": trial.suggest_int("kernel_size", 3, 5, step=2),

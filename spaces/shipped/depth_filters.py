@@ -13,7 +13,7 @@ from spaces.task import Task
 
 
 def depth_filters(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests a plain CNN stage by stage, its learning rate, and whether to mirror images."""
+    """Suggests a plain CNN stage by stage, its learning rate, and horizontal flips."""
     training = reference_training(
         task,
         learning_rate=trial.suggest_float("learning_rate", 1e-3, 5e-2, log=True),

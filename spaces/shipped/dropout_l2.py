@@ -1,15 +1,11 @@
 """The regularisation space: dropout, its schedule, L2 and decoupled weight decay."""
 
-from cnn_blocks.heads.pooled import Pooled
-from spaces.augmenting import suggest_augmentation
-from spaces.candidate import Candidate
-from spaces.reference import reference_model, reference_training
-from spaces.suggest import Trial
-from spaces.task import Task
+from cnn_blocks import Pooled
+from spaces import Candidate, Task, Trial, reference_model, reference_training, suggest_augmentation
 
 
 def dropout_l2(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests how the reference network is regularised."""
+    """Suggests the regularisation of the reference network."""
     model = reference_model(
         task=task,
         dropout=trial.suggest_float("dropout", 0.0, 0.5),

@@ -1,4 +1,4 @@
-"""The space of fine-tuning: the head first, then the last stages of the backbone as well."""
+"""The space of fine-tuning: first the head, then the backbone's last stages as well."""
 
 from collections.abc import Sequence
 

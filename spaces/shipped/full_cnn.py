@@ -9,7 +9,7 @@ from spaces.task import Task
 
 
 def full_cnn(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests a network as `depth_filters` does, and how it is trained."""
+    """Suggests a network as `depth_filters` does, and its training."""
     training = reference_training(
         task,
         learning_rate=trial.suggest_float("learning_rate", 1e-3, 5e-2, log=True),

@@ -1,20 +1,13 @@
-"""The space of the hand-made baselines: stage by stage, with the training they are given."""
+"""The space of the hand-made baselines: their networks, stage by stage, and their training."""
 
 from typing import Any
 
-from cnn_blocks.augmentation import Augmentation
-from cnn_blocks.backbones.staged import Stage, Staged
-from cnn_blocks.blocks.plain import Plain
-from cnn_blocks.config import ModelConfig
-from cnn_blocks.heads.pooled import DenseLayer, Pooled
-from spaces.candidate import Candidate, TrainingConfig
-from spaces.sizes import input_size
-from spaces.suggest import Trial
-from spaces.task import Task
+from cnn_blocks import Augmentation, DenseLayer, ModelConfig, Plain, Pooled, Stage, Staged
+from spaces import Candidate, Task, TrainingConfig, Trial, input_size
 
 
 def hand_made(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests everything in which the published hand-made networks differ from each other."""
+    """Suggests everything that varies between the published hand-made networks."""
     size = trial.suggest_categorical("input_size", ["as it is", "64"])
     shared = {
         "activation": trial.suggest_categorical("activation", ["relu", "gelu", "silu", "mish"]),
@@ -31,7 +24,7 @@ def hand_made(trial: Trial, *, task: Task = Task()) -> Candidate:
 
 def _backbone(trial: Trial, shared: dict[str, Any]) -> Staged:
     stages = trial.suggest_int("stages", 2, 5)
-    deep = stages > 3  # without padding, too few pixels would be left
+    deep = stages > 3  # without padding, too few pixels would remain
     shared = {
         **shared,
         "order": "after",

@@ -1,14 +1,11 @@
-"""Two families in one conditional space: a network of one's own, or a pretrained one."""
+"""Two families in one conditional space: a custom network, or a pretrained one."""
 
 from collections.abc import Sequence
 
-from cnn_blocks.pretrained import Pretrained
-from spaces.backbones import DEFAULT_BACKBONES
-from spaces.candidate import Candidate
+from cnn_blocks import Pretrained
+from spaces import DEFAULT_BACKBONES, Candidate, Prefixed, Task, Trial
 from spaces.shipped.depth_filters import depth_filters
 from spaces.shipped.fine_tune import fine_tune
-from spaces.suggest import Prefixed, Trial
-from spaces.task import Task
 
 
 def homebrew_or_transfer(

@@ -10,7 +10,7 @@ from spaces.task import Task
 
 
 def optimizer(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests how the reference network is optimised; each optimizer has its own ranges."""
+    """Suggests the optimisation of the reference network; each optimizer has its own ranges."""
     name = trial.suggest_categorical("optimizer", ["adam", "adamw", "sgd", "muon"])
     changes: dict[str, Any] = {
         "optimizer": name,

@@ -1,4 +1,4 @@
-"""A handful of parameters over tiny networks, to see the whole line work in a minute."""
+"""A few parameters of tiny networks, to try the whole pipeline in a minute."""
 
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
@@ -13,7 +13,7 @@ from spaces.task import Task
 
 
 def quickstart(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests two or three stages of 8 to 32 filters and how they are trained."""
+    """Suggests two or three stages, from 8 to 32 filters on, and their training."""
     stages = trial.suggest_int("stages", 2, 3)
     block = Plain(activation=trial.suggest_categorical("activation", ["relu", "gelu", "silu"]))
     backbone = staged(

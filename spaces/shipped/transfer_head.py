@@ -15,7 +15,7 @@ from spaces.task import Task
 def transfer_head(
     trial: Trial, *, backbones: Sequence[Pretrained] = DEFAULT_BACKBONES, task: Task = Task()
 ) -> Candidate:
-    """Suggests backbone, input size, head and its training; the backbone stays as it is."""
+    """Suggests backbone, input size, head and its training; the backbone stays frozen."""
     model = ModelConfig(
         preprocessing="none",
         input_size=trial.suggest_int("input_size", 32, 224, step=32),

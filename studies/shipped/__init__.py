@@ -1,1 +1,1 @@
-"""The studies that come along, one a file."""
+"""The shipped studies, one per file."""

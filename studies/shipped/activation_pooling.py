@@ -6,14 +6,14 @@ Expect: Which activation, reduction and head suit your images.
 """
 
 from spaces.shipped.activation_pooling import activation_pooling
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="activation_pooling",
     description="Activation; GAP, GMP or Flatten; max, average or strided reduction; dense layer; "
     "flips.",
     space=activation_pooling,
-    fixes="The reference network's filters and depth; Muon under one-cycle, padded crops.",
+    fixes="The reference network's filters and depth; Muon with one-cycle, padded crops.",
     expected="Which activation, reduction and head suit your images.",
     trials=30,
     budget_seconds=2400,

@@ -2,18 +2,18 @@
 
     python -m search.run --study augmentation --data cifar10
 
-Expect: The augmentation that suits your images and the time given; stronger ones want more.
+Expect: The augmentation that suits your images and time budget; stronger ones need more.
 """
 
 from spaces.shipped.augmentation import augmentation
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="augmentation",
-    description="Flips, crops, turns, zoom, colour, policies, erasing, MixUp, CutMix: strengths.",
+    description="Flips, crops, rotation, zoom, colour, policies, erasing, MixUp, CutMix.",
     space=augmentation,
-    fixes="The reference network (1.16 million parameters on 32x32 pixels), Muon under one-cycle.",
-    expected="The augmentation that suits your images and the time given; stronger ones want more.",
+    fixes="The reference network (1.16 million parameters on 32x32 pixels), Muon with one-cycle.",
+    expected="The augmentation that suits your images and time budget; stronger ones need more.",
     trials=40,
     budget_seconds=7200,
     start=(

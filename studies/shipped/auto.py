@@ -2,34 +2,32 @@
 
     python -m search.run --study auto --data cifar10
 
-or, beside networks from scratch, with pretrained ones: `--backbone MobileNetV3Small`,
+To search pretrained networks as well, add `--backbone MobileNetV3Small` or
 `--backbone my_network.keras`.
 
-Expect: The best network that your images and the time given allow.
+Expect: The best network for your images and time budget.
 """
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from cnn_blocks.pretrained import Pretrained
-from spaces.reference import reference_batch_size, reference_learning_rate
+from cnn_blocks import Pretrained
 from spaces.shipped.auto import auto
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import StudySpec, Task, reference_batch_size, reference_learning_rate
 
-# Multiply-accumulates on each image from which networks from scratch may come near pretrained ones.
+# With this many multiply-accumulates per image, networks from scratch may rival pretrained ones.
 _FROM_SCRATCH_BESIDE_PRETRAINED = 1e10
-# Multiply-accumulates of the default network for an image of 32x32 pixels; larger ones are reduced.
+# Multiply-accumulates of the default network for a 32x32 image; larger images are downsampled.
 _COST_AT_32 = 81e6
-# With fewer passes a narrow network sees more images in the same time.
+# With fewer passes, a narrow network is better because it sees more images in the same time.
 _SHORT_TRAINING = 6
-# From so many passes on, a network of this size overfits a few thousand images.
+# From this many passes on, a network of this size overfits a few thousand images.
 _LONG_TRAINING = 15
 
 
 def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str, Any]]:
-    """Returns the default network; with backbones, behind frozen features and fine-tuning."""
+    """Returns the default network; with backbones, frozen features and fine-tuning come first."""
     common = {
         "learning_rate": reference_learning_rate(reference_batch_size(task)),
         "weight_decay": 0.05,
@@ -47,7 +45,7 @@ def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str,
         "filters": 32 if short else 64,
         "filters_growth": 2.0,
         "depth": 1,
-        # A stem is worth its time (a quarter more a step) where training is not very short.
+        # A stem makes steps 25% slower, which pays off unless training is very short.
         "stem_filters": 0 if short else 24,
     }
     if not backbones:
@@ -75,12 +73,12 @@ def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str,
 
 
 def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str, Any]]:
-    """Returns the changes that most often help first; what wants a long training comes last.
+    """Returns changes, those that help most often first and those for long trainings last.
 
-    With backbones, changes of the pretrained networks: on few images these lead.
+    With backbones, they change the pretrained networks, which are best on few images.
     """
     if backbones:
-        # Fine-tuning is named with all its settings: the best so far may be frozen features.
+        # All settings of fine-tuning are given, because the best so far may use frozen features.
         fine_tuning = start(task, backbones=backbones)[1]
         del fine_tuning["horizontal_flip"]
         return [
@@ -111,7 +109,7 @@ def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict
 
 
 def _affordable_passes(task: Task) -> float:
-    """Returns how often the final training can show each image to the default network."""
+    """Returns how many passes over the images the default network can afford."""
     if task.multiply_accumulates is None:
         return math.inf
     pixels = task.image_shape[0] * task.image_shape[1]
@@ -122,8 +120,8 @@ study = StudySpec(
     name="auto",
     description="Plain, residual, inverted residual and ConvNeXt-like networks; pretrained ones.",
     space=auto,
-    fixes="Muon under one-cycle, batches by the number of images, a stem by their size.",
-    expected="The best network that your images and the time given allow.",
+    fixes="Muon with one-cycle; batch size by the number of images, stem by their size.",
+    expected="The best network for your images and time budget.",
     trials=500,
     budget_seconds=1800,
     takes_backbones=True,

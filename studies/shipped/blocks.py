@@ -7,15 +7,12 @@ Expect: A block, a depth and filters for each stage.
 
 from typing import Any
 
-from spaces.reference import reference_batch_size, reference_learning_rate
 from spaces.shipped.blocks import blocks
-from spaces.sizes import reductions
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import StudySpec, Task, reductions, reference_batch_size, reference_learning_rate
 
 
 def start(task: Task) -> list[dict[str, Any]]:
-    """Returns the reference network in this space's words."""
+    """Returns the reference network as parameters of this space."""
     stages = reductions(task)
     per_stage: dict[str, Any] = {}
     for number in range(1, stages + 1):
@@ -46,7 +43,7 @@ def start(task: Task) -> list[dict[str, Any]]:
 
 
 def variations(task: Task) -> list[dict[str, Any]]:
-    """Returns another block in the last stages, then other sizes."""
+    """Returns changes of the last stages' blocks, then of sizes, pooling and activation."""
     last = reductions(task)
     return [
         {f"stage_{last}_block": "residual"},
@@ -61,7 +58,7 @@ study = StudySpec(
     name="blocks",
     description="Block, depth and filters of each stage; reduction, stochastic depth, head, flips.",
     space=blocks,
-    fixes="Muon under one-cycle, padded crops; at most 4 million parameters.",
+    fixes="Muon with one-cycle, padded crops; at most 4 million parameters.",
     expected="A block, a depth and filters for each stage.",
     trials=60,
     budget_seconds=7200,

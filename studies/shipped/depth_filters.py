@@ -2,20 +2,17 @@
 
     python -m search.run --study depth_filters --data cifar10
 
-Expect: A plain network that suits your images and the time given.
+Expect: A plain network that suits your images and time budget.
 """
 
 from typing import Any
 
-from spaces.reference import reference_batch_size, reference_learning_rate
 from spaces.shipped.depth_filters import depth_filters
-from spaces.sizes import reductions
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import StudySpec, Task, reductions, reference_batch_size, reference_learning_rate
 
 
 def start(task: Task) -> list[dict[str, Any]]:
-    """Returns the reference network in this space's words."""
+    """Returns the reference network as parameters of this space."""
     return [
         {
             "learning_rate": reference_learning_rate(reference_batch_size(task)),
@@ -44,9 +41,9 @@ study = StudySpec(
     description="Depth, filters, kernels, activation, normalisation, pooling, dropout, L2, head, "
     "rate.",
     space=depth_filters,
-    fixes="Muon under one-cycle, batches by the number of images, padded crops, label "
+    fixes="Muon with one-cycle, batch size by the number of images, padded crops, label "
     "smoothing 0.1.",
-    expected="A plain network that suits your images and the time given.",
+    expected="A plain network that suits your images and time budget.",
     trials=40,
     budget_seconds=2400,
     start=start,

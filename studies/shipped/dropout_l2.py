@@ -2,19 +2,19 @@
 
     python -m search.run --study dropout_l2 --data cifar10
 
-Expect: How strongly to regularise, for your images and the time given. Short trials overfit
-little, so that the winner may regularise less than a long training wants.
+Expect: How strongly to regularise for your images and time budget. Short trials overfit little, so
+the winner may regularise less than a long training needs.
 """
 
 from spaces.shipped.dropout_l2 import dropout_l2
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="dropout_l2",
     description="Dropout and its schedule, L2, weight decay, label smoothing, flips.",
     space=dropout_l2,
-    fixes="The reference network, Muon under one-cycle, padded crops.",
-    expected="How strongly to regularise, for your images and the time given.",
+    fixes="The reference network, Muon with one-cycle, padded crops.",
+    expected="How strongly to regularise for your images and time budget.",
     trials=30,
     budget_seconds=3600,
     start=(

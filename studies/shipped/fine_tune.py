@@ -2,23 +2,20 @@
 
     python -m search.run --study fine_tune --data cifar10
 
-or with a network of your own choice: `--backbone EfficientNetV2B0`, `--backbone my_network.keras`.
-The default's ImageNet weights (MobileNetV3Small, 4 MB) are downloaded once by Keras.
+To use another backbone, add `--backbone EfficientNetV2B0` or `--backbone my_network.keras`. Keras
+downloads the ImageNet weights of the default (MobileNetV3Small, 4 MB) once.
 
-Expect: More than the same backbone gives frozen (`transfer_head`), at several times its cost.
+Expect: A better result than the same backbone frozen (`transfer_head`), at several times its cost.
 """
 
 from typing import Any
 
-from spaces.backbones import DEFAULT_BACKBONES
-from spaces.reference import most_images_a_batch
 from spaces.shipped.fine_tune import fine_tune
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import DEFAULT_BACKBONES, StudySpec, Task, most_images_a_batch
 
 
 def start(task: Task) -> list[dict[str, Any]]:
-    """Returns a linear head, then the backbone's last two stages with it."""
+    """Returns the training of a linear head, then of the backbone's last two stages as well."""
     return [
         {
             "trainable_stages": 2,
@@ -43,9 +40,9 @@ study = StudySpec(
     name="fine_tune",
     description="Pretrained backbone, input size, trainable depth, head, both phases' settings.",
     space=fine_tune,
-    fixes="AdamW under cosine; the head first, then the last stages of the backbone as well.",
-    expected="More than the same backbone gives frozen (`transfer_head`), at several times its "
-    "cost.",
+    fixes="AdamW with cosine decay; first the head, then the backbone's last stages as well.",
+    expected="A better result than the same backbone frozen (`transfer_head`), at several times "
+    "its cost.",
     trials=20,
     backbones=DEFAULT_BACKBONES,
     start=start,

@@ -2,20 +2,18 @@
 
     python -m search.run --study full_cnn --data cifar10
 
-Expect: A network and its training together. This space wants a GPU, or a night.
+Expect: A network and its training together. This space needs a GPU, or a night.
 """
 
 from typing import Any
 
-from spaces.reference import reference_batch_size
 from spaces.shipped.full_cnn import full_cnn
-from spaces.task import Task
+from studies import StudySpec, Task, reference_batch_size
 from studies.shipped import depth_filters
-from studies.study import StudySpec
 
 
 def start(task: Task) -> list[dict[str, Any]]:
-    """Returns the reference network and its training in this space's words."""
+    """Returns the reference network and its training as parameters of this space."""
     changes = {
         "weight_decay": 0.05,
         "batch_size": max(16, reference_batch_size(task)),
@@ -32,7 +30,7 @@ study = StudySpec(
     name="full_cnn",
     description="Architecture, regularisation, learning rate, batch size, augmentation together.",
     space=full_cnn,
-    fixes="Muon under one-cycle with clipped gradients.",
+    fixes="Muon with one-cycle and clipped gradients.",
     expected="A network and its training together.",
     trials=100,
     budget_seconds=14400,

@@ -2,18 +2,18 @@
 
     python -m search.run --study hand_made --data cifar10 --warm-start recipes
 
-Expect: The published hand-made networks are the first trials, and have to be beaten.
+Expect: A search that starts from the published hand-made networks and tries to beat them.
 """
 
 from spaces.shipped.hand_made import hand_made
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="hand_made",
-    description="What the published hand-made networks vary, stage by stage, and their training.",
+    description="What varies between the published hand-made networks, stage by stage; training.",
     space=hand_made,
-    fixes="3x3 convolutions, the activation in front of the normalisation, one activation.",
-    expected="The published hand-made networks are the first trials, and have to be beaten.",
+    fixes="3x3 convolutions, activation before normalisation, one activation for all layers.",
+    expected="A search that starts from the published hand-made networks and tries to beat them.",
     class_weights=None,  # the space searches them
     trials=60,
 )

@@ -2,19 +2,17 @@
 
     python -m search.run --study optimizer --data cifar10
 
-Expect: An optimizer, its rate and a batch size for your images and the time given.
+Expect: An optimizer, its rate and a batch size for your images and time budget.
 """
 
 from typing import Any
 
-from spaces.reference import reference_batch_size, reference_learning_rate
 from spaces.shipped.optimizer import optimizer
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import StudySpec, Task, reference_batch_size, reference_learning_rate
 
 
 def start(task: Task) -> list[dict[str, Any]]:
-    """Returns the reference training, and those with AdamW and SGD, in this space's words."""
+    """Returns the reference training, and trainings with AdamW and SGD, as parameters."""
     batch_size = max(16, reference_batch_size(task))
     common = {
         "batch_size": batch_size,
@@ -52,7 +50,7 @@ study = StudySpec(
     "flips.",
     space=optimizer,
     fixes="The reference network, padded crops, clipped gradients.",
-    expected="An optimizer, its rate and a batch size for your images and the time given.",
+    expected="An optimizer, its rate and a batch size for your images and time budget.",
     trials=40,
     budget_seconds=2400,
     start=start,

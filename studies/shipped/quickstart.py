@@ -6,13 +6,13 @@ Expect: A network for the digits that come with scikit-learn, in a minute.
 """
 
 from spaces.shipped.quickstart import quickstart
-from studies.study import StudySpec
+from studies import StudySpec
 
 study = StudySpec(
     name="quickstart",
     description="Stages, filters, activation, pooling, dropout and learning rate of tiny networks.",
     space=quickstart,
-    fixes="Muon under one-cycle, padded crops, label smoothing 0.1.",
+    fixes="Muon with one-cycle, padded crops, label smoothing 0.1.",
     expected="A network for the digits that come with scikit-learn, in a minute.",
     data="digits",
     trials=10,
@@ -29,6 +29,6 @@ study = StudySpec(
         },
     ),
     variations=({"dropout": 0.1}, {"stages": 3}, {"learning_rate": 0.02}),
-    # Over before a worker process would have started.
+    # The search ends before a worker process would have started.
     workers=0,
 )

@@ -2,8 +2,8 @@
 
     python -m search.run --study transfer_head --data cifar10
 
-or with a network of your own choice: `--backbone EfficientNetV2B0`, `--backbone my_network.keras`.
-The default's ImageNet weights (MobileNetV3Small, 4 MB) are downloaded once by Keras.
+To use another backbone, add `--backbone EfficientNetV2B0` or `--backbone my_network.keras`. Keras
+downloads the ImageNet weights of the default (MobileNetV3Small, 4 MB) once.
 
 Expect: The best head on a frozen backbone, far above the same head on random weights (`--backbone
 MobileNetV3Small=none`).
@@ -11,11 +11,8 @@ MobileNetV3Small=none`).
 
 from typing import Any
 
-from spaces.backbones import DEFAULT_BACKBONES
-from spaces.reference import most_images_a_batch
 from spaces.shipped.transfer_head import transfer_head
-from spaces.task import Task
-from studies.study import StudySpec
+from studies import DEFAULT_BACKBONES, StudySpec, Task, most_images_a_batch
 
 
 def start(task: Task) -> list[dict[str, Any]]:
@@ -38,7 +35,7 @@ study = StudySpec(
     name="transfer_head",
     description="Input size, pooling, dense layers and their training on a frozen backbone.",
     space=transfer_head,
-    fixes="AdamW under cosine; the pretrained backbone does not train; no augmentation.",
+    fixes="AdamW with cosine decay; the pretrained backbone stays frozen; no augmentation.",
     expected="The best head on a frozen backbone, far above the same head on random weights "
     "(`--backbone MobileNetV3Small=none`).",
     trials=50,

@@ -1,4 +1,4 @@
-"""The parts of the end-to-end benchmark that measure nothing: images, plan, commands, curves."""
+"""The parts of the end-to-end benchmark without measurements: images, plan, commands, curves."""
 
 import time
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_the_plan_has_every_work_with_its_own_methods_and_seeds() -> None:
     assert {job.work.name for job in jobs} == {work.name for work in WORKS if not work.quick}
     seeds = [job.seed for job in jobs if job.key[:2] == ("cifar10_5000", "default")]
     assert seeds == [0, 1, 2, 3, 4]
-    # Peers use no pretrained weights, and their hours on all images must be asked for.
+    # Peers use no pretrained weights, and run on all images only if requested, for hours.
     assert {job.method for job in jobs if job.work.backbone} == {"auto"}
     assert [job.key for job in jobs if job.work.name == "cifar10_all"] == [
         ("cifar10_all", "auto", 0)
@@ -77,7 +77,7 @@ def test_the_plan_takes_what_is_asked_for() -> None:
 def test_the_quick_form_takes_at_most_ten_minutes() -> None:
     jobs = list(planned_quickly())
 
-    # A run may end within 10% of its time; the machine's speed is measured before.
+    # A run may take 10% more than its time; the machine's speed is measured first.
     assert sum(job.work.minutes for job in jobs) * 1.1 + 1 <= 10
     assert {job.method for job in jobs} <= set(OURS)
     assert all(job.method in job.work.methods for job in jobs)
@@ -116,7 +116,7 @@ def test_a_curve_counts_reports_when_they_were_seen(tmp_path: Path) -> None:
     pruned.report(0.7, 3)
     study.tell(pruned, state=optuna.trial.TrialState.PRUNED)
     study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
-    # Another study of the same run, whose trials report nothing.
+    # Another study in the same database whose trials report nothing.
     other = optuna.create_study(storage=open_storage(f"sqlite:///{database}"), study_name="two")
     other.tell(other.ask(), 0.9)
     running = other.ask()
@@ -124,7 +124,7 @@ def test_a_curve_counts_reports_when_they_were_seen(tmp_path: Path) -> None:
 
     seen, ended, without_reports = watch.curve(began)
     assert [seen[1], ended[1], without_reports[1]] == [0.5, 0.7, 0.9]
-    # Nobody saw the report of the running trial: its time is not known.
+    # The report of the running trial was not seen, so its time is unknown.
     assert seen[0] >= 0 and seen[0] + 0.2 <= ended[0] <= without_reports[0]
 
 

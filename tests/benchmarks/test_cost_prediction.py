@@ -1,4 +1,4 @@
-"""The fit of the cost's coefficients."""
+"""The fit of the cost coefficients."""
 
 import numpy as np
 import pytest

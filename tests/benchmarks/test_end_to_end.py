@@ -1,4 +1,4 @@
-"""The end-to-end benchmark's command: rows are written at once, kept, tabled and drawn."""
+"""The command of the end-to-end benchmark: it writes, keeps, tabulates and draws rows."""
 
 import json
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def test_a_row_has_the_result_and_the_state_of_the_machine(benchmark: Benchmark)
     result = benchmark("--works", "digits", "--seeds", "3", "--scale-seconds", "1.5")
 
     assert result.exit_code == 0, result.output
-    assert "others used 50% of this machine before it began" in result.output
+    assert "other programs used 50% of this machine before it began" in result.output
     (found,) = benchmark.rows
     assert found.key == ("digits", "quickstart", 3)
     assert (found.given_seconds, found.seconds, found.test_accuracy) == (90.0, 59.0, 0.9851)
@@ -96,7 +96,7 @@ def test_rows_that_are_there_are_skipped(benchmark: Benchmark) -> None:
     benchmark("--works", "digits")
     assert [seed for _, _, seed in benchmark.measured] == [0, 2]
 
-    assert "--again measures it anew" in benchmark("--works", "digits").output
+    assert "--again measures them again" in benchmark("--works", "digits").output
     assert benchmark.measured == []
 
     benchmark("--works", "digits", "--again")
@@ -154,7 +154,7 @@ def test_quick_rows_stay_apart_and_are_measured_each_time(benchmark: Benchmark) 
     [
         (["--works", "digit"], "no work or method 'digit'"),
         (["--methods", "digit"], "no work or method 'digit'"),
-        (["--seeds", "one"], "whole numbers"),
+        (["--seeds", "one"], "must be integers"),
         (["--data-signs", "nowhere/at/all"], "nowhere/at/all does not exist"),
     ],
 )
@@ -162,13 +162,13 @@ def test_wrong_options_are_refused(benchmark: Benchmark, options: list[str], mes
     result = benchmark(*options)
 
     assert result.exit_code == 2
-    # The message stands in a frame, and may be wrapped.
+    # The message is printed in a frame and may be wrapped.
     assert message.split()[0] in result.output and message.split()[-1] in result.output
     assert benchmark.measured == []
 
 
 def test_runs_write_outside_the_work_tree(repository: Path) -> None:
-    with pytest.raises(typer.BadParameter, match="outside the work tree"):
+    with pytest.raises(typer.BadParameter, match="outside the repository"):
         end_to_end._outside(repository / "runs")
 
 
@@ -241,7 +241,7 @@ def test_the_plot_is_drawn_from_the_rows(tmp_path: Path) -> None:
     plot.draw([], path)
     assert not path.exists()
 
-    # One that has no model until the end, and works with one and several methods.
+    # One row without a model until the end, and works with one and with several methods.
     rows = [ROW, replace(ROW, seed=1, curve=[]), row("cifar10_5000", "auto", 0, 0.7)]
     plot.draw([*rows, row("cifar10_5000", "optuna", 0, 0.5)], path)
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""The elongated images of the comparison of fits."""
+"""The elongated images of the image-fit benchmark."""
 
 import numpy as np
 import pytest

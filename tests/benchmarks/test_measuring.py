@@ -1,4 +1,4 @@
-"""What measures a row of the end-to-end benchmark: limits, the machine, peers, our own runs."""
+"""Measuring a row of the end-to-end benchmark: limits, the machine, peers, our own runs."""
 
 import subprocess
 import sys
@@ -102,7 +102,7 @@ def test_peers_get_our_split_shrunk_to_64_pixels(tmp_path: Path) -> None:
     assert train.images.shape == (len(split.train), 51, 64, 3)
     assert train.images.dtype == np.uint8
     assert train.labels.tolist() == split.train.gather(slice(None))[1].tolist()
-    # Shrinking averages: the classes stay what they are.
+    # Downsizing averages pixels, so the classes keep their mean values.
     means = train.images.mean(axis=(1, 2, 3))
     assert means[train.labels == 0] == pytest.approx(199.5, abs=3)
 

@@ -1,4 +1,4 @@
-"""The parts of the scale benchmark: what it fills, runs, counts and concludes."""
+"""The parts of the scale benchmark: prefilling, running, counting and summarising."""
 
 import time
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_prefilled_trials_read_as_optuna_wrote_them(
         for field in ("state", "values", "params", "distributions", "user_attrs", "system_attrs"):
             assert getattr(trial, field) == getattr(original, field), field
         assert trial.intermediate_values == original.intermediate_values
-    # The database goes on numbering where the rows end.
+    # The database continues numbering after the inserted rows.
     assert study.ask().number == 5
 
 
@@ -136,7 +136,7 @@ def test_cells_after_the_deadline_say_that_they_are_left_out(trials: list[Frozen
         plan = Plan((1,), (3,), seconds=0.1, limit_seconds=60, deadline=time.monotonic() - 1)
         cells = list(measure_cells(storage, plan, trials))
 
-    assert [cell["cut"] for cell in cells] == ["left out: the benchmark's time was over"] * 2
+    assert [cell["cut"] for cell in cells] == ["skipped: the benchmark's time was over"] * 2
 
 
 def test_a_storage_scales_while_workers_are_half_as_good_as_alone() -> None:

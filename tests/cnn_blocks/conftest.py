@@ -1,4 +1,4 @@
-"""What the tests of networks share: a small specification and a small network."""
+"""Shared by the tests of networks: a small input specification and a small network."""
 
 import sys
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def small_model() -> ModelConfig:
 
 @pytest.fixture
 def forgets_components(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forgets the components and the files of its own that a test loads."""
+    """Unregisters the components and unloads the files that a test loads."""
     for role in registry.ROLES:
         registry.components(role)
     copies = {role: dict(known) for role, known in registry._registered.items()}

@@ -1,4 +1,4 @@
-"""Augmentation: every setting changes training images, each image in its own way."""
+"""Augmentation: every setting changes training images, each image differently."""
 
 import typing
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def _same_draws_every_time() -> None:
 
 @pytest.fixture
 def image() -> Images:
-    """One image, 12x16, in which no two pixels are alike."""
+    """One image, 12x16, in which all pixels differ."""
     return np.random.default_rng(0).permutation(12 * 16 * 3).reshape(12, 16, 3).astype(
         np.float32
     ) * np.float32(255 / 575)
@@ -115,7 +115,7 @@ def test_a_layer_without_kernels_for_xla_says_so(settings: dict[str, float]) -> 
     augmentation = Augmentation(**settings)
     (layer,) = image_layers(augmentation, (8, 8, 3)) + mixing_layers(augmentation)
 
-    # Keras then trains without XLA; with it, the first step would fail.
+    # Keras then trains without XLA; with XLA, the first step would fail.
     assert not layer.supports_jit
 
 
@@ -169,7 +169,7 @@ def test_erasing_hits_half_of_the_images_and_no_larger_area(largest: float) -> N
     changed = (_augmented(images, erasing=largest) != 100).any(axis=-1).mean(axis=(1, 2))
 
     assert 0.43 < (changed > 0).mean() < 0.57
-    # The patch's borders fall between pixels: one more row and column may be hit.
+    # The patch's borders fall between pixels, so it may cover one more row and column.
     side = int(32 * largest**0.5) + 1
     assert changed.max() <= side**2 / 32**2
 
@@ -178,7 +178,7 @@ def test_erasing_hits_half_of_the_images_and_no_larger_area(largest: float) -> N
     "settings", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}], ids=str
 )
 def test_mixing_changes_labels_in_proportion_to_the_images(settings: dict[str, float]) -> None:
-    # All pixels of an image have its class' value, so the image's mean tells the share of each.
+    # All pixels of an image have its class's value, so the mean shows the fraction of each class.
     values = np.array([0, 60, 120, 240], np.float32)
     classes = np.arange(64) % 4
     x: dict[str, Any] = {
@@ -194,7 +194,7 @@ def test_mixing_changes_labels_in_proportion_to_the_images(settings: dict[str, f
     assert augmentation.mixes_labels
     assert ((labels.max(axis=1) < 0.95).sum()) > 10
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-5)
-    # A cut patch's borders fall between pixels: up to one row and one column of 64 are off.
+    # A patch's borders fall between pixels: up to one of 64 rows and columns may be off.
     tolerance = 1e-2 if "cutmix" not in settings else 240 * 2 / 64
     np.testing.assert_allclose(
         np.asarray(x["images"]).mean(axis=(1, 2, 3)), labels @ values, atol=tolerance
@@ -208,7 +208,7 @@ def test_cutmix_draws_the_share_from_its_beta_distribution() -> None:
     mixed = layer({"images": np.zeros((4000, 16, 16, 3), np.float32), "labels": labels})
 
     own = np.diag(np.asarray(mixed["labels"]))
-    # Beta(1, 1) is uniform; a smaller alpha would gather the shares at 0 and 1.
+    # Beta(1, 1) is uniform; a smaller alpha would concentrate the fractions at 0 and 1.
     assert np.abs(np.quantile(own, [0.25, 0.5, 0.75]) - [0.25, 0.5, 0.75]).max() < 0.05
 
 

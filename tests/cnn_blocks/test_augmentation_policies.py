@@ -1,4 +1,4 @@
-"""RandAugment and AugMix: each operation does what its name says, more with more strength."""
+"""RandAugment and AugMix: each operation does what its name says, in proportion to its strength."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Images = npt.NDArray[np.float32]
 
 @pytest.fixture
 def images() -> Images:
-    """16 images of 12x10 pixels with whole values."""
+    """16 images of 12x10 pixels with integer values."""
     values = np.random.default_rng(0).integers(20, 200, (16, 12, 10, 3))
     return values.astype(np.float32)
 
@@ -165,5 +165,5 @@ def test_augmix_stays_nearer_to_the_image_than_its_chains(images: Images) -> Non
     mixed = np.abs(np.asarray(layer(batch, training=True)) - batch).mean()
     chained = np.abs(np.asarray(layer._chain(batch)) - batch).mean()
 
-    # Half of the way on average, and three chains cancel each other in part.
+    # Half of the change on average, and three chains partly cancel each other.
     assert 0.15 < mixed / chained < 0.6

@@ -1,4 +1,4 @@
-"""The blocks: layers and parameters as their papers have them, shortcuts that add nothing else."""
+"""The blocks: layers and parameters as in their papers, and shortcuts that add nothing else."""
 
 from typing import Any
 
@@ -22,13 +22,13 @@ from cnn_blocks.heads.pooled import Pooled
 def _model(block: Block, channels: int, **call: Any) -> Any:
     import keras
 
-    # Unlucky weights could leave a small branch without any activity.
+    # With unlucky weights, a small branch could be inactive.
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, channels))
     return keras.Model(inputs, block(inputs, **call))
 
 
-# Weights of convolutions, then those of normalisations: 4 a channel for batch, 2 for layer.
+# Weights of convolutions, then of normalisations: 4 per channel for batch, 2 for layer.
 @pytest.mark.parametrize(
     ("block", "channels", "parameters"),
     [
@@ -52,7 +52,7 @@ def _model(block: Block, channels: int, **call: Any) -> Any:
             24,
             2 * 24 * 144 + 9 * 144 + 144 * 6 + 6 + 6 * 144 + 144 + 4 * (144 + 144 + 24),
         ),
-        # A block of ConvNeXt-T's first stage, without layer scale and needless biases.
+        # A block of ConvNeXt-T's first stage, without layer scale and redundant biases.
         (Convnext(filters=96), 96, 49 * 96 + 2 * 4 * 96 * 96 + 4 * 96 + 2 * 96),
     ],
     ids=lambda value: value.kind if isinstance(value, Block) else None,

@@ -1,4 +1,4 @@
-"""The builder: published networks to the parameter, raw pixels in, probabilities out."""
+"""The builder: exact parameter counts of published networks, raw pixels in, probabilities out."""
 
 import math
 
@@ -125,7 +125,7 @@ def test_describing_allocates_no_weight_then_or_later(
 
     for _ in range(2):
         assert describe_model(huge, cifar10_spec).parameters > 2e9
-    # Leaving a stateless scope is where Keras gives values to variables that wait for them.
+    # Keras initialises pending variables when a stateless scope ends.
     with keras.StatelessScope():
         pass
     build_model(small_model, cifar10_spec)

@@ -1,4 +1,4 @@
-"""Configurations: only legal ones exist, and JSON keeps every one of them as it is."""
+"""Configurations: only valid ones can exist, and JSON round trips preserve them."""
 
 import json
 import math
@@ -23,7 +23,7 @@ ROLES: dict[type[Configuration], str] = {Block: "block", Head: "head"}
 
 
 def configurations(model: type[BaseModel]) -> st.SearchStrategy[Any]:
-    """Draws any legal configuration of a class, from its fields' types and limits."""
+    """Draws valid configurations of a class, from its fields' types and limits."""
     if model in ROLES:
         return st.one_of(
             [configurations(found) for found in registry.components(ROLES[model]).values()]
@@ -48,10 +48,10 @@ def _values(annotation: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any
 
 
 def networks() -> st.SearchStrategy[ModelConfig]:
-    """Draws networks of stages.
+    """Draws networks with staged backbones.
 
-    The fields of a pretrained backbone depend on files and on each other; tests of their own keep
-    them in JSON.
+    The fields of a pretrained backbone depend on files and on each other; separate tests cover
+    their round trips.
     """
     return st.builds(
         ModelConfig,

@@ -1,4 +1,4 @@
-"""The pieces of blocks: what they compute, and that it survives being saved."""
+"""The pieces of blocks compute the right values, also after saving and loading."""
 
 import typing
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_a_dropped_branch_is_dropped_as_a_whole_and_otherwise_scaled(tmp_path: P
         assert set(np.unique(scales.round(4))) <= {0.0, np.float32(1.3333)}
         np.testing.assert_allclose(scales.min(axis=1), scales.max(axis=1), atol=1e-5)
         assert np.array_equal(np.asarray(model(images, training=False)), images)
-    # 1500 of 2000 are expected to stay; four standard deviations are 77.
+    # 1500 of 2000 are expected to be kept; four standard deviations are 77.
     assert 1423 < (scales[:, 0] > 0).sum() < 1577
 
 
@@ -47,7 +47,7 @@ def test_a_depthwise_kernel_starts_at_the_scale_of_its_own_inputs(initializer: I
         lambda x: convolve_depthwise(x, kernel_size=3, initializer=initializer), (4, 4, 512)
     )
 
-    # Each output sees 3x3 inputs, whatever the number of channels.
+    # Each output has 3x3 inputs, regardless of the number of channels.
     variance = (2 if initializer.startswith("he") else 1) / 9
     assert np.var(model.get_weights()[0]) == pytest.approx(variance, rel=0.1)
     uniform = np.abs(model.get_weights()[0]).max() < (3 * variance) ** 0.5 * 1.001

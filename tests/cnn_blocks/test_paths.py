@@ -1,4 +1,4 @@
-"""Paths as a person types them."""
+"""Paths as users type them."""
 
 from pathlib import Path
 
@@ -16,5 +16,5 @@ def test_a_home_folder_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_home_folder_is_a_users_error() -> None:
-    with pytest.raises(UserError, match=r"'~nobody-of-that-name/x'.*Fix: write the whole path"):
+    with pytest.raises(UserError, match=r"'~nobody-of-that-name/x'.*Fix: write the full path"):
         user_path("~nobody-of-that-name/x")

@@ -1,4 +1,4 @@
-"""Frozen and trained parts of a pretrained backbone, and what each mistake would have done."""
+"""Frozen and trained parts of a pretrained backbone, and the effect of each mistake."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ STAGES = (
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained-looking network of three stages and a classifier."""
+    """A network of three stages and a classifier, with weights as if trained."""
     import keras
     from keras import layers
 
@@ -36,7 +36,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = layers.MaxPooling2D(2)(x)
     x = layers.Conv2D(8, 3, padding="same", name="middle", kernel_regularizer="l2")(x)
     x = layers.BatchNormalization(name="middle_norm")(x)
-    # The size of a description of the whole image says nothing about its stage.
+    # The size of a tensor that describes the whole image does not indicate its stage.
     squeezed = layers.GlobalAveragePooling2D(keepdims=True, name="describe")(x)
     x = layers.Multiply()([x, layers.Conv2D(8, 1, activation="sigmoid", name="squeeze")(squeezed)])
     x = layers.ZeroPadding2D(1)(x)
@@ -76,7 +76,7 @@ def features(model: Any, images: Any, *, training: bool = False) -> Any:
 
 
 def _step(model: Any, images: Any) -> None:
-    """Takes one training step with a strong decay, as `fit` would."""
+    """Runs one training step with a strong weight decay, as `fit` does."""
     import keras
 
     optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.5)
@@ -96,7 +96,7 @@ def test_features_are_those_of_the_file(file: Path, images: Any) -> None:
 
     expected = np.asarray(maps(pixels.astype("float32")))
     np.testing.assert_allclose(features(built, pixels), expected, rtol=1e-5, atol=1e-5)
-    # Images of another size than the file's network was made for.
+    # Images with a different size from the file's network.
     assert features(build_model(network(file), SPEC), images).shape == (4, 8, 8, 12)
 
 
@@ -125,8 +125,8 @@ def test_frozen_layers_stay_in_inference_mode_while_training(file: Path, images:
     for old, new in zip(before, frozen.get_layer("backbone_stem_norm").get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
-    # The mistake: normalising by the batch's statistics gives the head other features in training
-    # than in use, and moves the statistics that the file came with.
+    # The mistake: with batch statistics, the head gets other features in training than at
+    # inference, and the statistics from the file change.
     mistaken = build_model(network(file, trainable="all"), SPEC, seed=0)
     mistaken.get_layer("backbone_stem").trainable = False
     in_use = features(mistaken, images)
@@ -147,7 +147,7 @@ def test_penalties_and_decay_touch_only_what_trains(file: Path, images: Any) -> 
     _step(partly, images)
     _step(whole, images)
     np.testing.assert_array_equal(partly.get_layer("backbone_middle").get_weights()[0], kernel)
-    # The mistake: what cannot learn is only pulled towards zero.
+    # The mistake: weight decay pulls weights without gradients towards zero.
     assert np.abs(whole.get_layer("backbone_middle").get_weights()[0] - kernel).max() > 1e-3
 
 
@@ -224,7 +224,7 @@ def test_the_wrong_range_of_pixels_ruins_real_features(real_data: Path) -> None:
     right = features(build_model(network(path), spec), pixels)
     wrong = features(build_model(network(path, values=(0.0, 1.0)), spec), pixels)
 
-    # What looks black to the network looks the same in all images.
+    # If all images look black to the network, their features are the same.
     assert np.abs(right[0] - right[1]).mean() > 5 * np.abs(wrong[0] - wrong[1]).mean()
 
 
@@ -240,5 +240,5 @@ def test_describing_allocates_no_weights(file: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_that_is_not_there_is_told_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"No such file or directory\. Correct its path"):
+    with pytest.raises(UserError, match=r"No such file or directory\. Fix: correct its path"):
         file_digest(tmp_path / "absent.keras")

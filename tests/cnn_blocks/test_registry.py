@@ -1,4 +1,4 @@
-"""The registry: names derive from classes, doubles raise, a user's file is found again."""
+"""The registry: names derive from classes, duplicates raise, a user's file is found again."""
 
 import subprocess
 import sys

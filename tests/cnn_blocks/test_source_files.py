@@ -1,4 +1,4 @@
-"""People's own files: imported once, with their neighbours, also where they do not exist."""
+"""Users' files: imported once, with the modules next to them, also on another machine."""
 
 import importlib.util
 import sys
@@ -50,7 +50,7 @@ def test_a_file_of_another_machine_is_imported_from_its_text(tmp_path: Path) -> 
     assert not file.exists()
     assert module.FromText.kind == "from_text"
     assert registry.find("block", "from_text") is module.FromText
-    # What is stored with a candidate names the file where it is.
+    # The reference stored with a candidate is the file's original path.
     assert registry.source_of(module.FromText) == str(file)
     assert load_source(file) is module
 
@@ -137,7 +137,7 @@ def test_a_component_of_a_neighbour_is_stored_with_its_file(tmp_path: Path) -> N
     module = load_source(tmp_path / "my_study.py")
 
     assert registry.source_of(module.FromNeighbour) == str(tmp_path / "my_blocks.py")
-    load_source(tmp_path / "my_blocks.py")  # the same class again, not another one of that name
+    load_source(tmp_path / "my_blocks.py")  # the same class again, not another one with that name
 
 
 def test_neighbours_reach_a_machine_that_has_none_of_the_files(tmp_path: Path) -> None:

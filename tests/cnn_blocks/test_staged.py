@@ -1,4 +1,4 @@
-"""Stages: dropout of either kind, and the end of a network of open blocks."""
+"""Stages: both kinds of dropout, and the layers after the last pre-activation block."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Networks without values, and names that do not depend on what was named before."""
+"""Networks without values, and layer names that do not depend on earlier layers."""
 
 from cnn_blocks.symbolic import names_from_the_start, without_values
 

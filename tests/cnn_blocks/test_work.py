@@ -1,4 +1,4 @@
-"""What layers compute, counted from shapes and compared with counts by hand."""
+"""The work of layers, counted from shapes and compared with counts by hand."""
 
 from typing import Any
 
@@ -100,7 +100,7 @@ def test_a_layer_counts_wherever_it_is_called() -> None:
     image = keras.Input((9, 7, 6))
     shared = layers.Conv2D(6, 3, padding="same")
     x = shared(shared(image))
-    # Somewhere else, which is none of this model's.
+    # This call is not part of the model.
     shared(x)
 
     assert work_of(keras.Model(image, x)).multiplies == 2 * 63 * 9 * 6 * 6
@@ -120,7 +120,7 @@ def test_a_small_network_counted_by_hand() -> None:
     assert shape.multiply_accumulates == convolutions + 4 * 4 * 4 * 16 + 16 * 5
     assert shape.work.multiplies == shape.multiply_accumulates
     assert shape.work.maximized == 64 * 4
-    # Only the pixels' scaling lies in front of all that trains.
+    # Only the pixel scaling precedes the trainable layers.
     assert shape.frozen_work == Work(layers=1, simple=64 * 3)
     assert shape.image_elements == 64 * 3
 

@@ -1,6 +1,6 @@
-"""What every registered block, head and backbone, every space and every shipped study promises.
+"""The contracts of every registered block, head and backbone, space and shipped study.
 
-The parts are found by themselves: a new file in its folder is tested without a line here.
+Components are discovered: a new file in its folder is tested without a change here.
 """
 
 import importlib
@@ -42,7 +42,7 @@ from spaces.suggest import suggest
 from spaces.task import Task
 from studies.study import StudySpec, list_studies, load_study, shipped_studies
 
-# Larger networks are described from their shapes, which costs no memory.
+# Larger networks are only described from their shapes, which needs no memory.
 LARGEST_BUILT = 300_000
 SPEC = InputSpec(
     image_shape=(32, 32, 3),
@@ -101,7 +101,7 @@ def _with_and_without_backbones(spec: StudySpec) -> Iterator[StudySpec]:
 
 
 def _network(part: Component, **stage: Any) -> ModelConfig:
-    """Returns a network of one stage, with a part in its place."""
+    """Returns a network of one stage that contains the given component."""
     block = part if isinstance(part, Block) else Plain(filters=8)
     head = part if isinstance(part, Head) else Pooled()
     backbone = Staged(stages=(Stage(block=block, **stage),))
@@ -109,7 +109,7 @@ def _network(part: Component, **stage: Any) -> ModelConfig:
 
 
 def _draws(component: type[Component], strategy: Strategy) -> Iterator[Component]:
-    """Yields different configurations of a component; its categories are drawn at random."""
+    """Yields different configurations of a component, with random categories."""
     for seed in range(8):
         yield suggest(ProbeTrial(strategy, seed=seed), component)
 
@@ -188,7 +188,7 @@ def test_a_block_without_normalisation_predicts_with_any_activation(
 
     model = build_model(_network(block.model_validate(known)), SPEC)
 
-    # In one graph the backend may fuse layers in ways that a plain call does not.
+    # In a graph, the backend may fuse layers in ways that an eager call does not.
     fused = model.predict(images, verbose=0)
     np.testing.assert_allclose(fused, np.asarray(model(images)), atol=1e-5)
 
@@ -224,7 +224,7 @@ def test_a_block_halves_odd_sizes(block: type[Block], reduction: str) -> None:
 
 @pytest.fixture(scope="module")
 def backbone_fields(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a backbone may need to be told: its name for that, and a small thing to use."""
+    """Values for required backbone fields: by field name, a small example."""
     path = tmp_path_factory.mktemp("backbones") / "small.keras"
     stages = (Stage(block=Plain(filters=8)),) * 2
     config = ModelConfig(backbone=Staged(stages=stages), head=Pooled())
@@ -308,7 +308,7 @@ def test_replaying_the_parameters_gives_the_same_candidate(
 
 @every_space
 def test_a_parameter_has_one_distribution(space: Callable[[Any], Candidate]) -> None:
-    # Optuna refuses a parameter whose choices change, and samples a changing range badly.
+    # Optuna rejects a parameter whose choices change, and samples a changing range poorly.
     known: dict[str, BaseDistribution] = {}
     for probe, _ in explore(space):
         for name, distribution in probe.distributions.items():
@@ -342,7 +342,7 @@ def test_a_study_states_what_it_is(name: str) -> None:
     assert spec.description
     assert "\n" not in spec.description
     assert spec.fixes
-    # The time plan decides how long trials and the final training are.
+    # The time plan decides the length of trials and of the final training.
     assert spec.epochs is None
     assert spec.retrain_epochs is None
     assert isinstance(spec.sampler(0), BaseSampler)
@@ -350,7 +350,7 @@ def test_a_study_states_what_it_is(name: str) -> None:
 
 
 def _assert_answers(spec: StudySpec, parameters: Mapping[str, Any], task: Task) -> Candidate:
-    """Returns the candidate of parameters, each of which is legal where it is asked for."""
+    """Returns the candidate of parameters after checking that each one is valid when suggested."""
     trial = FixedTrial(dict(parameters))
     candidate = spec.candidate(trial, task)
     for parameter, distribution in trial.distributions.items():
@@ -379,7 +379,7 @@ def test_each_variation_changes_a_first_trial_within_its_ranges(name: str, task:
         changed = [_assert_answers(spec, trial, task) for trial in first]
         for variation in spec.later_trials(task):
             varied = [_assert_answers(spec, {**trial, **variation}, task) for trial in first]
-            # What concerns one family only leaves the others as they are.
+            # A parameter of one family does not change the others.
             assert any(now != before for now, before in zip(varied, changed, strict=True))
             for candidate in varied:
                 if not candidate.model.backbone.own_preprocessing:
@@ -420,7 +420,7 @@ def _small_networks() -> dict[str, ModelConfig]:
         for number, parameters in enumerate(spec.first_trials(Task())):
             candidate = spec.candidate(FixedTrial(dict(parameters)), Task())
             networks[f"study {spec.name} {number}"] = candidate.model
-    # Backbones with weights of their own are large, and saved once each below.
+    # Pretrained backbones are large, and are saved once each below.
     unique = {
         config.model_dump_json(): name
         for name, config in networks.items()
@@ -439,7 +439,7 @@ def test_saved_models_open_without_this_project_and_predict_the_same(
         networks[f"backbone {kind}"] = _backbone_network(component, backbone_fields)
     expected = {}
     for number, (name, config) in enumerate(networks.items()):
-        # Pretrained weights would have to be downloaded.
+        # Pretrained weights would require a download.
         model = build_model(config, SPEC, seed=number, pretrained=False)
         model.save(tmp_path / f"{name}.keras")
         expected[name] = model.predict(images, verbose=0)
@@ -455,6 +455,6 @@ def test_saved_models_open_without_this_project_and_predict_the_same(
     for name, probabilities in expected.items():
         reloaded = np.load(tmp_path / f"{name}.reloaded.npy")
         np.testing.assert_allclose(reloaded, probabilities, atol=1e-5, err_msg=name)
-        # A network that ignores its input would agree as well. A deep one with random weights does.
+        # A network that ignores its input would pass, too; a deep one with random weights does so.
         if networks[name].backbone.kind != "keras_application":
             assert np.ptp(probabilities, axis=0).max() > 1e-4, name

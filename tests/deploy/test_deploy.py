@@ -1,4 +1,4 @@
-"""What is in deploy/ is whole, calls the command line that there is, and shows no password."""
+"""The files in deploy/ are complete, match the command line, and show no password."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def _pods(rayjob: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _slurm(tmp_path: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Runs the script with an srun that prints what it is to start, an argument a line."""
+    """Runs the script with an srun that prints the command it gets, one argument per line."""
     srun = tmp_path / "srun"
     srun.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     srun.chmod(0o755)
@@ -48,7 +48,7 @@ def _slurm(tmp_path: Path, **environment: str) -> "subprocess.CompletedProcess[s
 
 
 def _parsed(command: list[str]) -> dict[str, Any]:
-    """Returns the options of a `python -m search.run` command as the real command line reads it."""
+    """Returns the options of a `python -m search.run` command as the command line parses them."""
     assert command[:3] == ["python", "-m", "search.run"]
     root = typer.main.get_command(app)
     run = root.commands["run"]  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ def _parsed(command: list[str]) -> dict[str, Any]:
 
 
 def _srun(result: "subprocess.CompletedProcess[str]") -> list[str]:
-    """Returns the command that srun is given, without srun's own options."""
+    """Returns the command passed to srun, without srun's own options."""
     lines = result.stdout.splitlines()
     return lines[lines.index("python") :]
 
@@ -68,7 +68,7 @@ def test_the_manifest_is_a_rayjob(rayjob: dict[str, Any]) -> None:
     cluster = rayjob["spec"]["rayClusterSpec"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", cluster["rayVersion"])
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
-        # `ray start` takes texts: a bare number is refused by Kubernetes.
+        # `ray start` takes strings: Kubernetes rejects a bare number.
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
     for group in cluster["workerGroupSpecs"]:
         assert group["groupName"]

@@ -1,4 +1,4 @@
-"""Places for real runs, and no process left behind."""
+"""Fixtures for real runs, which leave no process behind."""
 
 from tests.support.fault_fixtures import _cache, make_place
 

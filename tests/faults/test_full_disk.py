@@ -1,4 +1,4 @@
-"""A disk that is full while trials write their checkpoints."""
+"""A full disk while trials write their checkpoints."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def test_trials_go_on_without_checkpoints_on_a_full_disk(
     filler = small_disk / "filler"
     size = fill(filler)
     run.wait_until(lambda: "no checkpoint after epoch" in run.said())
-    # What could not be written whole is gone: the disk is not fuller than before.
+    # A partially written checkpoint is removed: the disk is not fuller than before.
     assert list(small_disk.glob("**/.checkpoint.*")) == []
     run.succeeds()
     filler.unlink()
@@ -59,7 +59,7 @@ def test_trials_go_on_without_checkpoints_on_a_full_disk(
 
 
 def fill(path: Path) -> int:
-    """Writes until nothing more fits, and returns how much did."""
+    """Writes until nothing more fits; returns the number of bytes written."""
     written = 0
     with path.open("wb", buffering=0) as file:
         try:

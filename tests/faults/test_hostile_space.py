@@ -1,4 +1,4 @@
-"""Candidates that no machine can train, between small ones that it can."""
+"""Candidates that no machine can train, among small ones that it can."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.faults
 
 TRIALS, WORKERS = 50, 2
 HOSTILE = '''
-"""Most of its candidates are far too large, each in another way."""
+"""Most candidates are far too large, each in a different way."""
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.heads.pooled import DenseLayer, Pooled
@@ -35,7 +35,7 @@ def space(trial):
         # 65,536 images at once, and every activation of a wide network for each of them.
         filters, batch = trial.suggest_int("batch_filters", 4096, 8192), 65_536
     elif kind == "dense":
-        # Flatten in front of 10^8 units and more.
+        # A dense layer of at least 10^8 units after flattening.
         units = trial.suggest_int("units", 10**8, 2 * 10**8)
         head = Pooled(pooling="flatten", layers=(DenseLayer(units=units),))
     backbone = staged(

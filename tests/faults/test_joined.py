@@ -1,4 +1,4 @@
-"""Two commands on one study, whose workers die, and one of them as a whole."""
+"""Two commands on one study: their workers die, then one whole command does."""
 
 import random
 import time
@@ -31,7 +31,7 @@ def test_one_of_two_searches_finishes_what_both_began(make_place: Callable[..., 
     runs = [place.start(workers=WORKERS, trials=TRIALS, limits=LIMITS) for _ in range(2)]
     kills: Counter[int] = Counter()
     while kills.total() < KILLS:
-        # Both lose as many. Two of three are at a trial, the others anywhere in their lives.
+        # Both lose equally many. Two of three victims are running a trial, the others are anywhere.
         number = kills.total() % 2
         run = runs[number]
         find = partial(at_a_trial, place, run) if chance.random() < 2 / 3 else run.workers
@@ -55,7 +55,7 @@ def test_one_of_two_searches_finishes_what_both_began(make_place: Callable[..., 
     assert set(kills.values()) == {KILLS // 2, KILLS - KILLS // 2}
     holders = [trial.user_attrs.get(TrialAttribute.LEASE, {}) for trial in crashed]
     left = [t for t, lease in zip(crashed, holders, strict=True) if lease.get("process") in last]
-    # What its workers held the other one finds abandoned: nobody can say how they died.
+    # The other command finds their trials abandoned: how the workers died is unknown.
     assert left
     for trial in left:
         assert trial.user_attrs[TrialAttribute.REASON].startswith("its process died")

@@ -1,4 +1,4 @@
-"""A hundred kills of workers, at any moment."""
+"""A hundred kills of workers at random moments."""
 
 import random
 import time
@@ -33,13 +33,13 @@ def test_a_hundred_kills_change_no_result(make_place: Callable[..., Place]) -> N
     while kills < KILLS:
         time.sleep(chance.uniform(0.0, 2.0))
         if run.process.poll() is not None:
-            # The study outlived fewer kills than wanted: the same command wants more trials.
+            # The study ended before enough kills: run the same command with more trials.
             run.succeeds()
             total += 6
             run = place.start(
                 workers=WORKERS, trials=total, limits={"retries": 1000, "lease_seconds": 10}
             )
-        # Two of three victims are at a trial, the others anywhere in their lives.
+        # Two of three victims are running a trial, the others are anywhere.
         training = chance.random() < 2 / 3
         victims = at_a_trial(place, run) if training else run.workers()
         while training and not victims and run.process.poll() is None:
@@ -61,14 +61,14 @@ def test_a_hundred_kills_change_no_result(make_place: Callable[..., Place]) -> N
     crashed = with_outcome(trials, Outcome.CRASHED)
     print(f"{kills} kills in {seconds:.0f} s, {while_training} of workers at a trial: ", end="")
     print(f"{len(trials)} trials, {len(crashed)} crashed, {total} counted")
-    # A worker that was killed between asking and its first beat left no name to ask it by.
+    # A worker killed between asking for a trial and its first heartbeat leaves no lease.
     known = [trial for trial in crashed if TrialAttribute.LEASE in trial.user_attrs]
     assert len(known) >= KILLS // 4
     assert {trial.user_attrs[TrialAttribute.SIGNAL] for trial in known} == {"SIGKILL"}
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     place.best()
-    # An epoch that was trained and saved is not trained again: its report stands in the trial that
-    # goes on, and in the end each one has them all.
+    # A saved epoch is not trained again: the continuation keeps its report, so in the end every
+    # complete trial has all reports.
     assert all(len(trial.intermediate_values) == 10 for trial in complete if not repeats(trial))
     assert not [trial for trial in trials if gave_way(trial) and trial.value is not None]
     assert not (place.runs / place.name / "checkpoints").exists()

@@ -1,4 +1,4 @@
-"""A study goes on where nothing of it is but its storage and its artifacts."""
+"""A study continues on a machine that only has its storage and its artifacts."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.support.fault_runs import STUDY, Place, with_outcome
 pytestmark = pytest.mark.faults
 
 EPOCHS, TRIALS, LEAST_TRAINED = 80, 2, 10
-# Once a minute is too seldom for a test.
+# Sharing once a minute is too slow for a test.
 OFTEN = """
 from search.trials import reporter as trial_reporter
 trial_reporter._SECONDS_BETWEEN_SHARED = 0.5
@@ -58,7 +58,7 @@ def test_a_trial_goes_on_without_the_folder_of_the_machine_that_died(
     assert before == {step: later.intermediate_values[step] for step in before}
     place.best()
 
-    # What the run leaves is there as well; what only trials needed is not.
+    # The artifacts hold the run's results, and no checkpoints any more.
     (folder,) = place.finished()
     artifacts, store = artifacts_of(place.study()), open_artifacts(shared).store
     found = {artifact.filename: artifact.artifact_id for artifact in artifacts}
@@ -76,6 +76,6 @@ def kept(shared: Path) -> list[Path]:
 
 
 def epochs_of(checkpoint: Path) -> int:
-    """Returns how many epochs a checkpoint holds."""
+    """Returns the number of epochs in a checkpoint."""
     with np.load(checkpoint) as file:
         return len(json.loads(str(file["header"]))["state"]["rows"])

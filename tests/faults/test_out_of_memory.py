@@ -1,4 +1,4 @@
-"""A candidate that takes far more memory than its shapes tell, where the kernel kills for it."""
+"""A candidate that needs far more memory than its shapes show, so that the kernel kills it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +14,13 @@ from tests.support.fault_runs import Place, with_outcome
 pytestmark = pytest.mark.faults
 
 MEBIBYTE = 2**20
-# The supervisor and two workers at ordinary networks hold half of it at most.
+# The supervisor and two workers with ordinary networks use at most half of it.
 LIMIT_MIB = 4096
-# So much the hungry one holds for some seconds before it asks for more than there is.
+# The hungry candidate holds this much for some seconds before it exceeds the limit.
 LEAST_PEAK_MIB = 1024
 TRIALS, WORKERS = 5, 2
 HUNGRY = '''
-"""One of its networks fills the memory as it gets its weights; their shapes do not tell."""
+"""One network fills the memory while its weights are created; its shapes do not show that."""
 import time
 
 import numpy as np
@@ -36,7 +36,7 @@ held = []
 
 
 def fill(shape, dtype=None):
-    # Not without end: a machine that does not kill must survive as well.
+    # Bounded, so that a machine without the limit survives as well.
     for mebibytes, pause in ((1024, 0.05), (16, 3.0), (5120, 0.0)):
         for _ in range(mebibytes // 16):
             held.append(np.ones(16 * 2**20, dtype=np.uint8))
@@ -46,7 +46,7 @@ def fill(shape, dtype=None):
 
 @block
 class Hungry(Plain):
-    """A plain block with one weight more."""
+    """A plain block with one more weight."""
 
     def __call__(self, x, *, reduction="none"):
         from keras import layers
@@ -68,7 +68,7 @@ def space(trial):
     if kind == "hungry":
         block = Hungry()
     elif kind == "wide":
-        # Weights of a GiB: more than fits into the group, less than many a machine has.
+        # 1 GiB of weights: too much for the group, but not for many machines.
         head = Pooled(pooling="flatten", layers=(DenseLayer(units=2**28 // (16 * filters)),))
     backbone = staged(
         block, filters=[filters], depth=1, reduction="max", place="first", dropout=[0.0]
@@ -97,7 +97,7 @@ study = StudySpec(
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A control group that leaves no room for the hungry one."""
+    """A control group without room for the hungry candidate."""
     with memory_group(LIMIT_MIB * MEBIBYTE) as folder:
         yield folder
 
@@ -126,11 +126,11 @@ def test_the_kernel_kills_the_worker_and_its_candidate_is_not_tried_again(
     assert stored[TrialAttribute.PEAK_MEMORY_MIB] > LEAST_PEAK_MIB
     assert dead.constraints == {"memory": 1.0}
     assert not [t for t in trials if t.user_attrs.get(TrialAttribute.CONTINUES) == dead.number]
-    # What shapes do tell is compared with what the group has left, whatever the machine has.
+    # The estimate from the shapes is compared with the group's free memory, not the machine's.
     assert outcome_of(wide) is Outcome.INFEASIBLE
     assert "must fit into the free memory" in wide.user_attrs[TrialAttribute.REASON]
 
-    # Nor does it cost another worker its life when the sampler draws it once more.
+    # It kills no other worker either when the sampler draws it again.
     place.study().enqueue_trial(dead.params)
     start(place, group, trials=TRIALS + 1)
     _, again = of_kind(place.checked(TRIALS + 1), "hungry")
@@ -142,14 +142,14 @@ def test_the_kernel_kills_the_worker_and_its_candidate_is_not_tried_again(
 
 
 def start(place: Place, group: Path, *, trials: int) -> None:
-    """Lets the command run in a group to its end; the workers, which it starts later, as well."""
+    """Runs the command to its end in a group, which its workers inherit."""
     run = place.start(workers=WORKERS, trials=trials, retrain=False)
     (group / "cgroup.procs").write_text(str(run.process.pid))
     run.succeeds()
 
 
 def kills(group: Path) -> int:
-    """Returns how many processes the kernel has killed in a group."""
+    """Returns the number of processes that the kernel has killed in a group."""
     (counter,) = [
         group / name for name in ("memory.oom_control", "memory.events") if (group / name).exists()
     ]

@@ -11,7 +11,7 @@ from tests.support.fault_runs import Place, gave_way, held_by, with_outcome
 
 pytestmark = pytest.mark.faults
 
-# A trial lasts about as long as a worker takes to start, so that successors get their turn.
+# A trial takes about as long as a worker's start, so that successors get trials too.
 EPOCHS, TRIALS, WORKERS = 60, 8, 2
 
 
@@ -33,7 +33,7 @@ def test_a_worker_for_hardly_more_than_a_trial_costs_no_trial(
     assert with_outcome(trials, Outcome.COMPLETE) == [t for t in trials if not gave_way(t)]
     assert not [trial for trial in trials if trial.user_attrs.get(TrialAttribute.CRASHES)]
     assert len(held_by(trials)) > WORKERS
-    # A successor waits until the one that is spent has left.
+    # A successor waits until the spent worker has left.
     assert most <= WORKERS
-    # No worker left anything to say.
+    # No worker wrote anything to its log.
     assert list((place.runs / place.name / "workers").iterdir()) == []

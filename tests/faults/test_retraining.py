@@ -1,4 +1,4 @@
-"""Retraining and export, killed at every epoch and between any two files."""
+"""Retraining and export, killed at every epoch and between files."""
 
 import csv
 import json
@@ -14,13 +14,13 @@ from tests.support.fault_runs import Place, Run, held_by
 pytestmark = pytest.mark.faults
 
 EPOCHS = 4
-# Some of the files, in the order in which they are written.
+# Some of the files, in the order of writing.
 FILES = ("model.keras", "history.csv", "learning_curve.png", "confusion_matrix.png")
 
 
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums in one order, so that weights can be compared bit by bit."""
+    """Fixes the order of summation, so that weights can be compared bit by bit."""
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.setenv(name, "1")
 
@@ -59,14 +59,14 @@ def test_a_retraining_killed_anywhere_ends_as_if_it_had_not_been(
 def kill_when(
     place: Place, options: dict[str, Any], *, said: str = "", written: Path | None = None
 ) -> None:
-    """Starts the command and kills it when it has said something, or written a file."""
+    """Starts the command and kills it once it has printed `said` or written a file."""
     run = place.start(**options)
     run.wait_until(lambda: said in run.said() if written is None else written.exists(), every=0.001)
     run.kill_group()
 
 
 def unfinished(place: Place) -> Path:
-    """Returns the folder of the retraining that goes on; there is never more than one."""
+    """Returns the folder of the unfinished retraining; there is never more than one."""
     folders = [path.parent for path in (place.runs / place.name).glob("*/retraining.json")]
     folders = [folder for folder in folders if not (folder / "metrics.json").exists()]
     assert len(folders) <= 1
@@ -74,7 +74,7 @@ def unfinished(place: Place) -> Path:
 
 
 def check_files(folder: Path) -> None:
-    """Opens every visible file, which must be whole."""
+    """Checks that every visible file is complete."""
     import keras
     from PIL import Image
 

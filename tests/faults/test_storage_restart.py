@@ -1,4 +1,4 @@
-"""A storage server that dies while workers train, and comes back."""
+"""A storage server that dies while workers train, and restarts."""
 
 import time
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def test_a_storage_proxy_that_is_killed_costs_no_trial(
 
 
 def wait_for(run: Run, place: Place, *, complete: int) -> None:
-    """Waits until so many trials are complete and every worker is in the middle of another one."""
+    """Waits until `complete` trials are complete and every worker is in the middle of another."""
 
     def in_the_middle() -> bool:
         ended = with_outcome([t for t in place.trials() if t.state.is_finished()], Outcome.COMPLETE)
@@ -55,7 +55,7 @@ def wait_for(run: Run, place: Place, *, complete: int) -> None:
 
 
 def check(run: Run, place: Place) -> None:
-    """Lets the run end, and checks that it is as if the server had never been away."""
+    """Waits for the end of the run, and checks that the outage left no trace."""
     began = time.monotonic()
     run.succeeds()
     trials = place.checked(TRIALS)
@@ -69,7 +69,7 @@ def check(run: Run, place: Place) -> None:
     for trial in complete:
         assert sorted(trial.intermediate_values) == list(range(1, EPOCHS + 1))
         assert trial.value == trial.intermediate_values[EPOCHS]
-    # Not one worker was lost.
+    # No worker was lost.
     assert len(held_by(complete)) == WORKERS
     assert "Traceback" not in run.said()
     place.best()

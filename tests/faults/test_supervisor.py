@@ -1,4 +1,4 @@
-"""The supervisor's death, and everything's at once."""
+"""The death of the supervisor, and of all processes at once."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from tests.support.fault_runs import Place, with_outcome
 pytestmark = pytest.mark.faults
 
 TRIALS = 4
-# A worker without a supervisor ends itself so many seconds after it noticed.
+# A worker without a supervisor exits this many seconds after it notices.
 ORPHAN_SECONDS = 60.0
 
 
@@ -40,7 +40,7 @@ def test_workers_leave_in_order_when_their_supervisor_is_killed(
     assert not with_outcome(trials, Outcome.CRASHED)
     for number in held:
         (later,) = [t for t in trials if t.user_attrs.get(TrialAttribute.CONTINUES) == number]
-        # What was reported before is there, once, and the rest after it.
+        # It has all reports: the earlier ones unchanged, then the rest.
         assert sorted(later.intermediate_values) == list(range(1, 61))
         before = trials[number].intermediate_values
         assert before == {step: later.intermediate_values[step] for step in before}
@@ -59,5 +59,5 @@ def test_everything_is_killed_at_once(make_place: Callable[..., Place]) -> None:
     trials = place.checked(TRIALS)
     crashed = {trial.number for trial in with_outcome(trials, Outcome.CRASHED)}
     assert crashed == held
-    # Its supervisor is gone as well: nobody can say how it died.
+    # Its supervisor is gone as well, so how it died is unknown.
     assert "its process died" in trials[min(held)].user_attrs[TrialAttribute.REASON]

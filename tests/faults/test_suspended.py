@@ -1,4 +1,4 @@
-"""A worker that is suspended for longer than its lease, and wakes up again."""
+"""A worker that is suspended for longer than its lease, and then resumes."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def test_a_suspended_workers_trial_goes_on_elsewhere_and_it_gives_up(
         run.wait_until(lambda: [t for t in later(place, lost.number) if trained_beyond(t, ended)])
     finally:
         worker.resume()
-    # It finds out, and asks for another trial.
+    # The worker notices that it lost the trial, and asks for another one.
     run.wait_until(
         lambda: [
             other

@@ -1,4 +1,4 @@
-"""Fixtures of the search's tests."""
+"""Fixtures for the tests of `search`."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -24,7 +24,7 @@ from tests.support.digits import digits_split
 
 @pytest.fixture
 def components_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unregisters at its end what a test registers: other tests look at all components."""
+    """Unregisters a test's components at its end, because other tests check all components."""
     for role in registry.ROLES:
         known = registry.components(role)
         monkeypatch.setitem(registry._registered, role, dict(known))
@@ -32,7 +32,7 @@ def components_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def saved_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writes a checkpoint after every interval, however short the time since the last one."""
+    """Writes a checkpoint after every interval, even right after the previous one."""
     from search.training import callbacks
 
     monkeypatch.setattr(
@@ -44,13 +44,13 @@ def saved_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """An SQLite storage that nothing is in."""
+    """The URL of an empty SQLite storage."""
     return f"sqlite:///{tmp_path / 'studies.db'}"
 
 
 @pytest.fixture
 def study(url: str) -> Iterator[optuna.Study]:
-    """A study in that storage, which other processes open by its name, "tiny"."""
+    """A study in that storage; other processes open it by its name, "tiny"."""
     with quiet_optuna():
         yield optuna.create_study(
             storage=open_storage(url), study_name="tiny", direction="maximize"
@@ -59,13 +59,13 @@ def study(url: str) -> Iterator[optuna.Study]:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Split:
-    """The digits, split as the studies of these tests split them."""
+    """The digits, split like in the studies of these tests."""
     return digits_split(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
 def tiny_study() -> StudySpec:
-    """Networks of one stage, which train in a second."""
+    """A study of one-stage networks that train in a second."""
     return StudySpec(
         name="tiny",
         description="Filters and dropout of one stage.",
@@ -96,13 +96,13 @@ def tiny_space(trial: Trial) -> Candidate:
 
 @pytest.fixture
 def timed_study(tiny_study: StudySpec) -> StudySpec:
-    """The same study, whose lengths the time plan decides."""
+    """The same study with lengths from the time plan."""
     return tiny_study.model_copy(update={"epochs": None, "retrain_epochs": None})
 
 
 @pytest.fixture(scope="session")
 def speed() -> MachineSpeed:
-    """The speed of the machine that the shipped coefficients were measured on."""
+    """The speed of the machine on which the shipped coefficients were measured."""
     return MachineSpeed(
         measured_on=MeasuredOn(
             backend="tensorflow",

@@ -1,6 +1,5 @@
 """optuna-dashboard in a real browser over a real study."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 import search
 from studies.study import StudySpec
+from tests.support.chromium import chromium
 from tests.support.server_process import server_process
 
 WAIT_SECONDS = 60
@@ -20,27 +20,8 @@ WAIT_SECONDS = 60
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     """A headless Chromium; skips where there is none."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no browser: chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--window-size=1600,2400",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(argument)
-    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield started
-    started.quit()
+    with chromium(tmp_path / "profile") as started:
+        yield started
 
 
 def _text_with(browser: webdriver.Chrome, expected: str) -> str:
@@ -53,7 +34,7 @@ def _text_with(browser: webdriver.Chrome, expected: str) -> str:
     return str(WebDriverWait(browser, WAIT_SECONDS).until(shown))
 
 
-def test_the_dashboard_shows_what_a_person_wants_to_know(
+def test_the_dashboard_shows_parameters_and_attributes(
     browser: webdriver.Chrome,
     tiny_study: StudySpec,
     tmp_path: Path,

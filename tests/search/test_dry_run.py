@@ -1,4 +1,4 @@
-"""What a dry run says."""
+"""The output of a dry run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,12 @@ from studies.study import StudySpec, load_study
 
 @pytest.fixture
 def quick_speed(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
-    """A machine whose speed is known."""
+    """Skips the speed measurement."""
     for place in ("search.optimize.planning", "search.dry_run"):
         monkeypatch.setattr(f"{place}.measured_speed", lambda *_, **__: speed)
 
 
-def test_names_the_space_its_extremes_and_the_time(
+def test_a_dry_run_shows_the_space_its_extremes_and_the_time(
     tiny_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
@@ -41,11 +41,11 @@ def test_names_the_space_its_extremes_and_the_time(
     bounded = describe_study(tiny_study, budget=30.0, trials=100_000)
     assert bounded.search_seconds == bounded.plan.search_seconds
     assert bounded.search_seconds is not None and bounded.search_seconds < 30
-    assert "time plan: 30 s in all: " in str(bounded)
+    assert "time plan: 30 s in total: " in str(bounded)
 
 
 @pytest.mark.usefixtures("quick_speed")
-def test_a_study_of_planned_lengths_shows_the_plan_and_trains_nothing(
+def test_a_study_with_planned_lengths_shows_the_plan_and_trains_nothing(
     timed_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import keras
@@ -68,7 +68,7 @@ def test_a_study_of_planned_lengths_shows_the_plan_and_trains_nothing(
     assert answer.default.multiply_accumulates > 0
     assert answer.retrain_seconds == answer.plan.retraining_seconds
     unlimited = describe_study(timed_study, budget=Budget(trials=3, retrain=False))
-    assert "time plan: no limit of time" in str(unlimited)
+    assert "time plan: no time limit" in str(unlimited)
     assert unlimited.search_seconds == 3 * unlimited.plan.trial_seconds  # type: ignore[operator]
     assert unlimited.retrain_seconds is None
 
@@ -79,11 +79,11 @@ def test_a_retraining_that_leaves_no_time_is_refused(
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
 
-    with pytest.raises(UserError, match="the final training included"):
+    with pytest.raises(UserError, match="including the final training"):
         describe_study(timed_study, budget=Budget(seconds=60.0, retraining_seconds=60.0))
 
 
-def test_says_which_recipes_come_first(
+def test_a_dry_run_shows_which_recipes_come_first(
     tiny_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
@@ -95,7 +95,7 @@ def test_says_which_recipes_come_first(
 
 
 @pytest.mark.slow
-def test_a_frozen_backbone_costs_less_than_the_times_say(
+def test_a_dry_run_says_that_a_frozen_backbone_costs_less(
     real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))

@@ -110,7 +110,7 @@ def test_no_exported_name_hides_a_module_or_a_command(repository: Path) -> None:
     assert not set(search.__all__) & (modules | commands)
 
 
-def test_progress_is_shown_in_a_terminal_and_in_a_notebook_and_nowhere_else(
+def test_progress_is_only_shown_in_a_terminal_and_in_a_notebook(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     consoles = {

@@ -1,4 +1,4 @@
-"""The whole line with real trainings: search, interruption, resumption, retraining."""
+"""Complete runs with real trainings: search, interruption, resumption, retraining."""
 
 import signal
 import sqlite3
@@ -78,7 +78,7 @@ def places(tmp_path: Path) -> dict[str, Any]:
     return {"storage": f"sqlite:///{tmp_path / 'studies.db'}", "places": tmp_path / "runs"}
 
 
-def test_a_study_runs_to_its_end_and_resumes_into_retraining(
+def test_a_study_completes_and_a_repeated_run_retrains(
     tiny_study: StudySpec,
     places: dict[str, Any],
     capfd: pytest.CaptureFixture[str],
@@ -130,7 +130,7 @@ def test_a_study_runs_to_its_end_and_resumes_into_retraining(
 
 
 class Notes(Progress):
-    """Keeps what the user is told."""
+    """Collects the notes to the user."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -142,19 +142,19 @@ class Notes(Progress):
 
 @pytest.fixture
 def quick_plans(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> None:
-    """Nothing is measured, and no training takes longer than a few passes."""
+    """Skips the speed measurement and limits trainings to a few passes."""
     for module in (planning, opening):
         monkeypatch.setattr(module, "measured_speed", lambda *_, **__: speed)
     for module in (time_plan, time_division):
         monkeypatch.setattr(module, "MOST_TRIAL_PASSES", 2.0)
         monkeypatch.setattr(module, "MOST_RETRAINING_PASSES", 3.0)
-    # However busy this machine is, no candidate is too slow.
+    # No candidate is too slow, however busy this machine is.
     monkeypatch.setattr(time_division, "_FEWEST_PART", 0.0)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_plans")
-def test_of_two_commands_that_begin_together_the_first_plan_counts(
+def test_two_concurrent_commands_use_the_first_plan(
     timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_plan = planning.plan_run
@@ -174,7 +174,7 @@ def test_of_two_commands_that_begin_together_the_first_plan_counts(
 
 
 @pytest.mark.usefixtures("quick_plans")
-def test_one_budget_is_divided_once_and_another_one_is_not_heard(
+def test_a_budget_is_divided_once_and_a_later_one_is_ignored(
     timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -203,10 +203,10 @@ def test_one_budget_is_divided_once_and_another_one_is_not_heard(
 
         assert later.study.user_attrs["time_plan"] == stored
         assert len(later.study.trials) == 2
-        assert any("begun with a budget of 30 s" in line for line in again.lines) is told
+        assert any("keeps its first budget (30 s)" in line for line in again.lines) is told
 
 
-def test_a_study_of_an_earlier_version_goes_on_in_its_epochs(
+def test_a_study_of_an_earlier_version_keeps_its_epochs(
     timed_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> MachineSpeed:
@@ -225,7 +225,9 @@ def test_a_study_of_an_earlier_version_goes_on_in_its_epochs(
     assert result.metrics["retraining"]["epochs"] == 1
 
 
-def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict[str, Any]) -> None:
+def test_the_retraining_can_be_left_to_another_run(
+    tiny_study: StudySpec, places: dict[str, Any]
+) -> None:
     settings = {**places, "trials": 1}
 
     searched = run_study(tiny_study, budget=Budget(retrain=False), **settings)
@@ -240,12 +242,12 @@ def test_a_winner_may_be_left_to_another_run(tiny_study: StudySpec, places: dict
     assert first
     assert searched.output is None and beside.output is None
     assert "python -m search.export --study tiny" in summarize_run(beside)
-    with pytest.raises(ValueError, match=r"did not retrain the winner\. Run it without"):
+    with pytest.raises(ValueError, match=r"did not\. Fix: run it without"):
         beside.model  # noqa: B018 - reading it is the point
     assert not list(places["places"].glob("tiny/*/model.keras"))
 
 
-def test_a_signal_that_comes_while_the_last_worker_ends_stops_before_the_retraining(
+def test_a_signal_while_the_last_worker_ends_prevents_the_retraining(
     tiny_study: StudySpec, places: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def search(engine: LocalEngine, session: Session) -> None:
@@ -257,7 +259,7 @@ def test_a_signal_that_comes_while_the_last_worker_ends_stops_before_the_retrain
         run_study(tiny_study, workers=1, **places)
 
 
-def test_a_study_runs_in_another_thread_under_another_name_by_another_metric(
+def test_a_study_runs_in_a_thread_with_another_name_and_metric(
     tiny_study: StudySpec, places: dict[str, Any]
 ) -> None:
     results: list[RunResult] = []
@@ -293,7 +295,7 @@ def test_a_study_without_a_usable_trial_fails_clearly(
         ({"metric": "precision"}, "must be one of accuracy"),
         (
             {"budget": Budget(retrain=False), "retrain_again": True},
-            "--retrain-again beside --no-retrain",
+            "--retrain-again with --no-retrain",
         ),
         ({"study_name": "../elsewhere"}, "letters, digits"),
         ({"storage": "studies.db"}, "database URL"),
@@ -308,7 +310,7 @@ def test_bad_arguments_are_refused_before_anything_is_made(
     assert not places["places"].exists()
 
 
-def test_a_study_without_data_names_the_option(
+def test_the_error_for_a_study_without_data_names_the_option(
     tiny_study: StudySpec, places: dict[str, Any]
 ) -> None:
     with pytest.raises(UserError, match="--data"):
@@ -338,7 +340,7 @@ def _stored(tmp_path: Path) -> optuna.Study:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_same_command_goes_on_after_a_signal(
+def test_the_same_command_resumes_after_a_signal(
     number: signal.Signals, tmp_path: Path, repository: Path
 ) -> None:
     command = _command(tmp_path)
@@ -354,7 +356,7 @@ def test_the_same_command_goes_on_after_a_signal(
         assert first.state is TrialState.RUNNING
     else:
         assert process.returncode == 130
-        assert "the same command goes on from there" in errors
+        assert "run the same command to resume" in errors
         assert [trial.state for trial in _stored(tmp_path).trials] == [
             TrialState.FAIL,
             TrialState.WAITING,
@@ -382,7 +384,7 @@ def test_the_same_command_goes_on_after_a_signal(
 
 
 @pytest.mark.slow
-def test_a_planned_run_goes_on_with_its_plan_after_a_kill(tmp_path: Path, repository: Path) -> None:
+def test_a_planned_run_keeps_its_plan_after_a_kill(tmp_path: Path, repository: Path) -> None:
     command = _command(tmp_path, "--budget", "45s", text=PLANNED_FILE)
     with subprocess.Popen(
         command, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -398,7 +400,7 @@ def test_a_planned_run_goes_on_with_its_plan_after_a_kill(tmp_path: Path, reposi
     resumed = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=150)
 
     assert resumed.returncode == 0, resumed.stderr
-    assert "was begun with a budget of 45 s, which counts" in resumed.stdout + resumed.stderr
+    assert "keeps its first budget (45 s)" in resumed.stdout + resumed.stderr
     study = _stored(tmp_path)
     assert study.user_attrs["time_plan"] == begun.user_attrs["time_plan"]
     continued = study.trials[1]
@@ -426,7 +428,7 @@ class Watch(Progress):
 study = load_study(sys.argv[1]).spec
 
 def same_network(trial):
-    # Equal candidates are not trained twice; these differ in a decay that changes nothing.
+    # Equal candidates are not trained twice; these differ in a negligible weight decay.
     decay = trial.suggest_float("weight_decay", 1e-6, 1e-5)
     fixed = type("Fixed", (), {"suggest_int": lambda self, name, low, high: 16})()
     return study.space(fixed).with_training(optimizer="adamw", weight_decay=decay)

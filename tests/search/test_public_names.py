@@ -1,4 +1,4 @@
-"""What `import search` offers."""
+"""The public names of `search`."""
 
 import pytest
 
@@ -6,10 +6,10 @@ import search
 
 
 @pytest.mark.parametrize("name", search.__all__)
-def test_every_public_name_is_there(name: str) -> None:
+def test_every_public_name_exists(name: str) -> None:
     assert getattr(search, name).__doc__
 
 
-def test_another_name_is_not() -> None:
+def test_an_unknown_name_raises_an_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         search.nothing  # noqa: B018

@@ -1,4 +1,4 @@
-"""A recipe from its name to a finished run, on real digits."""
+"""Recipes, from the name to a finished run on real digits."""
 
 import csv
 import json
@@ -18,11 +18,11 @@ from search.results.run_result import RunOutput
 from search.results.summary import summarize
 from search.system.runtime import Compute
 from spaces.recipes import RECIPES, find_recipe
-from tests.search.results.test_retrain import FILES
+from tests.search.results.test_retrain import FILES, REPORT
 
 
 class Recorder(Progress):
-    """Keeps the epochs it is told of, and interrupts in the second one if asked to."""
+    """Records the reported epochs; with `interrupts` it interrupts in the second one."""
 
     def __init__(self, *, interrupts: bool = False) -> None:
         self.interrupts = interrupts
@@ -58,9 +58,9 @@ def run(folder: Path, cache: None) -> RunOutput:
     )
 
 
-def test_a_recipe_leaves_the_files_of_a_run(run: RunOutput, folder: Path) -> None:
+def test_a_recipe_writes_the_files_of_a_run(run: RunOutput, folder: Path) -> None:
     assert run.directory.parent == folder / "bicocca_cnn"
-    assert {path.name for path in run.directory.iterdir()} == FILES
+    assert {path.name for path in run.directory.iterdir()} == FILES | REPORT
 
 
 def test_it_trains_on_train_and_validates_on_validation(run: RunOutput) -> None:
@@ -82,7 +82,7 @@ def test_the_test_images_are_opened_once(run: RunOutput) -> None:
     assert [opening["purpose"] for opening in run.metrics["test_openings"]] == ["final evaluation"]
 
 
-def test_published_figures_stand_beside_ours(run: RunOutput) -> None:
+def test_published_figures_are_shown_next_to_ours(run: RunOutput) -> None:
     recipe = RECIPES["bicocca_cnn"]
     stored = json.loads((run.directory / "metrics.json").read_text("utf-8"))
 
@@ -103,10 +103,10 @@ def test_the_model_is_the_recipes_own_for_other_images(run: RunOutput) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_recipe_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_recipe_resumes_where_it_stopped(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"data": "digits", "epochs": 2, "places": tmp_path}
 
-    with pytest.raises(KeyboardInterrupt, match="'siaj_tensorflow' keeps its finished epochs"):
+    with pytest.raises(KeyboardInterrupt, match="finished epochs of 'siaj_tensorflow' are kept"):
         run_recipe("siaj_tensorflow", progress=Recorder(interrupts=True), **arguments)
     rest = Recorder()
     output = run_recipe("siaj_tensorflow", progress=rest, **arguments)

@@ -1,4 +1,4 @@
-"""Pretrained backbones: a study of them, its winner, and what a transfer is worth."""
+"""Pretrained backbones: a study of them, its winner, and the benefit of transfer."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import ModelConfig
 from cnn_blocks.errors import UserError
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Decoding, Share
+from search.data import Decoding, Subset
 from search.optimize.winner import load_stored_study
 from search.pipeline import run_study
 from search.results.configuration_file import read_configuration
@@ -31,7 +31,7 @@ OTHERS = (5, 6, 7, 8, 9)
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A tiny network of two stages for 16x16 pixels."""
+    """Saves a tiny network with two stages for 16x16 pixels."""
     import keras
     from keras import layers
 
@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def tiny_transfer(trial: Trial, *, backbones: Any = ()) -> Candidate:
-    """Suggests a trainable depth for two phases."""
+    """Suggests the number of trainable stages for training in two phases."""
     depth = trial.suggest_int("trainable_stages", 1, 2)
     return Candidate(
         model=ModelConfig(
@@ -61,7 +61,7 @@ def tiny_transfer(trial: Trial, *, backbones: Any = ()) -> Candidate:
     )
 
 
-def test_a_users_file_goes_through_the_whole_line(file: Path, tmp_path: Path) -> None:
+def test_a_users_keras_file_is_searched_retrained_and_exported(file: Path, tmp_path: Path) -> None:
     import keras
 
     spec = StudySpec(
@@ -82,7 +82,7 @@ def test_a_users_file_goes_through_the_whole_line(file: Path, tmp_path: Path) ->
 
     result = run_study(spec, **options)
 
-    # Half of each training is the head's, which pruners do not see.
+    # In half of each training only the head trains, which pruners do not see.
     study = load_stored_study("tiny", storage=options["storage"])
     assert [list(trial.intermediate_values) for trial in study.trials] == [[2], [2]]
     stored = json.loads(study.trials[0].user_attrs["candidate"])["model"]["backbone"]
@@ -93,12 +93,12 @@ def test_a_users_file_goes_through_the_whole_line(file: Path, tmp_path: Path) ->
     images = np.zeros((1, *result.split.dataset.image_shape), np.uint8)
     np.testing.assert_allclose(exported(images), result.model(images), atol=1e-6)
 
-    # Another backbone is another study.
+    # Another backbone changes the study.
     with pytest.raises(UserError, match="the search space"):
         run_study(LoadedStudy(spec, None).with_backbones([f"{file}=none"]), **options)
 
 
-def test_a_backbone_that_cannot_be_had_stops_before_the_first_trial(
+def test_an_unavailable_backbone_stops_the_run_before_the_first_trial(
     file: Path, tmp_path: Path
 ) -> None:
     spec = StudySpec(
@@ -112,7 +112,7 @@ def test_a_backbone_that_cannot_be_had_stops_before_the_first_trial(
 
     storage = f"sqlite:///{tmp_path / 'studies.db'}"
 
-    with pytest.raises(UserError, match="must be the one that the configuration was made with"):
+    with pytest.raises(UserError, match="must be the one that the configuration was created with"):
         run_study(spec, storage=storage, places=tmp_path / "runs")
 
     with pytest.raises(UserError, match="none yet"):
@@ -131,7 +131,7 @@ def test_only_transfer_studies_take_a_backbone(file: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_learnt_on_some_classes_helps_with_others(real_data: Path, tmp_path: Path) -> None:
+def test_features_learnt_on_some_classes_help_with_others(real_data: Path, tmp_path: Path) -> None:
     archive = real_data / "cifar10-jpeg.tar.xz"
     if not archive.is_file():
         pytest.skip(f"no real images: {archive} is not a file")
@@ -197,10 +197,10 @@ def _some_of_each_class(archive: Path, *, count: int) -> tuple[Any, Any]:
 
 def _shares(
     images: Any, labels: Any, classes: tuple[int, ...], *, train: int
-) -> tuple[Share, Share]:
-    """Returns the first images of some classes, and the next 200 of each where there are any."""
+) -> tuple[Subset, Subset]:
+    """Returns the first `train` images of some classes, and up to 200 more of each."""
     known = np.where(np.isin(labels, classes), labels - classes[0], 0)
     rows = [np.flatnonzero(labels == number) for number in classes]
     first = np.concatenate([found[:train] for found in rows])
     others = np.concatenate([found[train : train + 200] for found in rows])
-    return Share(images, known, first), Share(images, known, others)
+    return Subset(images, known, first), Subset(images, known, others)

@@ -1,4 +1,4 @@
-"""Backbones as a person names them, and as a space chooses among them."""
+"""Parsing backbones, and choosing among them in a space."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_a_backbone_is_a_network_or_a_file(tmp_path: Path) -> None:
     [
         ("resnet50v2", "Did you mean 'ResNet50V2'"),
         ("nowhere.keras", "nowhere.keras: No such file"),
-        ("ResNet50V2=nowhere.h5", "'none' or a file that exists"),
+        ("ResNet50V2=nowhere.h5", "'none' or an existing file"),
         ("", "received ''"),
     ],
 )
@@ -49,7 +49,7 @@ def test_files_of_other_kinds_get_their_own_sentence(tmp_path: Path) -> None:
         file.attrs["model_config"] = "{}"
     h5py.File(bare, "w").close()
 
-    with pytest.raises(UserError, match=r"older HDF5 format\. Fix: .*whole\.keras"):
+    with pytest.raises(UserError, match=r"legacy HDF5 format\. Fix: .*whole\.keras"):
         parse_backbone(whole)
     for weights in (bare, "mine.weights.h5"):
         with pytest.raises(UserError, match=r"weights without a network.*ResNet50V2="):
@@ -68,7 +68,7 @@ def test_only_several_backbones_are_a_choice(tmp_path: Path) -> None:
     assert alone.params == {}
     assert suggest_backbone(both, [one, other], trainable="none") in (one, other)
     assert list(both.params) == ["backbone"]
-    with pytest.raises(UserError, match="of different names; received VGG16 imagenet, VGG16 im"):
+    with pytest.raises(UserError, match="with different names; received VGG16 imagenet, VGG16 im"):
         suggest_backbone(ProbeTrial(), [one, one], trainable="all")
 
 

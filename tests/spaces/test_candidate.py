@@ -1,4 +1,4 @@
-"""Candidates: validated training settings, and what retraining makes of them."""
+"""Candidates: validated training settings, and their changes for retraining."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from spaces.reference import reference_model, reference_training
 
 @pytest.fixture
 def candidate() -> Candidate:
-    """The reference network, stopped early by its validation loss."""
+    """The reference network with early stopping."""
     return Candidate(
         model=reference_model(),
         training=reference_training(schedule="plateau", early_stopping=3, epochs=5),
@@ -51,7 +51,7 @@ def test_a_candidate_stored_by_an_earlier_version_means_what_it_meant() -> None:
 
     candidate = Candidate.from_json(stored.read_text())
 
-    # Fields that came later are at their defaults, and the rest is as it was stored.
+    # Later fields have their defaults; the rest is as stored.
     assert candidate.model_dump(mode="json", exclude_defaults=True) == {
         "model": {
             "preprocessing": "standardize",
@@ -102,7 +102,7 @@ def test_changed_settings_are_validated(candidate: Candidate) -> None:
 
 
 def test_adam_has_no_decoupled_decay(candidate: Candidate) -> None:
-    with pytest.raises(ValidationError, match=r"must be 0 with optimizer 'adam'.*Use 'adamw'"):
+    with pytest.raises(ValidationError, match=r"must be 0 with optimizer 'adam'.*Fix: use 'adamw'"):
         candidate.with_training(optimizer="adam")
 
 
@@ -129,7 +129,7 @@ def test_the_summary_is_one_readable_line(candidate: Candidate) -> None:
 
 @pytest.fixture
 def fine_tuned() -> Candidate:
-    """A candidate of two phases."""
+    """A candidate with two phases."""
     return Candidate(
         model=ModelConfig(
             preprocessing="none",

@@ -1,4 +1,4 @@
-"""Expressing a candidate in a space: found where it can be, and with reasons where it cannot."""
+"""Expressing a candidate in a space: parameters if it is possible, differences if it is not."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def expressing_hand_made() -> Expressing:
 
 
 def _layers(config: ModelConfig) -> list[tuple[str, dict[str, Any]]]:
-    """Returns what each layer of the built network is, without its name."""
+    """Returns the configuration of each layer of the built network, without names."""
     model = build_model(config, SPEC)
     found = []
     for layer in model.layers:
@@ -116,7 +116,7 @@ def test_what_a_space_cannot_express_has_its_reasons() -> None:
     assert "backbone.blocks.4.reduction_behind none (nearest max)" in found.differences
     assert "optimizer adam (nearest muon)" in found.settled
     assert "initializer glorot_uniform (nearest he_uniform)" in found.settled
-    depth_filters(FixedTrial(found.parameters))  # the nearest is one of its candidates
+    depth_filters(FixedTrial(found.parameters))  # the closest candidate is in the space
 
 
 def test_a_transfer_space_holds_the_recipes_of_its_backbones() -> None:
@@ -141,7 +141,7 @@ def test_a_transfer_space_holds_the_recipes_of_its_backbones() -> None:
 def test_another_kind_of_backbone_is_not_looked_for() -> None:
     found = Expressing(depth_filters).express(RECIPES["siaj_xception"].candidate)
 
-    assert found.differences == ("backbone 'keras_application', where the space has staged",)
+    assert found.differences == ("backbone 'keras_application', but the space has staged",)
     assert found.parameters == {}
 
 
@@ -199,7 +199,7 @@ def test_two_ways_of_saying_the_same_are_the_same(one: list[Stage], other: list[
             [_stage(block={"order": "before"})],
             "blocks.1.reduction_behind max (nearest none)",
         ),
-        ([_stage(), _stage()], [_stage()], "blocks.2 (too many)"),
+        ([_stage(), _stage()], [_stage()], "blocks.2 (extra)"),
         ([_stage()], [_stage(), _stage()], "blocks.2 (missing)"),
         ([_stage()], [_stage(block={"normalization": "layer"})], "blocks.1.normalization layer"),
         ([_stage()], [_stage(dropout=0.1)], "blocks.1.stage.dropout 0.1 (nearest 0.0)"),

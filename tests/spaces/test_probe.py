@@ -1,4 +1,4 @@
-"""Probing a space: the same answers every time, and a fingerprint of what the space does."""
+"""Probing a space: the same values every time, and a fingerprint of the space's behaviour."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The published baselines, rebuilt: every stored count, and the layers that their reports print."""
+"""The published baselines: parameter counts, and the layers printed in their reports."""
 
 import importlib
 import pkgutil
@@ -81,7 +81,7 @@ def test_a_recipe_says_what_it_is(recipe: Recipe) -> None:
 
 
 def _layers(name: str) -> list[tuple[str, tuple[int, ...], int]]:
-    """Returns kind, output shape and parameters of each layer behind the preprocessing."""
+    """Returns kind, output shape and parameters of each layer after the preprocessing."""
     model = build_model(RECIPES[name].candidate.model, SPEC)
     found = [
         (type(layer).__name__, tuple(layer.output.shape[1:]), layer.count_params())

@@ -1,4 +1,4 @@
-"""The training that studies hold fixed: it fits the number and the size of the images."""
+"""The reference training of studies suits the number and the size of the images."""
 
 import pytest
 

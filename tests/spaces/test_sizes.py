@@ -1,4 +1,4 @@
-"""Networks built from blocks: for images of every size, at a bounded cost."""
+"""Networks built from blocks work on images of every size, at a bounded cost."""
 
 import importlib
 from collections.abc import Callable
@@ -77,7 +77,7 @@ def test_a_space_builds_for_every_size_and_number_of_classes(
             candidate = space(ProbeTrial(strategy, seed=classes), task=task)
             try:
                 described = describe_model(candidate.model, _spec(task))
-            except InfeasibleError as error:  # four reductions were drawn for 8x8 pixels
+            except InfeasibleError as error:  # for example four reductions of 8x8 pixels
                 raise AssertionError(candidate.summary()) from error
             assert described.feature_map[0] >= 1
             assert candidate.training.batch_size <= max(32, images // 10)
@@ -97,7 +97,7 @@ def test_what_a_network_puts_out_is_bounded_whatever_the_size(shape: tuple[int, 
     small = describe_model(reference_model(), _spec(Task()))
     described = describe_model(reference_model(task=task), _spec(task))
 
-    # Preprocessing, which is cheap and not trained, looks at every pixel.
+    # Preprocessing is cheap, is not trained, and processes every pixel.
     trained = described.activations - described.frozen_activations
     assert trained < 2 * (small.activations - small.frozen_activations)
 

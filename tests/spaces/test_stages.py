@@ -1,4 +1,4 @@
-"""Stages from a few numbers: filters by schedule, rates that rise with depth."""
+"""Building stages from a few numbers: filter schedules, and rates that rise with depth."""
 
 import pytest
 from optuna.trial import FixedTrial

@@ -1,4 +1,4 @@
-"""Suggesting a component from its annotations."""
+"""Suggesting a component from the distributions in its annotations."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The study `auto`: its first trials follow from the task and from the backbones."""
+"""The study `auto`: its first trials depend on the task and on the backbones."""
 
 from typing import Any
 

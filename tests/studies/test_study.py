@@ -1,4 +1,4 @@
-"""Studies: found by name or file, and clear about what is wrong."""
+"""Studies: loaded by name or file, with clear errors."""
 
 import importlib
 from collections.abc import Callable
@@ -144,12 +144,12 @@ def test_the_default_sampler_and_pruner_search_without_a_warning() -> None:
         else:
             study.tell(trial, number)
 
-    # Each is worse than all before: after the first, none may pass the first rung.
+    # Each trial is worse than all before, so after the first none passes the first rung.
     assert pruned == [(number, 2) for number in range(1, 12)]
 
 
 def test_study_files_keep_their_imports(tmp_path: Path) -> None:
-    """The names that study files of earlier versions import, stored with studies or not."""
+    """The names that study files of earlier versions import."""
     file = tmp_path / "mine.py"
     file.write_text(
         "from cnn_blocks.augmentation import Augmentation\n"

@@ -1,4 +1,4 @@
-"""A memory control group of one's own, in which the kernel kills what needs too much."""
+"""A memory control group in which the kernel kills processes that need too much memory."""
 
 import time
 import uuid
@@ -13,10 +13,11 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 @contextmanager
 def memory_group(size: int) -> Iterator[Path]:
-    """Yields the folder of a control group of so many bytes; processes inside must have ended.
+    """Yields the folder of a control group limited to `size` bytes of memory.
 
-    A process enters with what it starts when its id is written to `cgroup.procs`. Skips the test,
-    and says why, where none can be made.
+    Write a process's id to `cgroup.procs` to add it, with the processes that it starts later. All
+    of them must have ended when the block exits. Skips the test, with the reason, if no control
+    group can be created.
     """
     version_1 = (_GROUPS / "memory").is_dir()
     group = (_GROUPS / "memory" if version_1 else _GROUPS) / f"small-{uuid.uuid4().hex[:8]}"
@@ -47,5 +48,5 @@ def _remove(group: Path) -> None:
             group.rmdir()
             return
         except OSError:
-            time.sleep(0.1)  # The kernel takes a dead process out of its group a little later.
+            time.sleep(0.1)  # The kernel removes a dead process from its group with a delay.
     group.rmdir()

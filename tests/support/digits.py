@@ -1,4 +1,4 @@
-"""The digits that scikit-learn ships, as a study splits them."""
+"""The digits that scikit-learn ships, split like in a study."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from search.data import Split, load_data, split_data
 
 
 def digits_split(cache: Path) -> Split:
-    """Returns the digits, split as the studies of these tests split them."""
+    """Returns the digits, split like in the studies of these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNN_SEARCH_CACHE", str(cache))
         return split_data(load_data("digits"), seed=0)

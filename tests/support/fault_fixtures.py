@@ -1,4 +1,4 @@
-"""Places for real runs, and no process left behind."""
+"""Fixtures for real runs, which leave no process behind."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +16,6 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def make_place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    """Makes the place of a study."""
+    """A function that creates the `Place` of a study."""
     with places(tmp_path) as make:
         yield make

@@ -1,4 +1,4 @@
-"""Real runs of a study in processes of their own, which a test may kill, suspend and starve."""
+"""Real runs of a study in separate processes, which a test may kill, suspend and starve."""
 
 import contextlib
 import json
@@ -109,7 +109,7 @@ study = StudySpec(
 
 
 class Run:
-    """A running `run_study`, the leader of a process group of its own."""
+    """A running `run_study`, which leads a process group of its own."""
 
     def __init__(self, options: dict[str, Any], *, log: Path) -> None:
         self.log = log
@@ -132,7 +132,7 @@ class Run:
         return self.log.read_bytes()[self._start :].decode(errors="replace")
 
     def workers(self) -> list[psutil.Process]:
-        """Returns its living worker processes, the oldest first."""
+        """Returns its worker processes that are alive, oldest first."""
         try:
             children = psutil.Process(self.process.pid).children()
             return [child for child in children if is_worker(child)]
@@ -142,7 +142,7 @@ class Run:
     def wait_until(
         self, condition: Callable[[], Any], *, patience: float = PATIENCE, every: float = 0.1
     ) -> None:
-        """Waits for a condition; the run's end, or too long a wait, fails the test."""
+        """Waits for a condition; fails the test if the run ends or `patience` seconds pass."""
         deadline = time.monotonic() + patience
         while not condition():
             code = self.process.poll()
@@ -159,12 +159,12 @@ class Run:
             raise AssertionError(f"did not end: {self.said()[-3000:]}") from None
 
     def succeeds(self, *, patience: float = PATIENCE) -> None:
-        """Waits for the end of the run, which must be a good one."""
+        """Waits for the end of the run, which must succeed."""
         code = self.ends(patience=patience)
         assert code == 0, self.said()[-3000:]
 
     def kill(self) -> None:
-        """Kills the supervisor alone."""
+        """Kills only the supervisor."""
         self.process.kill()
         self.process.wait()
 
@@ -178,7 +178,7 @@ class Run:
 
 
 def is_worker(process: psutil.Process) -> bool:
-    """Whether a process is a living worker."""
+    """Returns whether a process is a worker and alive."""
     try:
         at_work = process.status() != psutil.STATUS_ZOMBIE
         return at_work and "search.engines.worker" in process.cmdline()
@@ -189,7 +189,7 @@ def is_worker(process: psutil.Process) -> bool:
 class Place:
     """The folder of a test: a study's file, its database, its runs.
 
-    `storage` is the URL of what is reached through a server; without one it is an SQLite file.
+    `storage` is the URL of a storage behind a server; by default it is an SQLite file.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class Place:
         return Run({**self.options, **options}, log=self.folder / "run.log")
 
     def study(self) -> optuna.Study:
-        """Returns the stored study; it is opened once, because tests ask again and again."""
+        """Returns the stored study; it is opened once, because tests ask for it repeatedly."""
         if self._study is None:
             with quiet_optuna():
                 storage = open_storage(self.options["storage"])
@@ -223,7 +223,7 @@ class Place:
         return self._study
 
     def trials(self) -> list[FrozenTrial]:
-        """Returns all trials; none before the study is stored."""
+        """Returns all trials; an empty list before the study is stored."""
         if self.options["storage"].startswith("sqlite") and not self.database.exists():
             return []
         try:
@@ -232,7 +232,7 @@ class Place:
             return []
 
     def running(self, *, trained: float = 0.0) -> list[FrozenTrial]:
-        """Returns the running trials that a worker holds and has trained for so many epochs."""
+        """Returns the running trials that a worker holds and has trained for `trained` epochs."""
         return [
             trial
             for trial in self.trials()
@@ -242,10 +242,10 @@ class Place:
         ]
 
     def checked(self, total: int) -> list[FrozenTrial]:
-        """Returns the trials of a study that has ended, having checked what must hold for any.
+        """Checks what must hold for every finished study, and returns its trials.
 
-        Every trial is accounted for, none is counted twice, the total is exact, each one that was
-        cut short has exactly one continuation that was needed, and an SQLite file is sound.
+        All trials have finished, the total is exact, each trial that was cut short has exactly one
+        continuation that was not superseded, and an SQLite file passes its integrity check.
         """
         trials = self.trials()
         unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
@@ -270,11 +270,11 @@ class Place:
         return trials
 
     def finished(self) -> list[Path]:
-        """Returns the folders of the finished retrainings, the oldest first."""
+        """Returns the folders of the finished retrainings, oldest first."""
         return sorted(path.parent for path in (self.runs / self.name).glob("*/metrics.json"))
 
     def best(self) -> float:
-        """Returns the best value, which the winner and the last retraining's record must have."""
+        """Returns the best value; checks that the winner and the last retraining record it."""
         complete = with_outcome(self.trials(), Outcome.COMPLETE)
         best = max(trial.value for trial in complete if trial.value is not None)
         assert best_configuration(self.study()).value == best
@@ -284,7 +284,7 @@ class Place:
 
 
 def gave_way(trial: FrozenTrial) -> bool:
-    """Whether a trial ended at once, because another one does the same or enough are there."""
+    """Returns whether a trial was superseded: another one does the same, or there are enough."""
     reason = trial.user_attrs.get(TrialAttribute.REASON, "")
     return trial.state is TrialState.FAIL and (
         reason == "the total was reached"
@@ -293,7 +293,7 @@ def gave_way(trial: FrozenTrial) -> bool:
 
 
 def repeats(trial: FrozenTrial) -> bool:
-    """Whether a trial took over what an earlier one of the same candidate had found."""
+    """Returns whether a trial reused the result of an earlier one with the same candidate."""
     reason: str = trial.user_attrs.get(TrialAttribute.REASON, "")
     return reason.startswith("same candidate")
 
@@ -305,7 +305,7 @@ def held_by(trials: list[FrozenTrial]) -> set[str]:
 
 
 def at_a_trial(place: Place, run: Run) -> list[psutil.Process]:
-    """Returns the workers of a run that hold a trial now."""
+    """Returns the workers of a run that are running a trial."""
     holders = {trial.user_attrs[TrialAttribute.LEASE]["process"] for trial in place.running()}
     return [worker for worker in run.workers() if worker.pid in holders]
 
@@ -321,13 +321,13 @@ def kill(process: psutil.Process) -> bool:
 
 
 def with_outcome(trials: list[FrozenTrial], outcome: Outcome) -> list[FrozenTrial]:
-    """Returns the trials that ended in a way."""
+    """Returns the trials with an outcome."""
     return [trial for trial in trials if outcome_of(trial) is outcome]
 
 
 @contextmanager
 def places(folder: Path) -> Iterator[Callable[..., Place]]:
-    """Yields what makes the place of a study; what its runs left running is killed at the end."""
+    """Yields a function that creates a `Place`; kills the remaining processes of its runs."""
     started: list[Run] = []
 
     class Watched(Place):

@@ -10,5 +10,5 @@ _ONCE = """def space(trial):
 
 
 def with_mishap(study: str, what: str) -> str:
-    """Returns a study's text where trial 1 does something before it draws its candidate, once."""
+    """Returns a study's text in which trial 1 runs `what`, once, before it draws its candidate."""
     return study.replace("def space(trial):\n", _ONCE.format(what=what))

@@ -1,10 +1,10 @@
-"""A training's listener made of functions."""
+"""A training listener made of functions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from search.training.listener import Listener
-from search.training.result import Report
+from search.training.result import ValidationReport
 from spaces.candidate import Candidate
 
 
@@ -13,13 +13,13 @@ def _nothing(*heard: Any) -> None:
 
 
 class Listening(Listener):
-    """Calls a function for what it hears."""
+    """Calls a function for each kind of event."""
 
     def __init__(
         self,
         *,
         on_length: Callable[[Candidate], object] = _nothing,
-        on_report: Callable[[Report], object] = _nothing,
+        on_report: Callable[[ValidationReport], object] = _nothing,
         on_progress: Callable[[float, float, Mapping[str, float]], object] = _nothing,
         on_checkpoint: Callable[[int], object] = _nothing,
         on_warning: Callable[[str], object] = _nothing,
@@ -31,7 +31,7 @@ class Listening(Listener):
     def on_length(self, candidate: Candidate) -> None:
         self._on_length(candidate)
 
-    def on_report(self, report: Report) -> None:
+    def on_report(self, report: ValidationReport) -> None:
         self._on_report(report)
 
     def on_progress(self, epoch: float, epochs: float, metrics: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""A connection that loses replies: what was asked for is done, and nobody hears of it."""
+"""A connection that loses replies: the server carries a request out, but the reply is lost."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 
 class LossyConnection:
-    """Forwards connections to a server on loopback, and cuts one at a chosen commit."""
+    """Forwards connections to a server on loopback, and closes one at a chosen commit."""
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
@@ -18,7 +18,7 @@ class LossyConnection:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lose_reply(self, *, commits_before: int = 0) -> None:
-        """Cuts the connection after a coming commit has been answered, before the client hears."""
+        """Loses the server's reply to a later commit: after `commits_before` others."""
         self._commits_until_loss = commits_before
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class LossyConnection:
 
 @contextmanager
 def lossy_connection(server_port: int) -> Iterator[LossyConnection]:
-    """Forwards to a server for the block."""
+    """Forwards connections to a server while the block runs."""
     connection = LossyConnection(server_port)
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own: in a temporary folder, on loopback, gone afterwards."""
+"""A private PostgreSQL server in a temporary folder, on loopback, removed afterwards."""
 
 import os
 import pwd
@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.server_process import free_port
 
-# initdb refuses root; this user owns the cluster then.
+# initdb refuses to run as root; then this user owns the cluster.
 _USER_WITHOUT_RIGHTS = "nobody"
 _SECONDS = 60
 _PROGRAMS = ("initdb", "pg_ctl", "postgres")
@@ -25,7 +25,7 @@ _PROGRAMS = ("initdb", "pg_ctl", "postgres")
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """A running PostgreSQL server; `url` names its first database, for its only user."""
+    """A running PostgreSQL server; `url` is that of its first database, for its only user."""
 
     folder: Path
     port: int
@@ -34,7 +34,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """The SQLAlchemy URL of the database that the server begins with."""
+        """The SQLAlchemy URL of the server's initial database."""
         return self.url_of(self.databases[0])
 
     def url_of(self, database: str, *, password: str | None = None) -> str:
@@ -45,7 +45,7 @@ class Cluster:
         )
 
     def new_database(self) -> str:
-        """Makes an empty database and returns its URL."""
+        """Creates an empty database and returns its URL."""
         import psycopg
 
         name = f"database_{len(self.databases)}"
@@ -63,7 +63,7 @@ class Cluster:
         self._control("stop", "-m", mode)
 
     def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Stops the server, whoever is connected, and starts it again."""
+        """Stops the server, even with open connections, and starts it again."""
         self.stop(mode)
         self.start()
 
@@ -74,11 +74,11 @@ class Cluster:
 
 @contextmanager
 def private_cluster() -> Iterator[Cluster]:
-    """Makes and starts a PostgreSQL server for the block, and removes it afterwards.
+    """Creates and starts a PostgreSQL server for the block, and removes it afterwards.
 
-    It listens on loopback only, asks for a password, and does not sync its files to disk.
+    It listens on loopback only, requires a password, and does not sync its files to disk.
     """
-    # Not below pytest's folder: that one is closed to other users.
+    # Not below pytest's folder, which other users cannot access.
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     try:
         cluster = _make(folder)
@@ -86,7 +86,7 @@ def private_cluster() -> Iterator[Cluster]:
         try:
             yield cluster
         finally:
-            # A test may have stopped it.
+            # A test may have stopped the server.
             if (folder / "data" / "postmaster.pid").exists():
                 cluster.stop("immediate")
     finally:
@@ -94,7 +94,7 @@ def private_cluster() -> Iterator[Cluster]:
 
 
 def what_is_missing() -> str | None:
-    """Returns why no cluster can be made here; None where one can."""
+    """Returns why no server can be created here; None if one can."""
     for program in _PROGRAMS:
         if shutil.which(program) is None:
             return f"no PostgreSQL server: {program} is not on PATH"
@@ -105,9 +105,9 @@ def what_is_missing() -> str | None:
 
 @pytest.fixture(scope="session")
 def postgresql_cluster() -> Iterator[Cluster]:
-    """A PostgreSQL server that the tests share; each makes itself a database.
+    """A PostgreSQL server that the tests share; each test creates its own database.
 
-    Skips the test, and says why, where none can be started.
+    Skips the test, with the reason, if no server can be started.
     """
     missing = what_is_missing()
     if missing is not None:

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STORE_BYTES = 80 * 2**20
 _SECONDS = 90.0
 
-# Ray takes a loopback address for the machine's own one, unless it is told that it is alone on it.
+# Ray replaces a loopback address by the machine's own, unless multi-machine clusters are disabled.
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "PYTHONPATH": str(REPOSITORY),
 }
-# Keeps the head, and a node for each address that it reads, until its standard input ends.
+# Runs the head, and a node for each address that it reads, until its standard input ends.
 _NODES = """
 import sys
 from ray.cluster_utils import Cluster
@@ -45,7 +45,7 @@ cluster.shutdown()
 
 
 class LoopbackCluster:
-    """A cluster whose nodes are processes of this machine; `raylets` are those of its nodes."""
+    """A cluster whose nodes are processes on this machine; `raylets` are the nodes' process IDs."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class LoopbackCluster:
         store: int = STORE_BYTES,
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        # Its sockets lie there, and their paths may not be long.
+        # Ray puts its sockets there, and socket paths must be short.
         self._sockets = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
         self._log = (folder / "cluster.log").open("ab")
         self._process = subprocess.Popen(
@@ -74,7 +74,7 @@ class LoopbackCluster:
         self.raylets = [int(raylet)]
 
     def add_node(self, *, address: str = "127.0.0.1") -> int:
-        """Adds a node of one CPU; returns the process that makes it a node."""
+        """Adds a node with one CPU; returns the process ID of its raylet."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{address}\n".encode())
         self._process.stdin.flush()
@@ -82,7 +82,7 @@ class LoopbackCluster:
         return self.raylets[-1]
 
     def kill_node(self, raylet: int) -> list[int]:
-        """Kills a node with all that runs on it, at once; returns what it killed."""
+        """Kills a node with all its processes at once; returns their process IDs."""
         members = [psutil.Process(raylet), *psutil.Process(raylet).children(recursive=True)]
         for member in members:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -117,5 +117,5 @@ class LoopbackCluster:
 
 
 def require_ray() -> None:
-    """Skips a test where there is no Ray."""
+    """Skips the test if Ray is not installed."""
     pytest.importorskip("ray", reason="Ray is not installed")

@@ -1,4 +1,4 @@
-"""A server with a port of its own, for as long as a test needs it."""
+"""A server on a free port, for as long as a test needs it."""
 
 import socket
 import subprocess
@@ -11,7 +11,7 @@ _SECONDS = 60
 
 
 def free_port() -> int:
-    """Returns a port of this machine that nothing listens to."""
+    """Returns a free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -19,7 +19,7 @@ def free_port() -> int:
 
 @contextmanager
 def server_process(command: Sequence[str | Path], log: Path) -> Iterator[str]:
-    """Runs a server that takes --host and --port, and gives its address once it answers."""
+    """Runs a server that takes --host and --port; yields its address once it answers."""
     port = free_port()
     with log.open("wb") as words:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Experiments and sessions for tests that train nothing, or with a training of their own."""
+"""Experiments and sessions for tests that train nothing or replace the training."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -37,7 +37,7 @@ def make_session(
     split: Split | None = None,
     **changes: Any,
 ) -> Session:
-    """Returns a session of an experiment; without a `split` it has no images and no features."""
+    """Returns a session of an experiment; without `split` it has no images and no features."""
     experiment = make_experiment(
         spec=spec, **{name: changes.pop(name) for name in list(changes) if name in _OF_EXPERIMENT}
     )
@@ -53,7 +53,7 @@ def make_session(
 
 
 def changed(session: Session, **changes: Any) -> Session:
-    """Returns a session with other values, also of its experiment."""
+    """Returns a copy of a session with changed values, including those of its experiment."""
     experiment = session.experiment
     if "spec" in changes:
         experiment = replace(experiment, study=PortableStudy(LoadedStudy(changes["spec"], None)))

@@ -1,4 +1,4 @@
-"""Studies of every kind that a storage can hold, and their content to be compared."""
+"""Sample studies of every kind that a storage can hold, and their content for comparisons."""
 
 import math
 import os
@@ -35,7 +35,7 @@ IDENTITY = StudyIdentity(
 
 
 def make_studies(url: str) -> None:
-    """Stores "first" and "second": every state, outcome, kind of value and of attribute."""
+    """Stores "first" and "second", with every state, outcome, kind of value and attribute."""
     with _opened(url) as storage:
         _make_first(storage)
         study = optuna.create_study(
@@ -78,7 +78,7 @@ def _make_first(storage: BaseStorage) -> None:
         trial.set_user_attr(TrialAttribute.OUTCOME, outcome)
         done = state is TrialState.COMPLETE
         study.tell(trial, number / 3 if done else None, state=state)
-    # As Optuna leaves it where a process dies between the record and the file.
+    # As Optuna leaves it if a process dies between the record and the file.
     storage.set_trial_system_attr(
         study.ask()._trial_id,
         "artifacts:1234",
@@ -97,7 +97,7 @@ def end_running(url: str, name: str = "first") -> None:
 
 
 def lease(url: str, holder: dict[str, Any], name: str = "first") -> None:
-    """Gives the RUNNING trials of a study to a holder."""
+    """Writes a holder's lease to the RUNNING trials of a study."""
     with _opened(url) as storage:
         study = optuna.load_study(study_name=name, storage=storage)
         for trial in study.get_trials(states=[TrialState.RUNNING]):
@@ -107,14 +107,14 @@ def lease(url: str, holder: dict[str, Any], name: str = "first") -> None:
 
 
 def this_process(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Returns the holder of a lease of this process, which works on it for the test."""
+    """Returns a lease's holder that is this process, and counts as working on it."""
     monkeypatch.setattr("search.trials.lease._holders", {"w"})
     identity = process_identity(os.getpid())
     return {"host": host_identity(), "process": os.getpid(), "started": identity}
 
 
 def ended_process() -> dict[str, Any]:
-    """Returns the holder of a lease whose process has ended."""
+    """Returns a lease's holder whose process has ended."""
     process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     identity = process_identity(process.pid)
     process.communicate()
@@ -134,7 +134,7 @@ def study_names(url: str) -> list[str]:
 
 
 def content(url: str, name: str) -> dict[str, Any]:
-    """Returns everything that Optuna tells of a study, but for the database's own ids."""
+    """Returns everything that Optuna exposes of a study, except the database's own IDs."""
     study = load(url, name)
     return {
         "directions": study.directions,
@@ -147,7 +147,7 @@ def content(url: str, name: str) -> dict[str, Any]:
 
 @contextmanager
 def _opened(url: str) -> Iterator[BaseStorage]:
-    """Opens a storage for the block; an SQLite file is at rest then, without a log beside it."""
+    """Opens a storage for the block; afterwards an SQLite file has no write-ahead log any more."""
     with quiet_optuna():
         storage = open_storage(url)
         yield storage
@@ -167,6 +167,6 @@ def _fields(trial: FrozenTrial) -> dict[str, Any]:
         "user attributes": trial.user_attrs,
         "system attributes": trial.system_attrs,
         "constraints": trial.constraints,
-        # Not a number is not equal to itself.
+        # NaN is not equal to itself.
         "reported": {step: repr(value) for step, value in trial.intermediate_values.items()},
     }

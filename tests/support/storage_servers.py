@@ -22,7 +22,7 @@ _SECONDS = 60
 
 
 class StorageServer:
-    """Optuna's storage proxy in a process of its own; `url` is what its clients open."""
+    """Optuna's storage proxy in a process of its own; clients open `url`."""
 
     def __init__(self, behind: str) -> None:
         self.port = free_port()
@@ -41,22 +41,22 @@ class StorageServer:
         probe.close()
 
     def suspend(self) -> None:
-        """Stops the server, whose connections stay; `resume` lets it go on."""
+        """Suspends the server; its connections stay open until `resume`."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets a suspended server go on."""
+        """Resumes a suspended server."""
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Ends the server with SIGKILL."""
+        """Kills the server with SIGKILL."""
         self._process.kill()
         self._process.wait(timeout=_SECONDS)
 
 
 @contextmanager
 def storage_server(behind: str) -> Iterator[StorageServer]:
-    """Runs a storage proxy in front of another storage for the block."""
+    """Runs a storage proxy in front of another storage while the block runs."""
     server = StorageServer(behind)
     try:
         yield server

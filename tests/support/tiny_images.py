@@ -1,4 +1,4 @@
-"""Image folders that cost nothing."""
+"""Tiny image folders."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def image_folder(folder: Path, *, a_class: int, size: tuple[int, int] = (12, 12)) -> Path:
-    """Writes train/ and test/ of two classes, bright and dark; test has two images a class."""
+    """Writes train/ and test/ with two classes, bright and dark; test has two images per class."""
     generator = np.random.default_rng(0)
     for role, count in (("train", a_class), ("test", 2)):
         for name, base in (("bright", 150), ("dark", 0)):

@@ -1,11 +1,11 @@
-"""The images that peers get: our split of the same files, resized as most people would."""
+"""The images for the peers: our split of the same files, resized in the usual way."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from search.data import Share, Split, load_data, split_data
+from search.data import Split, Subset, load_data, split_data
 from search.data.types import Images, Indices
 
 MOST_PIXELS = 64
@@ -13,20 +13,20 @@ MOST_PIXELS = 64
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Images (N, height, width, 3) uint8 RGB of at most 64 pixels, and labels (N,) from 0 on."""
+    """Images (N, height, width, 3) uint8 RGB of at most 64 pixels per side, and labels (N,)."""
 
     images: Images
     labels: Indices
 
 
 def load_split(source: str, seed: int) -> Split:
-    """Returns the split that `python -m search.run --data SOURCE --seed SEED` makes."""
+    """Returns the split that `python -m search.run --data SOURCE --seed SEED` uses."""
     return split_data(load_data(source), seed=seed)
 
 
-def labelled(share: Share) -> Labelled:
-    """Returns a share's images, shrunk so that their longer side has at most 64 pixels."""
-    images, labels = share.gather(slice(None))
+def labelled(subset: Subset) -> Labelled:
+    """Returns a subset's images, downsized so that their longer side has at most 64 pixels."""
+    images, labels = subset.gather(slice(None))
     height, width = images.shape[1:3]
     scale = MOST_PIXELS / max(height, width)
     if scale < 1:

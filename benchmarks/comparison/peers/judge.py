@@ -1,8 +1,8 @@
-"""Judges the best model that a peer's search left, on the test images.
+"""Evaluates the best model of a peer's search on the test images.
 
     python -m benchmarks.comparison.peers.judge DATA FOLDER --seed 0
 
-Writes test.json into the folder: accuracy and images.
+Writes the accuracy and the number of images to test.json in the folder.
 """
 
 import json
@@ -16,7 +16,7 @@ from benchmarks.comparison.peers.records import MODEL, VERDICT
 
 
 def main(data: str, folder: Path, seed: int = 0) -> None:
-    """Opens the test images once."""
+    """Evaluates the model; opens the test images once."""
     test = labelled(load_split(data, seed).open_test("benchmark of a peer", lambda opening: None))
     model = keras.models.load_model(folder / MODEL)
     probabilities = model.predict(test.images, batch_size=256, verbose=0)

@@ -1,4 +1,4 @@
-"""Keeps a search's best model on disk, so that the search can be stopped at any moment."""
+"""Saves a search's best model to disk, so that the search can be killed at any time."""
 
 import json
 import time
@@ -12,9 +12,9 @@ from search.system.files import whole_file, write_text
 
 
 class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
-    """After each epoch, saves a model that is better than all models before it in this search.
+    """After each epoch, saves the model if it is better than all earlier ones of the search.
 
-    The trials of a search share the list `best`, and each has a callback of its own.
+    Each trial has its own callback; all trials of a search share the list `best`.
     """
 
     def __init__(self, folder: Path, settings: object, best: list[float]) -> None:
@@ -24,7 +24,7 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
         self._best = best
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Compares the epoch's validation accuracy with the search's best."""
+        """Saves the model if the epoch's validation accuracy is the search's best."""
         value = float((logs or {})["val_accuracy"])
         if value <= max(self._best, default=-1.0):
             return

@@ -1,4 +1,4 @@
-"""Keras Tuner's Hyperband over the same space, as its documentation uses it, until it is stopped.
+"""Keras Tuner's Hyperband on the same space, used as in its documentation, until it is killed.
 
 python -m benchmarks.comparison.peers.keras_tuner_search DATA FOLDER --seed 0
 """
@@ -14,12 +14,12 @@ from benchmarks.comparison.peers.images import labelled, load_split
 from benchmarks.comparison.peers.keeping import KeepBest
 from benchmarks.comparison.peers.space import EPOCHS, build_model, from_keras_tuner
 
-# One iteration is a whole Hyperband; the time is over before the last one.
+# An iteration is a whole Hyperband run; the time ends before the last one.
 _ENDLESS = 1_000
 
 
 class Network(keras_tuner.HyperModel):  # type: ignore[misc]
-    """The space as a HyperModel, because the batch size belongs to it."""
+    """The space as a HyperModel, because it includes the batch size."""
 
     def __init__(self, folder: Path, image_shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
@@ -44,10 +44,10 @@ def main(
     data: str,
     folder: Path,
     seed: int = 0,
-    iterations: Annotated[int, typer.Option(help="Of Hyperband.")] = _ENDLESS,
+    iterations: Annotated[int, typer.Option(help="Hyperband iterations.")] = _ENDLESS,
     epochs: int = EPOCHS,
 ) -> None:
-    """Searches, and keeps the best model in the folder."""
+    """Searches, and saves the best model in the folder."""
     split = load_split(data, seed)
     train, validation = labelled(split.train), labelled(split.validation)
     keras.utils.set_random_seed(seed)

@@ -1,8 +1,8 @@
-"""Plain Optuna: TPE and a median pruner around Keras' `fit`, until it is stopped.
+"""Plain Optuna: TPE and a median pruner around Keras' `fit`, until it is killed.
 
     python -m benchmarks.comparison.peers.optuna_search DATA FOLDER --seed 0
 
-Everything is Optuna's and Keras' default where `space.py` does not say otherwise.
+All settings not in `space.py` are the defaults of Optuna and Keras.
 """
 
 from pathlib import Path
@@ -18,14 +18,14 @@ from benchmarks.comparison.peers.space import EPOCHS, build_model, from_optuna
 
 
 class PruneTrial(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports each epoch's validation accuracy and asks the pruner."""
+    """Reports each epoch's validation accuracy and calls the pruner."""
 
     def __init__(self, trial: optuna.Trial) -> None:
         super().__init__()
         self._trial = trial
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Raises TrialPruned where the pruner says so."""
+        """Raises TrialPruned if the pruner decides so."""
         self._trial.report(float((logs or {})["val_accuracy"]), epoch)
         if self._trial.should_prune():
             raise optuna.TrialPruned
@@ -35,10 +35,10 @@ def main(
     data: str,
     folder: Path,
     seed: int = 0,
-    trials: Annotated[int | None, typer.Option(help="None goes on until it is stopped.")] = None,
+    trials: Annotated[int | None, typer.Option(help="None runs until killed.")] = None,
     epochs: int = EPOCHS,
 ) -> None:
-    """Searches, and keeps the best model in the folder."""
+    """Searches, and saves the best model in the folder."""
     split = load_split(data, seed)
     train, validation = labelled(split.train), labelled(split.validation)
     classes = len(split.dataset.class_names)

@@ -6,15 +6,15 @@ from typing import Any
 import keras
 from keras import layers
 
-# A whole training. Both peers stop bad ones earlier.
+# The length of a whole training. Both peers stop bad trials earlier.
 EPOCHS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A network of blocks, whose filters double from block to block, and its training.
+    """A network of blocks whose filters double from block to block, and its training.
 
-    The ranges leave room for several whole trainings in 8 minutes on 2 CPU cores.
+    With these ranges several whole trainings fit into 8 minutes on 2 CPU cores.
     """
 
     blocks: int
@@ -54,7 +54,7 @@ def from_keras_tuner(hyperparameters: Any) -> Settings:
 
 
 def build_model(settings: Settings, image_shape: tuple[int, ...], classes: int) -> keras.Model:
-    """Returns a compiled model from images (N, *image_shape), 0 to 255, to probabilities."""
+    """Returns a compiled model that maps images (N, *image_shape), 0 to 255, to probabilities."""
     inputs = keras.Input(image_shape)
     x = layers.Rescaling(1 / 255)(inputs)
     if settings.flips:
@@ -62,8 +62,8 @@ def build_model(settings: Settings, image_shape: tuple[int, ...], classes: int) 
     for block in range(settings.blocks):
         for _ in range(settings.convolutions):
             x = layers.Conv2D(settings.filters * 2**block, 3, padding="same", use_bias=False)(x)
-            # Keras' default of 0.99 needs hundreds of steps before validation means anything; on
-            # small data sets both peers would choose by chance.
+            # With Keras' default of 0.99 validation is meaningless for hundreds of steps; on small
+            # data sets both peers would choose at random.
             x = layers.BatchNormalization(momentum=0.9)(x)
             x = layers.Activation("relu")(x)
         x = layers.MaxPooling2D()(x)

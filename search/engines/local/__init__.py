@@ -1,1 +1,1 @@
-"""Worker processes on this machine."""
+"""The engine with worker processes on this machine."""

@@ -15,14 +15,14 @@ from search.trials.attempts import recover_abandoned
 from search.trials.lease import LeaseWatch
 from search.trials.session import Session
 
-# Measuring takes about half a minute; a search of minutes has a better use for it, and for trials
-# that have all cores. Training on so many images takes some minutes.
+# Measuring takes about half a minute. A search of a few minutes is better off without it, and with
+# trials that use all cores. Training on this many images (all trials together) takes some minutes.
 _LEAST_SECONDS_TO_MEASURE = 1800.0
 _LEAST_IMAGES_TO_MEASURE = 1_000_000
 
 
 class LocalEngine(Engine):
-    """Runs trials in worker processes, which write their logs into a folder."""
+    """Runs trials in worker processes, which write their logs to the folder `logs`."""
 
     def __init__(self, workers: LocalWorkers, *, logs: Path) -> None:
         self.workers = workers
@@ -30,12 +30,12 @@ class LocalEngine(Engine):
 
     def search(self, session: Session) -> None:
         limits = self.workers.limits
-        # Trials that were running when the last start was killed are continued by workers, too.
+        # Workers also continue the trials that were running when an earlier start was killed.
         recover_abandoned(
             session.study, LeaseWatch(), retries=limits.retries, shared=session.shared
         )
         if work_left(session).is_none:
-            # Only the retraining is left: a measurement would be lost time.
+            # Only the retraining is left: measuring would waste time.
             search(session)
             return
         plan = self._plan(session)

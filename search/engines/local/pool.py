@@ -1,4 +1,4 @@
-"""Worker processes on this machine: kept running, replaced when they die, ended in order."""
+"""Supervises worker processes on this machine: starts, replaces and stops them."""
 
 import pickle
 import time
@@ -20,8 +20,8 @@ from search.system.child_process import ChildProcess
 from search.system.crash import Death
 from search.trials.session import Session
 
-# So many deaths before the first trial are borne for each worker; more of those by SIGKILL, which
-# comes from elsewhere and may pass.
+# Deaths before the first trial that are tolerated per worker; more for SIGKILL, which comes from
+# outside and may be temporary.
 _MOST_FALSE_STARTS = 2
 _MOST_KILLED_STARTS = 10
 
@@ -34,7 +34,7 @@ class _Worker(PoolWorker):
     ) -> None:
         super().__init__()
         self.index = index
-        # Another search of the same study keeps its workers' logs in the same folder.
+        # Named uniquely: other searches of the same study write their logs to the same folder.
         log = logs / f"worker_{self.name[:8]}.log"
         self.child = ChildProcess("search.engines.worker", environment=environment, log=log)
         self.ready = self.working = self.leaving = self.spent = False
@@ -56,19 +56,18 @@ class _Worker(PoolWorker):
         self.child.close()
 
     def last_words(self) -> str:
-        """Returns the end of what the process wrote to its log since its last trial began."""
+        """Returns the last part of the log since the worker's last trial started."""
         return self.child.last_words(start=self.log_start)
 
     def memory(self) -> int:
-        """Returns the bytes that the process holds now."""
+        """Returns the bytes of unshared memory that the process holds now."""
         return own_memory(self.child.id)
 
 
 class LocalPool(WorkerPool[_Worker]):
-    """Keeps as many workers running as the plan says, until no trial is wanted any more.
+    """Keeps the planned number of workers running until no more trials are needed.
 
-    `host_memory` is a worker's share of the machine's memory in bytes, also where it trains on a
-    GPU.
+    `host_memory` is a worker's share of the machine's memory in bytes, even if it trains on a GPU.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class LocalPool(WorkerPool[_Worker]):
             except OSError as error:
                 raise SearchFailure(
                     f"A worker needs a process of its own; the system refused: {error}. "
-                    f"Lower --workers, or use --workers 0."
+                    f"Fix: lower --workers, or use --workers 0."
                 ) from error
             self._workers.append(worker)
             staying.append(worker)
@@ -144,7 +143,7 @@ class LocalPool(WorkerPool[_Worker]):
         self._supervision.show(message)
 
     def _put_to_work(self) -> None:
-        """Lets ready workers take their places, which spent ones are to leave.
+        """Starts ready workers in free places, and asks spent workers to leave theirs.
 
         A place is an index of the plan, and so a share of one GPU.
         """
@@ -159,7 +158,7 @@ class LocalPool(WorkerPool[_Worker]):
                     holder.command("leave")
 
     def _bury(self, worker: _Worker) -> None:
-        """Finds out how a worker ended, and what becomes of its trial."""
+        """Diagnoses how a worker died, and ends its trial."""
         self._workers.remove(worker)
         death = worker.child.diagnose(start=worker.log_start)
         held = self._supervision.end_trials(worker.name, death=death, stalled=worker.stalled)
@@ -169,21 +168,21 @@ class LocalPool(WorkerPool[_Worker]):
         self._put_to_work()
 
     def _judge_start(self, worker: _Worker, death: Death) -> None:
-        """Gives up when one worker after another dies before it has a candidate to blame."""
+        """Raises SearchFailure if worker after worker dies before its first trial."""
         most = _MOST_FALSE_STARTS * self._plan.workers + 1
         if death.signal == "SIGKILL" and not death.out_of_memory and not worker.stalled:
             self._supervision.note(
-                "a worker was killed from outside while it started; another one starts"
+                "a worker was killed from outside while it was starting; starting another one"
             )
             most = _MOST_KILLED_STARTS * self._plan.workers
         self._supervision.count_false_start(
-            f"{death.describe()}. The last one's log, {worker.child.log}, ends with: "
+            f"{death.describe()}. The last worker's log, {worker.child.log}, ends with: "
             f"{worker.last_words()[-500:] or '(nothing)'}",
             most=most,
         )
 
     def _look_after(self, worker: _Worker, *, silent: float) -> None:
-        # What a worker started may outlive it, and keeps the connection open.
+        # A worker's own child processes may outlive it and keep the connection open.
         if worker.child.has_ended:
             self._read(worker)
             if worker in self._workers:
@@ -191,7 +190,7 @@ class LocalPool(WorkerPool[_Worker]):
             return
         worker.child.watch.sample()
         busy = not worker.ready or worker.working
-        # What has come meanwhile is read later.
+        # A message that has arrived meanwhile counts: it is read later.
         if busy and silent > self._limits.stall_seconds and not worker.child.connection.poll():
             self._end_stalled(worker)
         self._put_to_work()

@@ -1,1 +1,1 @@
-"""The same workers on a Ray cluster."""
+"""The engine with workers on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""The Ray cluster that workers run on: reached, measured, and given the images."""
+"""Connects to a Ray cluster, counts the workers that fit on it, and stores the images in it."""
 
 import logging
 import os
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from search.data import Split
 
 _CONNECT_SECONDS = 5.0
-# Ray's own objects, and what other programs of the cluster keep, need room as well.
+# Ray's own objects and those of other programs on the cluster need room as well.
 _STORE_FRACTION = 0.5
 _START = (
-    "Start one with `ray start --head` (other machines join with `ray start --address HOST:PORT`), "
-    "or name it with --address HOST:PORT"
+    "Fix: start one with `ray start --head` (other machines join with `ray start --address "
+    "HOST:PORT`), or name a running one with --address HOST:PORT"
 )
 
 
@@ -40,40 +40,42 @@ class RayCluster:
         self._ray = ray
 
     def nodes(self) -> list[dict[str, Any]]:
-        """Returns the living nodes as Ray describes them."""
+        """Returns Ray's descriptions of the nodes that are alive."""
         return [node for node in self._ray.nodes() if node["Alive"]]
 
     @property
     def address(self) -> str:
-        """The address of the node that this process runs on."""
+        """The IP address of the node that this process runs on."""
         return str(self._ray.util.get_node_ip_address())
 
     def places(self, resources: WorkerResources) -> int:
-        """Returns how many workers fit on the nodes of now, whatever else runs there."""
+        """Returns how many workers fit on the current nodes, ignoring what else runs there."""
         return sum(resources.fits(node["Resources"]) for node in self.nodes())
 
     def require_shared_storage(self, url: str, *, addresses: set[str]) -> None:
-        """Raises UserError for a database file where other machines' workers need it."""
+        """Raises UserError if workers on other machines would need a database file of this one."""
         elsewhere = sorted(addresses - {self.address})
         if elsewhere and make_url(url).get_backend_name() == "sqlite":
             raise UserError(
-                f"Workers on several machines need a storage that all of them reach; received the "
-                f"file {without_password(url)!r} and workers on {', '.join(elsewhere)} beside "
-                f"{self.address}. Use a PostgreSQL server (--storage postgresql+psycopg://...), or "
-                f"serve one with `python -m search.storage serve` (--storage grpc://HOST:PORT)."
+                f"Workers on several machines need a storage that all of them can reach; received "
+                f"the file {without_password(url)!r} and workers on {', '.join(elsewhere)} as well "
+                f"as {self.address}. Fix: use a PostgreSQL server (--storage "
+                f"postgresql+psycopg://...), or serve one with `python -m search.storage serve` "
+                f"(--storage grpc://HOST:PORT)."
             )
 
     def store(self, split: "Split") -> Any:
-        """Puts the images into the object store, once for every node; None where it is too small.
+        """Puts the images into the object store; returns None if a node's store is too small.
 
-        Ray copies them to a node when its first worker asks; the workers there share that copy.
+        Ray copies them to a node when the first worker there asks for them; the node's workers
+        share that copy.
         """
         sizes = [node["Resources"].get("object_store_memory", 0.0) for node in self.nodes()]
         if image_bytes(split) > _STORE_FRACTION * min(sizes):
             return None
         from ray.util import deregister_serializer, register_serializer
 
-        # A memory-mapped array would be copied into the pickle, a plain one goes beside it.
+        # Ray would copy a memory-mapped array into the pickle; it passes a plain array out of band.
         register_serializer(np.memmap, serializer=np.asarray, deserializer=_unchanged)
         try:
             return self._ray.put(split)
@@ -83,24 +85,25 @@ class RayCluster:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[RayCluster]:
-    """Connects this process to a running cluster, while the block runs.
+    """Connects this process to a running cluster while the block runs.
 
-    Without an address RAY_ADDRESS names it, or it is the one that runs on this machine. Raises
-    UserError where there is none. A connection that the program has made already is used and kept.
+    Without an address it uses RAY_ADDRESS if set, else the cluster that runs on this machine. If
+    the program is connected already, that connection is used and kept. Raises UserError if there is
+    no such cluster, or if Ray is not installed.
     """
     try:
         import ray
     except ImportError as error:
         raise UserError(
-            f"The engine 'ray' needs Ray, which cannot be imported ({error}). Install it with: "
-            f"pip install ray"
+            f"The engine 'ray' needs Ray, which cannot be imported ({error}). Fix: install it "
+            f"with: pip install ray"
         ) from error
     if ray.is_initialized():
         yield RayCluster(ray)
         return
     address = address or os.environ.get("RAY_ADDRESS") or "auto"
     _check(address)
-    # Ray takes SIGTERM for itself.
+    # Ray installs its own SIGTERM handler; the handlers of this program are restored below.
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -116,14 +119,17 @@ def connected(address: str | None) -> Iterator[RayCluster]:
 
 
 def image_bytes(split: "Split") -> int:
-    """Returns the bytes of a data set's arrays, all roles together."""
+    """Returns the size in bytes of a data set's arrays, all roles together."""
     arrays = split.dataset.arrays
     held = (arrays.development, arrays.development_labels, arrays.test, arrays.test_labels)
     return sum(array.nbytes for array in held if array is not None)
 
 
 def for_any_folder(experiment: Experiment) -> Experiment:
-    """Returns an experiment with absolute paths, and with the text of its study's file."""
+    """Returns an experiment with absolute paths and with the source of its study's file.
+
+    So a worker can use it from any working folder.
+    """
     url = parse_url(experiment.url)
     storage, artifacts, data = experiment.url, experiment.artifacts, experiment.data
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
@@ -146,11 +152,11 @@ def for_any_folder(experiment: Experiment) -> Experiment:
 
 
 def _check(address: str) -> None:
-    """Refuses at once what Ray would try to reach for minutes."""
+    """Raises UserError at once for an address that Ray would retry for minutes."""
     if address.startswith("ray://"):
         raise UserError(
-            f"A search runs on a node of its cluster, not through Ray's client; received "
-            f"{address!r}. Start it there, for example with `ray job submit`."
+            f"A search must run on a node of its cluster, not through Ray Client; received "
+            f"{address!r}. Fix: start it there, for example with `ray job submit`."
         )
     host, colon, port = address.rpartition(":")
     if not colon:

@@ -13,7 +13,7 @@ from search.trials.session import Session
 
 
 class RayEngine(Engine):
-    """Runs trials in workers on a Ray cluster, each with its part of a node."""
+    """Runs trials in workers on a Ray cluster; each has its share of a node's resources."""
 
     def __init__(self, workers: RayWorkers) -> None:
         self._workers = workers

@@ -1,4 +1,4 @@
-"""Keeps workers on a Ray cluster: Ray finds each a place, and another one where it is lost."""
+"""Supervises workers on a Ray cluster: asks Ray for actors, and for new ones if some die."""
 
 import os
 import time
@@ -26,7 +26,7 @@ _KEPT_VARIABLES = ("KERAS_BACKEND",)
 
 
 class _Worker(PoolWorker):
-    """An actor of the cluster; `arguments` are those of its work, its name aside."""
+    """A Ray actor; `arguments` and `options` are those of `RayWorker.run`, without its name."""
 
     def __init__(self, actor: Any, *arguments: Any, **options: Any) -> None:
         super().__init__()
@@ -48,15 +48,15 @@ class _Worker(PoolWorker):
         ray.kill(self._actor)
 
     def close(self) -> None:
-        """Ray keeps nothing of an actor that was killed."""
+        """Does nothing: Ray itself releases the resources of a killed actor."""
 
 
 class RayPool(WorkerPool[_Worker]):
-    """Keeps workers on a cluster, until no trial is wanted any more.
+    """Keeps workers running on a cluster until no more trials are needed.
 
-    So many `workers` are asked for; "auto" asks for as many as fit on the nodes, and for more when
-    nodes join. An actor that dies is asked for anew, rather than restarted by Ray, which would not
-    say why it died: a candidate that ran out of memory must not be tried again.
+    `workers` gives their number; "auto" asks for as many as fit on the nodes, and for more when
+    nodes join. The pool itself replaces an actor that dies. Ray's own restart would hide why it
+    died, and a candidate that ran out of memory must not be tried again.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class RayPool(WorkerPool[_Worker]):
         size = f"{image_bytes(self._split) / _GIBIBYTE:.2f} GiB"
         if self._images is None:
             self._supervision.note(
-                f"the images ({size}) would fill the cluster's object store: every node reads them "
-                f"from {self._experiment.data}"
+                f"the images ({size}) are too large for the cluster's object store: every node "
+                f"reads them from {self._experiment.data}"
             )
         else:
-            self._supervision.note(f"the images ({size}) reach nodes through Ray's object store")
+            self._supervision.note(f"Ray's object store shares the images ({size}) with all nodes")
 
     def _wanted_workers(self) -> int:
         places = self._cluster.places(self._resources)
@@ -143,7 +143,7 @@ class RayPool(WorkerPool[_Worker]):
         try:
             message, worker.watch = ray.get(next(worker.stream))
         except StopIteration:
-            # An actor's process outlives its work, and keeps what the training framework took.
+            # The actor's process outlives its work and keeps the training framework's memory.
             self._workers.remove(worker)
             worker.kill()
             return
@@ -162,7 +162,7 @@ class RayPool(WorkerPool[_Worker]):
         self._supervision.show(message)
 
     def _bury(self, worker: _Worker, error: Exception) -> None:
-        """Finds out how a worker ended, and what becomes of its trial."""
+        """Diagnoses how a worker died, and ends its trial."""
         self._workers.remove(worker)
         worker.kill()
         death = _death(worker, error)
@@ -186,7 +186,7 @@ class RayPool(WorkerPool[_Worker]):
         if self._resources.gpus:
             needs += f" and {self._resources.gpus:g} GPUs"
         places = counted(self._cluster.places(self._resources), "worker")
-        return f"waiting for Ray to place workers of {needs}: {places} fit on the nodes of now"
+        return f"waiting for Ray to place workers of {needs}: {places} fit on the current nodes"
 
     def _withdraw_unplaced(self) -> None:
         for worker in [worker for worker in self._workers if worker.address is None]:
@@ -195,7 +195,7 @@ class RayPool(WorkerPool[_Worker]):
 
 
 def _death(worker: _Worker, error: Exception) -> Death | None:
-    """Returns what can be known of how a worker died; None where it was never heard of."""
+    """Returns what is known about a worker's death; None if it never sent a message."""
     import ray
 
     if worker.node is None or worker.watch is None:
@@ -210,14 +210,14 @@ def _death(worker: _Worker, error: Exception) -> Death | None:
 
 
 def _cause(error: Exception, address: str | None, death: Death | None) -> str:
-    """Returns in words how Ray lost a worker."""
+    """Describes why Ray lost a worker."""
     import ray
 
     if isinstance(error, ray.exceptions.RayTaskError):
         return f"its Ray worker failed: {_last_line(error)}"
     where = "" if address is None else f" at {address}"
     if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return f"Ray ended its worker{where}, because the node ran out of memory"
+        return f"Ray killed its worker{where}, because the node ran out of memory"
     who = "Ray node" if _lost_node(error) else "Ray worker"
     how = f": {death.describe()}" if death is not None and death.signal else ""
     return f"its {who}{where} died{how}"

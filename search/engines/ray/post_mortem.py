@@ -1,16 +1,16 @@
-"""How a worker on a Ray cluster died, as its node can tell: Ray itself takes no exit codes."""
+"""Asks a node how a worker on it died, because Ray itself reports no exit codes."""
 
 from pathlib import Path
 
 from search.system.crash import Death, DeathWatch, last_words
 
 STANDARD_ERROR = 2
-# A node that has died too does not answer, and Ray may take a while to notice.
+# If the node has died too it never answers, and Ray may take a while to notice.
 _SECONDS_TO_ANSWER = 30.0
 
 
 def own_log() -> Path | None:
-    """Returns the file that Ray lets this process' words go to, where that can be told."""
+    """Returns the file to which Ray redirects this process's stderr; None if unknown."""
     try:
         path = Path(f"/proc/self/fd/{STANDARD_ERROR}").readlink()
     except OSError:
@@ -19,10 +19,10 @@ def own_log() -> Path | None:
 
 
 def ask_node(node: str, watch: DeathWatch, *, log: Path | None, log_start: int) -> Death | None:
-    """Asks a node how a worker died there; None where it does not answer.
+    """Asks a node how a worker died there; returns None if the node does not answer.
 
-    `watch` is the worker's own one as it was last heard of. What stands in its log before
-    `log_start`, in bytes, is not of its last trial.
+    `watch` is the worker's own watch from its last message. `log_start` is the position, in bytes,
+    at which the worker's last trial starts in its `log`.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

@@ -1,4 +1,4 @@
-"""What a worker takes of a Ray cluster's nodes."""
+"""The resources of a worker on a Ray cluster."""
 
 import os
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from search.training.feasibility import whole_gpu_memory
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerResources:
-    """What one worker takes of a node: CPUs and GPUs, fractions too."""
+    """The CPUs and GPUs that one worker takes from a node; both may be fractions."""
 
     cpus: float
     gpus: float
 
     def fits(self, resources: Mapping[str, float]) -> int:
-        """Returns how many workers find room in resources as Ray counts them."""
+        """Returns how many workers fit into a node's resources, as Ray counts them."""
         places = int(resources.get("CPU", 0.0) / self.cpus)
         if self.gpus:
-            # A GPU that is shared is not put together from parts of several.
+            # Ray takes a fraction of a GPU from one GPU, never from parts of several.
             whole = int(resources.get("GPU", 0.0))
             places = min(
                 places, whole * int(1 / self.gpus) if self.gpus < 1 else int(whole / self.gpus)
@@ -35,6 +35,6 @@ class WorkerResources:
             threads=threads,
             gpu=os.environ.get("CUDA_VISIBLE_DEVICES"),  # chosen by Ray
             sharing=int(1 / self.gpus) if self.gpus < 1 else 1,
-            # Not what is free: a worker that replaces another one starts beside the others.
+            # Not the free memory: a replacement starts while the other workers still hold theirs.
             gpu_memory=whole_gpu_memory(),
         )

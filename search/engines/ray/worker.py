@@ -1,4 +1,4 @@
-"""A worker on a node of a Ray cluster: the loop, and the messages, of a local worker process."""
+"""A worker on a Ray cluster: the same loop and messages as a local worker process."""
 
 import os
 import threading
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 
 class RayWorker:
-    """An actor: `run` yields what the worker says, `command` tells it what to do meanwhile.
+    """A Ray actor: `run` yields the worker's messages, `command` sends it commands meanwhile.
 
-    With every message goes the watch on its own process, which nobody else on the node keeps.
+    Each message comes with the worker's watch on its own process, because no other process on the
+    node watches it.
     """
 
     def __init__(self) -> None:
@@ -42,11 +43,11 @@ class RayWorker:
         limits: WorkerLimits,
         environment: Mapping[str, str],
     ) -> Iterator[tuple[Message, DeathWatch]]:
-        """Works until no trial is wanted, or the worker is told to leave, or is spent.
+        """Works until no more trials are needed, or the worker is told to leave or is used up.
 
-        `split` comes out of the object store; without it the images are loaded on this node.
+        `split` comes from the object store; without it the images are loaded on this node.
         """
-        # Ray has told the libraries that are loaded already how many threads to take.
+        # Too late for libraries that are loaded already, but Ray has limited their threads itself.
         os.environ.update({**environment, **resources.environment()})
         escape_unencodable()
         watch = DeathWatch(os.getpid())
@@ -75,13 +76,14 @@ class RayWorker:
             raise errors[0]
 
     def command(self, command: Command) -> None:
-        """Tells the running worker what to do."""
+        """Sends a command to the running worker."""
         self._ours.send(command)
 
 
 def _node(resources: WorkerResources) -> tuple[str, str, int, int]:
-    """Returns this node's name and address, and a worker's share in bytes: of its device's memory,
-    and of the node's.
+    """Returns this node's ID and address, and a worker's shares of device and node memory in bytes.
+
+    The device is the GPU if the worker has one, else the node itself.
     """
     import ray
 
@@ -95,7 +97,7 @@ def _node(resources: WorkerResources) -> tuple[str, str, int, int]:
 
 
 def _spent(limits: WorkerLimits, host_memory: int) -> Callable[[], bool]:
-    """Returns what says, asked before each trial, whether another process should go on."""
+    """Returns a function that tells, before each trial, whether to replace this worker."""
     held: list[int] = []
 
     def asked() -> bool:

@@ -1,1 +1,1 @@
-"""Heads that are trained on a frozen backbone's features."""
+"""Training heads on the features of a frozen backbone."""

@@ -1,8 +1,8 @@
 """The cache of frozen backbones' features: memory-mapped, written atomically, bounded in size.
 
-An entry is a folder named by a key that stands for all that the features depend on; it holds them
-as raw float16 and a description. Whoever makes an entry holds a lock meanwhile, so that one process
-computes and the others wait; the system frees the lock of a process that dies.
+An entry is a folder with the features as raw float16 and a description. Its name is a hash of
+everything the features depend on. A process holds a lock while it computes an entry, so that the
+others wait for it; the operating system releases the lock of a process that dies.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ _BYTES = np.dtype(np.float16).itemsize
 
 
 class FeaturesUnavailableError(Exception):
-    """Features cannot be kept; the message says why. Training on images is always possible."""
+    """Features cannot be cached; the message says why. Training on images still works."""
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
-    """Features of some images (N, ...), and the parameters of the backbone that made them."""
+class FeatureEntry:
+    """Features of some images (N, ...), and the number of parameters of their backbone."""
 
     features: Features
     parameters: int
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Computation:
-    """Features about to be computed: their shape (N, ...), and batches of them in order."""
+    """Features to compute: their shape (N, ...) and an iterable of their batches in order."""
 
     shape: tuple[int, ...]
     parameters: int
@@ -57,7 +57,7 @@ class Computation:
 
 
 class FeatureCache:
-    """Entries by key, at most `limit` bytes of them together: the longest unused go first."""
+    """Entries by key, at most `limit` bytes in total; the least recently used are removed first."""
 
     def __init__(self, directory: Path | None = None, *, limit: int | None = None) -> None:
         self.directory = (directory or default_cache_directory()) / "features"
@@ -65,11 +65,11 @@ class FeatureCache:
 
     def fetch(
         self, key: str, compute: Callable[[], Computation], *, waiting: Callable[[], None]
-    ) -> Entry:
-        """Returns an entry, computed where it is missing or damaged.
+    ) -> FeatureEntry:
+        """Returns an entry; computes it if it is missing or damaged.
 
-        `waiting` is called now and then while another process computes; it may raise.
-        Raises FeaturesUnavailableError where there is no room, or the features are not finite.
+        `waiting` is called regularly while another process computes; it may raise.
+        Raises FeaturesUnavailableError if there is not enough space or the features are not finite.
         """
         folder = self.directory / key
         try:
@@ -91,20 +91,22 @@ class FeatureCache:
         return entry
 
     def touch(self, key: str) -> None:
-        """Marks an entry as used just now."""
+        """Marks an entry as recently used."""
         with contextlib.suppress(OSError):
             os.utime(self.directory / key / _DESCRIPTION)
 
-    def open(self, key: str) -> Entry | None:
-        """Returns an entry; None where it is missing or damaged."""
+    def open(self, key: str) -> FeatureEntry | None:
+        """Returns an entry, or None if it is missing or damaged."""
         folder = self.directory / key
         try:
             description = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
             if spot_digest(folder / _FEATURES) != description["digest"]:
                 return None
-            # A plain view: indexing a memmap object costs several times as much.
+            # A plain array view, because indexing a memmap object is several times slower.
             features = np.asarray(np.memmap(folder / _FEATURES, dtype=np.float16, mode="r"))
-            entry = Entry(features.reshape(description["shape"]), int(description["parameters"]))
+            entry = FeatureEntry(
+                features.reshape(description["shape"]), int(description["parameters"])
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
         self.touch(key)
@@ -147,13 +149,13 @@ class FeatureCache:
             )
 
     def _entries(self) -> Iterator[tuple[Path, float, int]]:
-        """Yields each entry's folder, the time of its last use, and its bytes."""
+        """Yields each entry's folder, time of last use, and size in bytes."""
         for description in self.directory.glob(f"*/{_DESCRIPTION}"):
-            with contextlib.suppress(OSError):  # another process was first
+            with contextlib.suppress(OSError):  # another process may have removed it
                 size = (description.parent / _FEATURES).stat().st_size
                 yield description.parent, description.stat().st_mtime, size
 
 
 def megabytes(size: int) -> str:
-    """Returns a number of bytes in words."""
+    """Formats a number of bytes in MiB."""
     return f"{size / 2**20:,.1f} MiB"

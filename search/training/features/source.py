@@ -1,4 +1,4 @@
-"""Training a head on features that its frozen backbone puts out once, instead of on images."""
+"""Training a head on features that its frozen backbone computes once, instead of on images."""
 
 import hashlib
 import json
@@ -14,14 +14,14 @@ from cnn_blocks import registry
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import build_features
 from cnn_blocks.config import InputSpec, ModelConfig
-from search.data.dataset import Share
+from search.data.dataset import Subset
 from search.data.types import Indices
 from search.progress.clock import Clock
 from search.progress.events import Progress
 from search.training.features.cache import (
     Computation,
-    Entry,
     FeatureCache,
+    FeatureEntry,
     Features,
     FeaturesUnavailableError,
     megabytes,
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 View: TypeAlias = Literal["plain", "mirrored"]
 
-# A change of what an entry holds, or of how a backbone is run, needs another number.
+# Increase this when the contents of an entry or the way a backbone is run change.
 _FORMAT = 1
 _BATCHES_AT_ONCE = 16
 _MAPS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureShare:
-    """The features of a share's images, in its order; it is gathered from as a share is.
+class FeatureSubset:
+    """The features of a subset's images, in its order, with the interface of a subset.
 
-    `arrays` holds one array of all known images' features for each view of them. Positions from
-    len(share) on mean the same images in their next view.
+    `arrays` has one array per view, each with the features of all known images. Positions from
+    len(subset) on refer to the same images in the next view.
     """
 
     arrays: tuple[Features, ...] = field(repr=False)
@@ -54,7 +54,7 @@ class FeatureShare:
 
     @property
     def views(self) -> int:
-        """How many views there are of each image."""
+        """The number of views per image."""
         return len(self.arrays)
 
     def __len__(self) -> int:
@@ -72,19 +72,23 @@ class FeatureShare:
 
 @dataclass(frozen=True, eq=False)
 class HeadData:
-    """What a head is trained on; `shape` is one image's features', `parameters` the backbone's."""
+    """The features for training a head.
 
-    train: FeatureShare
-    validation: FeatureShare | None
+    `shape` is the shape of one image's features, `parameters` the backbone's parameter count.
+    """
+
+    train: FeatureSubset
+    validation: FeatureSubset | None
     shape: tuple[int, ...]
     parameters: int
 
 
 def views(augmentation: Augmentation) -> tuple[View, ...] | None:
-    """Returns the views of an image that an augmentation comes to; None for more than a few.
+    """Returns all views of an image that an augmentation produces; None if there are too many.
 
-    Without augmentation that is one, with mirroring alone two, of which training draws one each
-    time. All else changes an image anew every time and needs the backbone every time.
+    There is one without augmentation, and two with horizontal flips only, of which training draws
+    one each time. Any other augmentation changes an image differently each time and so needs the
+    backbone each time.
     """
     if augmentation == Augmentation():
         return ("plain",)
@@ -92,11 +96,11 @@ def views(augmentation: Augmentation) -> tuple[View, ...] | None:
 
 
 class FeatureSource:
-    """Gives out the features of a split's training and validation images.
+    """Provides the features of a split's training and validation images.
 
-    They are computed when a candidate first needs them, and kept in a cache of at most `limit`
-    bytes (0 keeps none, so that all train on images). `check` is called now and then meanwhile; it
-    may raise. The test images are never looked at.
+    They are computed when a candidate first needs them, and cached in at most `limit` bytes (with
+    0 nothing is cached and all candidates train on images). `check` is called regularly during the
+    computation; it may raise. Test images are never used.
     """
 
     def __init__(
@@ -116,13 +120,13 @@ class FeatureSource:
         self._cache = FeatureCache(cache_directory, limit=limit)
         self._progress = progress or Progress()
         self._check = check
-        self._opened: dict[str, Entry] = {}
+        self._opened: dict[str, FeatureEntry] = {}
         self._unavailable: set[str] = set()
 
     def suits(self, candidate: Candidate) -> bool:
-        """Returns whether features can stand for all that the candidate's head sees in training.
+        """Returns whether the candidate's head can be trained on features.
 
-        Its backbone must be frozen, and its augmentation come to a few views.
+        Its backbone must be frozen, and its augmentation must produce only a few views.
         """
         return bool(
             self._cache.limit
@@ -133,16 +137,17 @@ class FeatureSource:
     def find(
         self,
         candidate: Candidate,
-        train: Share,
-        validation: Share | None,
+        train: Subset,
+        validation: Subset | None,
         *,
         spec: InputSpec,
         seed: int,
         clock: Clock,
     ) -> HeadData | None:
-        """Returns what the candidate's head can be trained on; None where images are needed.
+        """Returns the features for the candidate's head, or None if it must train on images.
 
-        That is where features do not suit, and where they cannot be kept, which is said once.
+        Images are needed if features do not suit the candidate, or if they cannot be cached; a
+        note says so once.
         """
         wanted = views(candidate.training.augmentation)
         if not self.suits(candidate) or wanted is None:
@@ -161,23 +166,25 @@ class FeatureSource:
         arrays = tuple(entry.features for entry in entries)
         labels = self._labels
         return HeadData(
-            train=FeatureShare(arrays, labels, trained),
-            validation=None if validated is None else FeatureShare(arrays[:1], labels, validated),
+            train=FeatureSubset(arrays, labels, trained),
+            validation=None if validated is None else FeatureSubset(arrays[:1], labels, validated),
             shape=arrays[0].shape[1:],
             parameters=entries[0].parameters,
         )
 
-    def _find_rows(self, share: Share) -> Indices | None:
-        """Returns where a share's images stand among the known ones; None where some do not."""
-        if share.images is not self._images:
+    def _find_rows(self, subset: Subset) -> Indices | None:
+        """Returns the rows of a subset's images among the known ones; None if any is unknown."""
+        if subset.images is not self._images:
             return None
-        rows = np.searchsorted(self._rows, share.indices)
+        rows = np.searchsorted(self._rows, subset.indices)
         known = rows < len(self._rows)
-        if not known.all() or not np.array_equal(self._rows[rows], share.indices):
+        if not known.all() or not np.array_equal(self._rows[rows], subset.indices):
             return None
         return rows.astype(np.int64, copy=False)
 
-    def _fetch(self, model: ModelConfig, spec: InputSpec, seed: int, view: View) -> Entry | None:
+    def _fetch(
+        self, model: ModelConfig, spec: InputSpec, seed: int, view: View
+    ) -> FeatureEntry | None:
         key = self._key(model, spec, seed, view, pooled=model.any_head.pooled_only)
         if key in self._unavailable:
             return None
@@ -191,8 +198,8 @@ class FeatureSource:
         except FeaturesUnavailableError as reason:
             self._unavailable.add(key)
             self._progress.note(
-                f"{_describe(model)}: no features are kept, because {reason}; trials on it run the "
-                f"backbone in every epoch."
+                f"{_describe(model)}: features are not cached, because {reason}; its trials run "
+                f"the backbone in every epoch."
             )
             return None
         self._opened[key] = entry
@@ -212,7 +219,7 @@ class FeatureSource:
             keras.__version__,
             backbone.model_dump(mode="json"),
             hashlib.sha256(code.read_bytes()).hexdigest() if code and code.is_file() else source,
-            # Random weights are made from the seed.
+            # Random weights depend on the seed.
             seed if getattr(backbone, "weights", "none") == "none" else None,
             model.preprocessing,
             [spec.channel_mean, spec.channel_deviation] if standardized else None,
@@ -241,9 +248,9 @@ class FeatureSource:
         )
         words = "features" if view == "plain" else "features of the mirrored images"
         self._progress.note(
-            f"{_describe(model)}: {words} are computed once for all trials and kept, "
+            f"{_describe(model)}: {words} are computed once for all trials and cached, "
             f"{len(self._rows):,} x {' x '.join(map(str, computation.shape[1:]))} in "
-            f"{megabytes(computation.bytes)} below {self._cache.directory}"
+            f"{megabytes(computation.bytes)} under {self._cache.directory}"
         )
         return computation
 

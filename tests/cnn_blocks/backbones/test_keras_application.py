@@ -55,7 +55,7 @@ def test_preprocessing_is_the_familys_own(family: str) -> None:
 
     theirs = np.asarray(module(family).preprocess_input(pixels()))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
-    # Where theirs does nothing, layers of the network do it; all others need ours.
+    # If Keras' preprocessing does nothing, layers of the network do it; all others need ours.
     inside = "inside" in FAMILIES[family].scaling
     assert inside == bool(np.array_equal(theirs, pixels()))
     if inside:
@@ -71,7 +71,7 @@ def test_efficientnet_standardises_although_its_weights_hold_the_deviation() -> 
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     images = keras.Input((8, 8, 3))
     x = KerasApplication(family="EfficientNetB0").preprocess(images)
-    # What Keras' own file holds for the network's normalisation: the deviation as variance.
+    # Keras' weights file holds the standard deviation as the variance of the normalisation.
     inside = layers.Normalization(mean=mean, variance=deviation)
     ours = keras.Model(images, inside(layers.Rescaling(1 / 255)(x)))(pixels())
 
@@ -93,7 +93,7 @@ def test_the_smallest_size_is_keras_own(family: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "parameters"),
-    # Keras' documentation counts these with the classifier of 1,000 classes.
+    # Keras' documentation counts these including the classifier of 1,000 classes.
     [("MobileNetV3Small", 939_120), ("VGG16", 14_714_688), ("EfficientNetB0", 4_049_571)],
 )
 def test_parameters_are_those_of_the_network_and_the_head(family: str, parameters: int) -> None:
@@ -137,7 +137,7 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
     import keras
 
     keras.utils.set_random_seed(7)
-    keras.layers.Normalization()  # automatic names must not matter
+    keras.layers.Normalization()  # automatic layer names must not matter
     source = keras.applications.MobileNetV3Small(include_top=False, weights=None)
     path = tmp_path / "weights.weights.h5"
     source.save_weights(path)
@@ -149,7 +149,7 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.get_layer("backbone_conv").get_weights()[0], kernel)
     assert ModelConfig.model_validate_json(config.model_dump_json()) == config
     path.write_bytes(b"another file")
-    with pytest.raises(UserError, match="must be the one that the configuration was made with"):
+    with pytest.raises(UserError, match="must be the one that the configuration was created with"):
         build_model(config, SPEC)
     with pytest.raises(UserError, match="must fit MobileNetV3Small"):
         build_model(network("MobileNetV3Small", weights=str(path)), SPEC)
@@ -174,5 +174,5 @@ def test_without_a_network_the_error_says_what_to_do(
 def test_an_unknown_family_or_file_names_the_closest() -> None:
     with pytest.raises(ValueError, match="Did you mean 'MobileNetV2'"):
         KerasApplication(family="mobilenetv2")
-    with pytest.raises(ValueError, match="'imagenet', 'none' or a file that exists"):
+    with pytest.raises(ValueError, match="'imagenet', 'none' or an existing file"):
         KerasApplication(family="MobileNetV2", weights="imagnet")

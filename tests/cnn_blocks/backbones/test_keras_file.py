@@ -1,4 +1,4 @@
-"""Which files can be a backbone, and how a changed or missing one is noticed."""
+"""Which files can be backbones, and how changed or missing files are detected."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_the_cut_is_the_last_feature_map_or_a_named_layer(tmp_path: Path) -> Non
     assert describe_model(network(path, layer="first"), SPEC).feature_map == (14, 14, 4)
     with pytest.raises(UserError, match=r"must be one of the layers.*first, second.*'third'"):
         describe_model(network(path, layer="third"), SPEC)
-    with pytest.raises(UserError, match="must put out a feature map"):
+    with pytest.raises(UserError, match="must output a feature map"):
         describe_model(network(path, layer="dense"), SPEC)
 
 
@@ -58,12 +58,12 @@ def test_the_configuration_knows_the_files_content(tmp_path: Path) -> None:
     assert len(json.loads(config.model_dump_json())["backbone"]["sha256"]) == 64
 
     save(path, filters=5)
-    with pytest.raises(UserError, match="must be the one that the configuration was made with"):
+    with pytest.raises(UserError, match="must be the one that the configuration was created with"):
         build_model(stored, SPEC)
-    with pytest.raises(UserError, match="must be the one that the configuration was made with"):
+    with pytest.raises(UserError, match="must be the one that the configuration was created with"):
         describe_model(stored, SPEC)
     path.unlink()
-    # A stored configuration can be read where the file is not; only building needs it.
+    # A stored configuration can be read without the file; only building needs the file.
     assert ModelConfig.model_validate_json(config.model_dump_json()) == config
     with pytest.raises(UserError, match=r"must exist and be readable.*No such file"):
         build_model(stored, SPEC)
@@ -76,14 +76,14 @@ def test_what_is_no_backbone_says_why(tmp_path: Path) -> None:
 
     text = tmp_path / "text.keras"
     text.write_text("no network")
-    with pytest.raises(UserError, match=r"or a part of it is missing\. Fix: save or copy"):
+    with pytest.raises(UserError, match=r"or is incomplete\. Fix: save or copy"):
         describe_model(network(text), SPEC)
     grey = save(tmp_path / "grey.keras", channels=1)
-    with pytest.raises(UserError, match="takes RGB images"):
+    with pytest.raises(UserError, match="for RGB images"):
         describe_model(network(grey), SPEC)
     numbers = tmp_path / "numbers.keras"
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]).save(numbers)
-    with pytest.raises(UserError, match="takes RGB images"):
+    with pytest.raises(UserError, match="for RGB images"):
         describe_model(network(numbers), SPEC)
     hidden = tmp_path / "lambda.keras"
     code = keras.layers.Lambda(lambda x: x * 2)
@@ -109,9 +109,9 @@ def test_own_code_in_a_file_is_named(tmp_path: Path) -> None:
     model(np.zeros((1, 16, 16, 3)))
     model.save(whole)
 
-    with pytest.raises(UserError, match=r"holds own code \(Square\)\. Fix: build"):
+    with pytest.raises(UserError, match=r"holds custom code \(Square\)\. Fix: build"):
         describe_model(network(layered), SPEC)
-    with pytest.raises(UserError, match=r"holds own code \(Whole\)\. Fix: build"):
+    with pytest.raises(UserError, match=r"holds custom code \(Whole\)\. Fix: build"):
         network(whole).backbone.source()  # type: ignore[attr-defined]
 
 

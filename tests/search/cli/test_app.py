@@ -1,4 +1,4 @@
-"""The command line as a person and as a program use it."""
+"""The command line, as used by people and by programs."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def test_the_help_of_run_names_the_exit_codes(capsys: pytest.CaptureFixture[str]
     assert cli.invoke(["run", "--help"]) == 0
 
     text = capsys.readouterr().out
-    assert "Exit codes: 0 done, 1 nothing found, 2 wrong input, 130 interrupted." in text
+    assert "Exit codes: 0 success, 1 nothing found, 2 wrong input, 130 interrupted." in text
     assert "--engine ray" in text and "--workers 4" in text and "--no-retrain" in text
 
 
@@ -56,7 +56,7 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["run"], "'auto' brings none of its own. Name them with --data FOLDER"),
+        (["run"], "'auto' has none of its own. Fix: name them with --data FOLDER"),
         (["run", "--study", "quickstart", "--hypermodel", "package.Model"], "one of '--study'"),
         (["run", "--hypermodel", "no/such/file.py:Model"], "no/such/file.py"),
         (["run", "--study", "quickstart", "--budget", "forty"], "--budget must be a duration"),
@@ -74,15 +74,15 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--recipe", "granita_1", "--dry-run"], "--dry-run"),
         (
             ["run", "--recipe", "granita_1", "--retries", "1", "--stall-timeout", "1m"],
-            "--retries, --stall-timeout beside '--recipe granita_1'",
+            "--retries, --stall-timeout with '--recipe granita_1'",
         ),
         (
             ["run", "--recipe", "granita_1", "--no-retrain", "--backbone", "a", "--engine", "ray"],
-            "received --backbone, --engine, --no-retrain beside",
+            "received --backbone, --engine, --no-retrain with",
         ),
         (
             ["run", "--study", "quickstart", "--hypermodel", "a.B"],
-            "received --study quickstart --hypermodel a.B. Write one, as in: cnn-search run",
+            "received --study quickstart --hypermodel a.B. Fix: use one, as in: cnn-search run",
         ),
         (["run", "--study", "no/such/study.py"], "no/such/study.py"),
         (["run", "--studdy", "quickstart"], "--study"),
@@ -164,6 +164,8 @@ def test_quick_answers_import_nothing_heavy(repository: Path) -> None:
         ["run", "--study", "no_such_study"],
         ["run", "--study", "quickstart", "--budget", "x"],
         ["retrain", "--config", "no_such.yaml", "--data", "digits"],
+        ["export", "--run", "no/such/run", "--formats", "keras,saved_model"],
+        ["evaluate", "--model", "no_such.keras", "--data", "digits"],
         *(["list", kind] for kind in KINDS),
     ]
     script = (
@@ -219,7 +221,7 @@ def test_a_reader_that_stops_early_is_no_error(repository: Path) -> None:
 
 
 def _calls(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[dict[str, Any]]:
-    """Puts a recorder in the place of the pipeline; it returns or raises `answer`."""
+    """Replaces the pipeline with a recorder that returns or raises `answer`."""
     from search import pipeline
 
     calls: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Values as a person types them."""
+"""Parsing of option values."""
 
 import pytest
 
@@ -93,5 +93,5 @@ def test_workers(text: str, wanted: int | str) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "two", "1.5", "٣"])
 def test_other_workers_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="--workers takes a number of processes"):
+    with pytest.raises(UserError, match="--workers must be a number of processes"):
         parse_workers(text, option="--workers")

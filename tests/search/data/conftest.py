@@ -1,4 +1,4 @@
-"""A cache of its own for every test, and small image folders."""
+"""A separate cache for every test, and small image folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The image cache, empty, where every load of the test looks."""
+    """The empty image cache that all loads of the test use."""
     directory = tmp_path / "cache"
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(directory))
     return directory
@@ -22,14 +22,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
-    """Writes an image folder: make_folder({"train/cat": 10, ...}) -> its root."""
+    """Writes an image folder and returns its root: make_folder({"train/cat": 10, ...})."""
 
     def make(
         classes: dict[str, int], *, name: str = "photos", size: tuple[int, int] = (8, 10)
     ) -> Path:
         root = tmp_path / name
         for number, (folder, count) in enumerate(classes.items()):
-            assert not folder.startswith("/"), "it would be made outside the root"
+            assert not folder.startswith("/"), "it would be created outside the root"
             (root / folder).mkdir(parents=True)
             generator = np.random.default_rng(number)
             for index in range(count):

@@ -1,4 +1,4 @@
-"""Data sets in .zip archives: the same as their folders, and no harm from hostile ones."""
+"""Data sets in .zip archives give the same result as folders; hostile archives do no harm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TWO = {"train/cat": 6, "train/dog": 7, "test/cat": 3, "test/dog": 2}
 
 
 def pack(root: Path, *, top: str = "", name: str = "photos.zip") -> Path:
-    """Packs a folder's files under `top`, as archivers do."""
+    """Packs a folder's files below `top`, as archivers do."""
     path = root.parent / name
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(root.rglob("*")):
@@ -87,7 +87,7 @@ def test_paths_that_lead_out_and_links_are_left_out(make_folder: MakeFolder) -> 
     dataset = load_data(path)
     assert dataset.fingerprint == clean
     assert dataset.notes == (
-        "2 hidden files and leftovers of systems were ignored (.DS_Store, __MACOSX).",
+        "2 hidden files and system files were ignored (.DS_Store, __MACOSX).",
         "5 links or paths that lead out of the archive were left out, such as ../train/cat/up.png.",
     )
     assert sorted(root.parent.rglob("*.png")) == before
@@ -101,7 +101,7 @@ def test_backslashes_and_names_from_a_mac(make_folder: MakeFolder, tmp_path: Pat
         for file in sorted(root.rglob("*.png")):
             old.writestr("\\".join(file.relative_to(root).parts), file.read_bytes())
         old.writestr("thXY\\", b"")
-    # UTF-8 that is not marked as such.
+    # UTF-8 without the flag that says so.
     path.write_bytes(path.read_bytes().replace(b"XY\\", "é\\".encode()))
     with zipfile.ZipFile(path) as stored:
         assert stored.namelist()[0].startswith("caf├⌐")
@@ -113,7 +113,7 @@ def test_an_encrypted_archive(make_folder: MakeFolder) -> None:
     content = path.read_bytes()
     position = content.rfind(b"PK\x01\x02") + 8  # the flags of the last file
     path.write_bytes(content[:position] + b"\x01" + content[position + 1 :])
-    with pytest.raises(UserError, match=r"must not be encrypted; .*photos\.zip is\. Unpack"):
+    with pytest.raises(UserError, match=r"must not be encrypted; .*photos\.zip is\. Fix: unpack"):
         load_data(path)
 
 
@@ -122,7 +122,7 @@ def test_another_compression(make_folder: MakeFolder) -> None:
     content = path.read_bytes()
     position = content.rfind(b"PK\x01\x02") + 10
     path.write_bytes(content[:position] + b"\x09" + content[position + 1 :])  # deflate64
-    with pytest.raises(UserError, match="must be packed with deflate"):
+    with pytest.raises(UserError, match="must use deflate"):
         load_data(path)
 
 
@@ -130,7 +130,7 @@ def test_another_compression(make_folder: MakeFolder) -> None:
 def test_a_damaged_archive(make_folder: MakeFolder, content: bytes | None) -> None:
     path = pack(make_folder(TWO))
     path.write_bytes(path.read_bytes()[:-200] if content is None else content)
-    with pytest.raises(UserError, match=r"must be a whole \.zip archive; .*photos\.zip cannot"):
+    with pytest.raises(UserError, match=r"must be a complete \.zip archive; .*photos\.zip cannot"):
         load_data(path)
 
 

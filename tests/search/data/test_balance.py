@@ -1,4 +1,4 @@
-"""The note on classes of different sizes."""
+"""The note on class imbalance."""
 
 import numpy as np
 

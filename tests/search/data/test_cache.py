@@ -100,7 +100,7 @@ def test_a_cache_that_cannot_be_written(make_folder: MakeFolder, tmp_path: Path)
     root = make_folder({"cat": 4, "dog": 4})
     occupied = tmp_path / "occupied"
     occupied.write_text("a file")
-    with pytest.raises(UserError, match="Set CNN_SEARCH_CACHE to a directory with room"):
+    with pytest.raises(UserError, match="Fix: set CNN_SEARCH_CACHE to a writable directory"):
         load_data(root, cache_directory=occupied)
 
 

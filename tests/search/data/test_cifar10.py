@@ -1,4 +1,4 @@
-"""The real photos: first start, later start, split."""
+"""The real CIFAR-10 images: first load, cached load, split."""
 
 from __future__ import annotations
 

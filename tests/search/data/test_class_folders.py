@@ -40,7 +40,7 @@ def test_leftovers_of_systems_are_neither_classes_nor_images(
     assert dataset.class_names == ("cat", "dog")
     assert dataset.images == 6
     (note,) = dataset.notes
-    assert note.startswith("3 hidden files and leftovers of systems were ignored (")
+    assert note.startswith("3 hidden files and system files were ignored (")
     assert name in note
 
 
@@ -52,9 +52,9 @@ def test_empty_class_folders_and_loose_images_get_notes(make_folder: MakeFolder)
     assert dataset.class_names == ("cat", "dog")
     assert dataset.notes == (
         "Folders without images were left out: train/fox/.",
-        "3 images beside the class folders were left out: loose.png, train/loose.png, "
+        "3 images outside the class folders were left out: loose.png, train/loose.png, "
         "test/loose.png.",
-        "The test images hold none of class 'dog'.",
+        "The test images contain none of class 'dog'.",
     )
 
 
@@ -67,7 +67,7 @@ def test_links_are_followed_and_cycles_cut(make_folder: MakeFolder, tmp_path: Pa
     (root / "dog" / "itself").symlink_to("itself")
     dataset = load_data(root)
     counts = [list(dataset.arrays.development_labels).count(label) for label in (0, 1)]
-    # dog/above/ holds cat/ and dog/: the way back to dog/ is cut, that to cat/ is not.
+    # dog/above/ holds cat/ and dog/: the cycle to dog/ is cut, the link to cat/ is followed.
     assert counts == [7, 3 + 7]
 
 
@@ -113,7 +113,7 @@ def test_roles_in_many_spellings(
 def test_classes_that_are_named_like_roles(make_folder: MakeFolder, classes: list[str]) -> None:
     dataset = load_data(make_folder(dict.fromkeys(classes, 3)))
     assert list(dataset.class_names) == sorted(classes)
-    assert all("was taken for a class" in note for note in dataset.notes)
+    assert all("is treated as a class" in note for note in dataset.notes)
     named = any(name in ("train", "test", "valid") for name in classes)
     assert len(dataset.notes) == named
 
@@ -130,7 +130,7 @@ def test_folders_beside_the_roles(make_folder: MakeFolder) -> None:
     root = make_folder({"train/cat": 3, "train/dog": 3, "train_masks/cat": 3, "extra": 2})
     dataset = load_data(root)
     assert dataset.images == 6
-    assert dataset.notes == ("Folders beside train/ were ignored: extra/, train_masks/.",)
+    assert dataset.notes == ("Folders next to train/ were ignored: extra/, train_masks/.",)
 
 
 def test_one_class_in_both_unicode_forms(make_folder: MakeFolder) -> None:
@@ -149,7 +149,7 @@ def test_one_class_in_both_unicode_forms(make_folder: MakeFolder) -> None:
 def test_a_class_name_that_is_not_utf8(make_folder: MakeFolder) -> None:
     root = make_folder({"cat": 3, "dog": 3})
     os.rename(os.fsencode(root / "cat"), os.fsencode(root) + b"/caf\xe9")  # noqa: PTH104
-    with pytest.raises(UserError, match=r"must be UTF-8; .*/caf\\xe9 is not.* Rename the folder"):
+    with pytest.raises(UserError, match=r"must be UTF-8; .*/caf\\xe9 is not.* Fix: rename the"):
         load_data(root)
 
 
@@ -160,7 +160,7 @@ def test_a_class_name_on_an_ascii_file_system_is_utf8() -> None:
 def test_file_names_are_escaped(make_folder: MakeFolder) -> None:
     root = make_folder({"cat": 3, "dog": 3})
     path = os.fsencode(root) + b"/cat/\xe9\x1b[31m\n.png"
-    with open(path, "wb") as file:  # noqa: PTH123 - a name that is no text
+    with open(path, "wb") as file:  # noqa: PTH123 - a name that is not text
         file.write(b"no image")
     with pytest.raises(UserError, match=r"cat/\\xe9\\x1b\[31m\\n\.png \(not an image\)"):
         load_data(root)
@@ -169,28 +169,28 @@ def test_file_names_are_escaped(make_folder: MakeFolder) -> None:
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ({"cat": 3}, r"at least two classes; .*photos holds images of 'cat' only"),
+        ({"cat": 3}, r"at least two classes; .*photos holds only images of 'cat'"),
         ({"photos/cat": 3, "photos/dog": 3}, r"Did you mean .*photos/photos\?"),
         ({"data/train/cat": 3, "data/test/cat": 3}, r"Did you mean .*photos/data\?"),
         (
             {"data/train/cat": 3, "data/test/cat": 3, "models": 1},
-            r"stand in the data set's root; .*data holds test/, train/.* Did you mean .*data\?",
+            r"must be in the data set's root, .*data holds test/, train/.* Did you mean .*data\?",
         ),
         (
             {"cat/train": 3, "cat/test": 3, "dog/train": 3},
-            r"cat holds test/, train/.* Move the images: train/cat/",
+            r"cat holds test/, train/.* Fix: move the images to train/cat/",
         ),
-        ({"train_a/cat": 3, "test_b/cat": 3}, "must not all be called like roles; .* rename them"),
+        ({"train_a/cat": 3, "test_b/cat": 3}, "must not all be named like roles; .* rename them"),
         (
             {"a/b/train/cat": 3, "a/b/train/dog": 3, "test/test": 2},
-            r"needs train/ too.* Did you mean .*photos/a/b\?",
+            r"also needs train/.* Did you mean .*photos/a/b\?",
         ),
-        ({"a/b/c/cat": 3, "a/b/c/dog": 3}, r"'a' only.* Did you mean .*photos/a/b/c\?"),
-        ({"cat": 3, "dog": 0}, r"holds images of 'cat' only"),
+        ({"a/b/c/cat": 3, "a/b/c/dog": 3}, r"only images of 'a'.* Did you mean .*photos/a/b/c\?"),
+        ({"cat": 3, "dog": 0}, r"holds only images of 'cat'"),
         ({"cat": 0, "dog": 0}, r"holds empty folders only"),
         ({".": 3}, r"holds no folder\. Expected train/<class>"),
         ({"train": 3, "test": 3}, r"train holds no folder\. Expected"),
-        ({"test/cat": 3, "test/dog": 3}, r"that has test/ needs train/ too"),
+        ({"test/cat": 3, "test/dog": 3}, r"with test/ also needs train/"),
         (
             {"train/cat": 3, "train/dog": 3, "test/cat": 3, "test/dogs": 3},
             r"it lacks 'dog' and has 'dogs', which train does not",
@@ -218,10 +218,10 @@ def test_annotations_beside_the_classes(make_folder: MakeFolder) -> None:
 @pytest.mark.parametrize(
     ("suffix", "message"),
     [
-        (".txt", r"dog holds no PNG.* but others \(\.txt\)\. Add images or remove the folder"),
-        (".dcm", r"but others \(\.dcm\)\. Convert DICOM to PNG"),
-        (".jp2", r"but others \(\.jp2\)\. Convert JPEG 2000 to PNG"),
-        (".npy", r"but others \(\.npy\)\. Pack arrays into one \.npz"),
+        (".txt", r"dog holds no PNG.* only others \(\.txt\)\. Fix: add images or remove"),
+        (".dcm", r"only others \(\.dcm\)\. Fix: convert DICOM to PNG"),
+        (".jp2", r"only others \(\.jp2\)\. Fix: convert JPEG 2000 to PNG"),
+        (".npy", r"only others \(\.npy\)\. Fix: pack the arrays into one \.npz"),
     ],
 )
 def test_a_class_of_other_files(make_folder: MakeFolder, suffix: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Every format and mode comes out as the RGB pixels that a person would see."""
+"""Every format and mode decodes to the RGB pixels that an image viewer shows."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_16_bit_grey_is_scaled_and_not_clipped() -> None:
 
 
 def deep_colour(*values: int) -> bytes:
-    """A PNG of 4x6 pixels with these red, green and blue values of 16 bits."""
+    """A PNG of 4x6 pixels with these 16-bit red, green and blue values."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         check = zlib.crc32(kind + body)
@@ -134,7 +134,7 @@ def test_cmyk_becomes_rgb() -> None:
 
 def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned a quarter clockwise
+    exif[0x0112] = 6  # displayed rotated by 90 degrees clockwise
     upright = Image.fromarray(picture())
     content = encoded(upright, "JPEG", quality=100, subsampling=0, exif=exif)
     assert decoding.read_header(content)[:2] == (6, 4)

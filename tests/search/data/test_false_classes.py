@@ -1,4 +1,4 @@
-"""Folders that look like classes and are none: masks, parts, roles inside, copies."""
+"""Folders that look like classes but are not: masks, parts, roles inside, copies."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tests.search.data.conftest import MakeFolder
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (["images", "masks"], r"masks or annotations are no classes; .*holds images/, masks/"),
-        (["train/images", "train/labels"], r"are no classes; .*photos/train holds"),
-        (["JPEGImages", "SegmentationClass", "extra"], "masks or annotations are no classes"),
+        (["images", "masks"], r"masks or annotations are not classes; .*holds images/, masks/"),
+        (["train/images", "train/labels"], r"are not classes; .*photos/train holds"),
+        (["JPEGImages", "SegmentationClass", "extra"], "masks or annotations are not classes"),
         (
             ["images/cat", "images/dog", "annotations/trimaps"],
-            r"masks or annotations are no classes.* Did you mean .*photos/images\?",
+            r"masks or annotations are not classes.* Did you mean .*photos/images\?",
         ),
-        (["HAM_images_part_1", "HAM_images_part_2"], "number the parts of a data set"),
-        (["train/fold1", "train/fold2"], "number the parts of a data set.* add --layout classes"),
+        (["HAM_images_part_1", "HAM_images_part_2"], "Numbered parts of a data set"),
+        (["train/fold1", "train/fold2"], "Numbered parts of a data set.* add --layout classes"),
         (
             ["data/data/train/a", "data/data/test/a", "large/large/a", "large/large/b"],
-            r"no parts of a class; .*data/data holds .* Did you mean .*photos/data/data\?",
+            r"not contain role folders; .*data/data holds .* Did you mean .*photos/data/data\?",
         ),
         (
             ["prueba/a", "prueba/b", "entrenamiento/a", "entrenamiento/b"],
-            r"Each of entrenamiento/, prueba/ .* holds a/, b/\. .* rename them train/ and test/",
+            r"Each of entrenamiento/, prueba/ .* holds a/, b/\. .* rename them to train/ and test/",
         ),
         (["photo/0", "photo/1", "sketch/0", "sketch/1"], "Each of photo/, sketch/ .* holds 0/, 1/"),
         (
@@ -68,8 +68,8 @@ def test_a_copy_of_the_data_set_is_no_class(make_folder: MakeFolder) -> None:
     dataset = load_data(root)
     assert dataset.class_names == ("no", "yes")
     assert dataset.notes == (
-        "brain/ was left out: its folders are called like those beside it, as in a copy "
-        "(6 images).",
+        "brain/ was left out: its subfolders have the names of the folders next to it, so it is "
+        "probably a copy (6 images).",
     )
 
 
@@ -77,7 +77,7 @@ def test_images_to_be_predicted_are_no_class(make_folder: MakeFolder) -> None:
     dataset = load_data(make_folder({"no": 3, "yes": 3, "pred": 2}))
     assert dataset.class_names == ("no", "yes")
     assert dataset.notes == ("pred/ was left out: 2 images without labels.",)
-    with pytest.raises(UserError, match="holds images of 'yes' only"):
+    with pytest.raises(UserError, match="holds only images of 'yes'"):
         load_data(make_folder({"yes": 3, "pred": 2}, name="more"))
 
 
@@ -88,14 +88,14 @@ def test_masks_beside_their_images_are_left_out(make_folder: MakeFolder) -> None
     Image.new("L", (10, 8)).save(root / "train" / "dog" / "gas_mask.png")
     dataset = load_data(root)
     assert dataset.images == 11
-    assert dataset.notes == ("3 masks beside their images were left out.",)
+    assert dataset.notes == ("3 segmentation masks were left out.",)
 
 
 def test_masks_in_each_class_are_left_out(make_folder: MakeFolder) -> None:
     folders = ["COVID/images", "COVID/masks", "Normal/images", "Normal/masks"]
     dataset = load_data(make_folder(dict.fromkeys(folders, 3)))
     assert dataset.class_names == ("COVID", "Normal")
-    assert dataset.notes == ("6 masks beside their images were left out.",)
+    assert dataset.notes == ("6 segmentation masks were left out.",)
 
 
 def test_the_same_folders_in_all_classes_below_train(make_folder: MakeFolder) -> None:

@@ -1,4 +1,4 @@
-"""Image files: mixed content, bad files, changes between starts."""
+"""Image files: mixed content, bad files, changes between loads."""
 
 from __future__ import annotations
 
@@ -128,9 +128,9 @@ def test_mixed_sizes_take_the_commonest_and_say_so(make_folder: MakeFolder) -> N
     dataset = load_data(root)
     assert dataset.image_shape == (8, 10, 3)
     assert dataset.notes == (
-        "1 of 19 images were resized to 8x10 pixels (height x width): the commonest size. 1 of "
-        "another shape: cropped around the centre (--fit pad or stretch keeps all). --image-size "
-        "chooses another size.",
+        "1 of 19 images were resized to 8x10 pixels (height x width): the most common size. 1 of "
+        "another shape: cropped around the centre (--fit pad or stretch keeps everything). "
+        "--image-size chooses another size.",
     )
     assert load_data(root, image_size=16).image_shape == (16, 16, 3)
     assert load_data(root, image_size=(12, 14)).image_shape == (12, 14, 3)
@@ -150,9 +150,9 @@ def test_other_files_are_ignored_with_a_note(make_folder: MakeFolder) -> None:
     dataset = load_data(root)
     assert dataset.images == 18
     assert dataset.notes == (
-        "Folders beside train/ were ignored: extra/.",
-        f"1 files that are no {READABLE} were ignored (.txt).",
-        "1 hidden files and leftovers of systems were ignored (.DS_Store).",
+        "Folders next to train/ were ignored: extra/.",
+        f"1 files other than {READABLE} were ignored (.txt).",
+        "1 hidden files and system files were ignored (.DS_Store).",
     )
 
 
@@ -195,8 +195,8 @@ def test_one_range_of_deep_grey_for_all_roles(make_folder: MakeFolder) -> None:
             Image.fromarray(values).save(root / folder / f"{index}.png")
     dataset = load_data(root)
     assert dataset.notes[0] == (
-        "12 grey images are stored with more than 8 bits; their values 100 to 1502 became 0 to "
-        "255, in all roles alike."
+        "12 grey images are stored with more than 8 bits; their values 100 to 1502 were scaled "
+        "to 0 to 255, the same in all roles."
     )
     assert dataset.arrays.development[0, 1, 1, 0] == round(400 / 1402 * 255)
     assert dataset.arrays.test is not None
@@ -287,9 +287,9 @@ def test_leaked_images_are_counted_and_reported(make_folder: MakeFolder) -> None
     shutil.copy(root / "train" / "dog" / "0002.png", root / "train" / "cat" / "again.png")
     dataset = load_data(root)
     assert dataset.leaked_images == 1
-    assert "1 of 6 test images also stand, pixel for pixel" in dataset.notes[0]
-    assert "1 of 5 validation images also stand, pixel for pixel" in dataset.notes[1]
-    assert dataset.notes[2] == "1 images repeat another image's pixels under another class."
+    assert "1 of 6 test images also occur, pixel for pixel" in dataset.notes[0]
+    assert "1 of 5 validation images also occur, pixel for pixel" in dataset.notes[1]
+    assert dataset.notes[2] == "1 images are identical to an image of another class."
 
 
 def test_a_class_whose_files_are_all_bad(make_folder: MakeFolder) -> None:
@@ -299,7 +299,7 @@ def test_a_class_whose_files_are_all_bad(make_folder: MakeFolder) -> None:
         load_data(root, max_bad_files=0.5)
 
 
-@pytest.mark.parametrize("kept", [0, 100])  # 100 bytes: the header is whole, the pixels are not
+@pytest.mark.parametrize("kept", [0, 100])  # 100 bytes: complete header, incomplete pixels
 def test_no_readable_image_at_all(make_folder: MakeFolder, kept: int) -> None:
     root = make_folder({"cat": 1, "dog": 1})
     for path in root.glob("*/*.png"):

@@ -1,4 +1,4 @@
-"""Images whose labels stand in a table: how tables name files, and what goes wrong."""
+"""Images with labels in a table: how tables name files, and which tables are rejected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.data import Dataset, load_data, split_data
 
 
 def draw(root: Path, paths: Iterable[str]) -> None:
-    """Writes one image a path, each with a grey level of its own."""
+    """Writes one image per path, each with a different grey level."""
     for number, path in enumerate(paths):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (4, 4), 10 + 5 * number).save(root / path)
@@ -178,7 +178,7 @@ def test_rows_that_are_left_out_get_notes(tmp_path: Path) -> None:
     place = tmp_path / "labels.csv"
     assert dataset.notes == (
         "The labels come from labels.csv (columns id, label, set).",
-        f"Column 'set' of {place} names no roles and was ignored: 'a', 'b'.",
+        f"Column 'set' of {place} was ignored because its values are not roles: 'a', 'b'.",
         f"1 rows of {place} have no label and were left out.",
         f"1 rows of {place} repeat an earlier one and count once.",
         "2 images that labels.csv does not list were left out: 2.png, 3.png.",
@@ -204,7 +204,7 @@ def test_missing_files_count_as_unreadable(tmp_path: Path) -> None:
             "file,label\n0,x\n0,y\n",
             r"one label .* 0\.png is 'x' in train \(labels\.csv:2\) and 'y'",
         ),
-        ("id,label\n7,x\n8,y\n", r"names, for example, '7', and the folder holds 0\.png, 1\.png"),
+        ("id,label\n7,x\n8,y\n", r"names, for example, '7', but the folder holds 0\.png, 1\.png"),
         ("id,label\n0,x\n1,x\n", "at least two classes; the training rows of .* hold x"),
         ("id,label\n", r"needs rows .*labels\.csv has none"),
         ("", "has none"),
@@ -212,15 +212,15 @@ def test_missing_files_count_as_unreadable(tmp_path: Path) -> None:
         ("id,width,depth\n0,7,2\n", r"line 2 of .* has neither"),
         ("x,y,id\n0,1\n", "has none"),
         ("id,label\n0,\n1,\n", "has none"),
-        ("id,label,split\n0,x\n1,y,train\n", "holds '' too"),
-        ("id,x,y\n0,1,1\n1,0,1\n", r"one 1 and zeros in each row; line 2"),
-        ("id,label,split\n0,x,train\n1,y,holdout\n", "says train, val or test .* 'holdout' too"),
+        ("id,label,split\n0,x\n1,y,train\n", "also has ''"),
+        ("id,x,y\n0,1,1\n1,0,1\n", r"a single 1 and zeros in each row; line 2"),
+        ("id,label,split\n0,x,train\n1,y,holdout\n", "train, val or test .* also has 'holdout'"),
         (
             "id,label,split\n0,x,train\n1,x,train\n2,y,train\n3,z,test\n",
             "has 'z' in test only",
         ),
         ("id,label,split\n0,x,test\n1,y,test\n", "training rows of .* hold none"),
-        ("same,x\n0,y\n", r"may be same\.\w+ or same\.\w+\. Write the path or the suffix"),
+        ("same,x\n0,y\n", r"may be same\.\w+ or same\.\w+\. Fix: add the path or the suffix"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, table: str, message: str) -> None:
@@ -235,21 +235,21 @@ def test_a_table_in_another_encoding(tmp_path: Path, encoding: str) -> None:
     draw(tmp_path, ["0.png", "1.png"])
     text = "id,label\n0,thé\n1,café\n" if encoding == "latin-1" else "id,label\n0,a\n1,b\n"
     (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
-    with pytest.raises(UserError, match="must be text in UTF-8"):
+    with pytest.raises(UserError, match="must be UTF-8 text"):
         load_data(tmp_path)
 
 
 def test_a_table_that_is_none_does_not_hide_the_reason(tmp_path: Path) -> None:
     draw(tmp_path, ["cat/0.png"])
     (tmp_path / "sizes.csv").write_text("city,size\nRome,9\n")
-    with pytest.raises(UserError, match="holds images of 'cat' only"):
+    with pytest.raises(UserError, match="holds only images of 'cat'"):
         load_data(tmp_path)
 
 
 @pytest.mark.parametrize(
     "table",
     [
-        "TRAIN,FILE,LABEL\n",  # MedMNIST's, without a header
+        "TRAIN,FILE,LABEL\n",  # MedMNIST's table, without a header
         "FILE LABEL\n",
         "LABEL,FILE\n",
         "FILE,LABEL\n",
@@ -332,7 +332,7 @@ def test_a_table_that_was_not_used_gets_a_note(tmp_path: Path) -> None:
     assert load_data(table).class_names == ("elm", "oak")
     table.rename(root / "labels.csv").write_text("p,q,r\n1,2,3\n")
     (note,) = load_data(root).notes
-    assert note.startswith("The folders are the classes. A label table has a column of file names")
+    assert note.startswith("The folders are the classes. A label table needs a file name column")
 
 
 def test_a_table_that_says_more_than_the_folders_gets_a_note(tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_a_table_that_says_more_than_the_folders_gets_a_note(tmp_path: Path) -> 
         rows = "".join(f"{path},{path[0]}\n" for path in paths[number::3])
         (tmp_path / "photos" / f"{role}.csv").write_text("file,label\n" + rows)
     (note,) = load_data(tmp_path / "photos").notes
-    assert "train.csv divides the images into roles, which the folders do not" in note
+    assert "train.csv divides the images into roles; the folders do not" in note
     assert load_data(tmp_path / "photos" / "train.csv").arrays.own_validation == 2
 
 
@@ -369,11 +369,11 @@ def test_the_column_of_files_is_the_one_that_names_files(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("file,partition\n0.png,train\n1.png,test\n", "has file and partition. Add the labels"),
-        ("label,pixel0,pixel1\n1,2,3\n", r"holds pixels in 3 columns\. Convert it"),
-        ("file|label\n0.png|x\n", r"has one column, 'file\|label'\. Separate them"),
-        ("0.png,a,b,c\n1.png,d,e,f\n", r"has 4 columns\. Add a header"),
-        ("file,label,Usage\n0,x,Training\n1,y,PublicTest\n", "'publictest' too"),
+        ("file,partition\n0.png,train\n1.png,test\n", "has file and partition. Fix: add the"),
+        ("label,pixel0,pixel1\n1,2,3\n", r"holds pixels in 3 columns\. Fix: convert it"),
+        ("file|label\n0.png|x\n", r"has one column, 'file\|label'\. Fix: separate them"),
+        ("0.png,a,b,c\n1.png,d,e,f\n", r"has 4 columns\. Fix: add a header"),
+        ("file,label,Usage\n0,x,Training\n1,y,PublicTest\n", "also has 'publictest'"),
     ],
 )
 def test_tables_of_other_kinds(tmp_path: Path, table: str, message: str) -> None:
@@ -386,7 +386,7 @@ def test_tables_of_other_kinds(tmp_path: Path, table: str, message: str) -> None
 @pytest.mark.parametrize(
     ("labels", "note"),
     [
-        (["cat", "Cat", "dog", "dog"], "Classes differ in case or spaces only: 'Cat' and 'cat'."),
+        (["cat", "Cat", "dog", "dog"], "Some classes differ only in case or spaces: 'Cat' and"),
         (["a", "b", "a|b", "c"], "Each combination of labels .*: 'a|b'"),
         (["a b", "b", "a", "c"], "Each combination of labels .*: 'a b'"),
         (["polar bear", "brown bear", "bear", "x"], None),

@@ -1,4 +1,4 @@
-"""Grey of 16 and 32 bits: which values become black and white."""
+"""Greyscale of 16 and 32 bits: which values become black and white."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = (4, 6)
 
 
 def encoded(values: Any) -> bytes:
-    """Returns a PNG of 16-bit values, a TIFF of others."""
+    """Returns a PNG for 16-bit values, otherwise a TIFF."""
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, "PNG" if values.dtype == np.uint16 else "TIFF")
     return buffer.getvalue()

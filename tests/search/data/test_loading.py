@@ -1,4 +1,4 @@
-"""What a user types after --data; data sets with a name."""
+"""Values of --data, and named data sets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_digits_need_nothing_but_scikit_learn() -> None:
 
 
 def test_keras_data_from_its_cache_and_without_a_network(tmp_path: Path, repository: Path) -> None:
-    """Keras' own files are used where they are; otherwise the error names the offline ways."""
+    """Uses Keras' downloaded files if they exist; otherwise the error names the offline options."""
     folder = tmp_path / "keras" / "datasets" / "fashion-mnist"
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_keras_data_from_its_cache_and_without_a_network(tmp_path: Path, reposit
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("https://example.org/photos.zip", "takes no address; .* Download it first"),
+        ("https://example.org/photos.zip", "takes no URL; .* Fix: download it first"),
         ("cifar01", r"no data set, folder or file 'cifar01'. Did you mean 'cifar10'\?"),
         (
             "nowhere/at/all",
@@ -93,7 +93,7 @@ def test_unknown_sources(source: str, message: str) -> None:
 
 def test_another_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "images.tar").write_text("1,2")
-    with pytest.raises(UserError, match=r"takes no \.tar file.* Unpack archives"):
+    with pytest.raises(UserError, match=r"takes no \.tar file.* Fix: unpack archives"):
         load_data(tmp_path / "images.tar")
 
 

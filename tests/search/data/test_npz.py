@@ -1,4 +1,4 @@
-"""Arrays of every honest kind load; the others get an error that says why."""
+"""Arrays of every valid kind load; other arrays get an error that says why."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ def test_integers_of_more_than_8_bits_are_scaled_by_the_training_range(
     assert dataset.arrays.test is not None
     assert dataset.arrays.test.max() == 255
     assert dataset.notes[0] == (
-        f"The values {low} to {high} of x_train became 0 to 255, in all roles alike."
+        f"The values {low} to {high} of x_train were scaled to 0 to 255, the same in all roles."
     )
-    # Also from the cache: files of such values are decoded by them.
+    # Also on a load from the cache: image files with such values are decoded with these levels.
     assert load_data(tmp_path / "images.npz").decoding.levels == Levels(low, high)
 
 
@@ -132,7 +132,7 @@ def test_integers_of_more_than_8_bits_are_scaled_by_the_training_range(
 def test_roles_in_different_ranges(
     tmp_path: Path, train: NDArray[Any], test: NDArray[Any], found: str
 ) -> None:
-    with pytest.raises(UserError, match=rf"same range; {found}.* Scale both"):
+    with pytest.raises(UserError, match=rf"same range; {found}.* Fix: scale both"):
         load(tmp_path, x_train=train, y_train=LABELS, x_test=test, y_test=LABELS)
 
 
@@ -194,14 +194,17 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
             {"x_train": IMAGES, "train_images": IMAGES, "y_train": LABELS},
             "one array of train images; .* has x_train and train_images",
         ),
-        ({"x_train": IMAGES, "y_train": LABELS - 1}, "must count from 0; y_train holds -1"),
+        ({"x_train": IMAGES, "y_train": LABELS - 1}, "must start at 0; y_train holds -1"),
         ({"x_train": IMAGES, "y_train": LABELS + 1}, "never holds class '0' of 4 classes"),
         ({"x_train": IMAGES, "y_train": LABELS * 10}, "numbers 21 classes with 12 images"),
         ({"x_train": IMAGES, "y_train": LABELS * 0}, "at least two classes"),
         ({"x_train": IMAGES, "y_train": LABELS / 2}, "must be integers or strings"),
         ({"x_train": IMAGES, "y_train": np.eye(3)[LABELS]}, r"labels\.argmax\(axis=1\)"),
-        ({"x_train": IMAGES, "y_train": LABELS[:5]}, "has 12 images and y_train 5 labels. Make"),
-        ({"x_train": IMAGES[:0], "y_train": LABELS[:0]}, "x_train is empty. Add"),
+        (
+            {"x_train": IMAGES, "y_train": LABELS[:5]},
+            "12 images and y_train has 5 labels. Fix: give",
+        ),
+        ({"x_train": IMAGES[:0], "y_train": LABELS[:0]}, "x_train is empty. Fix: add"),
         (
             {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:2], "y_test": LABELS[:2] + 9},
             r"Labels must lie in 0\.\.2 for 3 classes; y_test holds 10",
@@ -212,7 +215,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ),
         (
             {"x_train": IMAGES, "y_train": LABELS, "class_names": np.array(["a", "b", "a"])},
-            "Class names must differ; received a, b, a. Rename",
+            "Class names must be unique; received a, b, a. Fix: rename",
         ),
         (
             {
@@ -221,7 +224,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
                 "x_test": IMAGES[:1],
                 "y_test": np.array(["z"]),
             },
-            "training images' classes only; received 'z'",
+            "only classes of the training images; received 'z'",
         ),
         (
             {
@@ -230,20 +233,20 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
                 "x_test": IMAGES[:3, :4],
                 "y_test": LABELS[:3],
             },
-            "must have the same size; .* Resize",
+            "must have the same size; .* Fix: resize",
         ),
-        ({"x_train": IMAGES / 255 - 0.5, "y_train": LABELS}, "Undo any standardisation"),
+        ({"x_train": IMAGES / 255 - 0.5, "y_train": LABELS}, "Fix: undo any standardisation"),
         ({"x_train": IMAGES * 2.0, "y_train": LABELS}, "x_train holds .* to "),
         ({"x_train": IMAGES * np.nan, "y_train": LABELS}, "x_train holds nan"),
         ({"x_train": IMAGES.astype(str), "y_train": LABELS}, "Pixels must be numbers"),
         ({"x_train": IMAGES.transpose(0, 3, 1, 2), "y_train": LABELS}, "channels last"),
         (
             {"x_train": IMAGES.reshape(12, -1), "y_train": LABELS},
-            r"has shape \(12, 90\)\. Give the pixels back their rows",
+            r"has shape \(12, 90\)\. Fix: restore the image shape",
         ),
         (
             {"x_train": IMAGES.transpose(1, 2, 3, 0), "y_train": LABELS},
-            r"Put the images first with images\.transpose\(3, 0, 1, 2\)",
+            r"Here the image axis is last: use images\.transpose\(3, 0, 1, 2\)",
         ),
     ],
 )
@@ -274,5 +277,5 @@ def test_class_names_in_bytes_are_utf8(tmp_path: Path, named: bool) -> None:
 @pytest.mark.parametrize("name", [b"caf\xe9", "caf\udce9"])
 def test_class_names_that_are_not_utf8(tmp_path: Path, name: bytes | str) -> None:
     names = np.array([name, type(name)(), type(name)()])
-    with pytest.raises(UserError, match="must be text in UTF-8; y_train holds a name that is not"):
+    with pytest.raises(UserError, match="must be UTF-8 text; y_train holds a name that is not"):
         load(tmp_path, x_train=IMAGES, y_train=names[LABELS])

@@ -1,4 +1,4 @@
-"""val/ and test/ without class folders, whose labels stand in a table."""
+"""val/ and test/ without class folders, with their labels in a table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_table(root: Path, place: str, rows: str) -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        "0000.png/cat/0/32\n0002.png/dog/5/9\n0001.png/cat/0/0\n",  # Tiny ImageNet's
+        "0000.png/cat/0/32\n0002.png/dog/5/9\n0001.png/cat/0/0\n",  # Tiny ImageNet's table
         "width/file/what\n3/0000/cat\n3/0001/cat\n4/0002/dog\n",
     ],
 )
@@ -38,7 +38,7 @@ def test_validation_labels_in_a_table(make_folder: MakeFolder, place: str, rows:
 @pytest.mark.parametrize(
     "rows",
     [
-        "file/label\n0000/cow\n0001/cat\n",  # no class of the training images
+        "file/label\n0000/cow\n0001/cat\n",  # not a class of the training images
         "file/label\nelsewhere/cat\n",
         "id\n0000\n0001\n0002\n",
     ],
@@ -56,7 +56,9 @@ def test_images_that_the_table_does_not_list(make_folder: MakeFolder) -> None:
     write_table(root, "val.csv", "file/label\n0000/cat\n0001/dog\n")
     dataset = load_data(root)
     assert roles_of(dataset) == (6, 2, 0)
-    assert dataset.notes[-1] == "1 images of val/ that the table does not list were left out."
+    assert dataset.notes[-1] == (
+        "1 images of val/ were left out because the table does not list them."
+    )
     write_table(root, "val.csv", "file/label\n0000/cat\n0000/dog\n")
     with pytest.raises(UserError, match="Every image needs one label"):
         load_data(root)

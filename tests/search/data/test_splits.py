@@ -1,4 +1,4 @@
-"""Splits: stratified, repeatable, with a test share that opens on the record only."""
+"""Splits are stratified and reproducible, and every opening of the test subset is recorded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_seed_gives_the_same_split_everywhere(dataset: Dataset) -> None:
     split = split_data(dataset, seed=0)
     assert split_data(dataset, seed=0).sha256 == split.sha256
     assert split_data(dataset, seed=1).sha256 != split.sha256
-    # Stored studies compare this value: it must not change with NumPy or the platform.
+    # Stored studies contain this value: it must not change with NumPy or the platform.
     assert split.sha256 == "35b6f5eeabbb341a03a275d0184032ff667c53987cc1797396156db4ea54b81c"
 
 
@@ -71,7 +71,7 @@ def test_every_class_needs_an_image_in_every_role(
         split = split_data(dataset, seed=0)
         assert split.train.class_counts(2)[0] == split.validation.class_counts(2)[0] == 1
     else:
-        with pytest.raises(UserError, match=r"at least 3 different images.*'cat' has 2"):
+        with pytest.raises(UserError, match=r"at least 3 distinct images.*'cat' has 2"):
             split_data(dataset, seed=0)
 
 
@@ -126,14 +126,14 @@ def test_indices_are_saved(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_gather_returns_copies_of_the_right_images(dataset: Dataset) -> None:
-    share = split_data(dataset, seed=0).validation
+    subset = split_data(dataset, seed=0).validation
     positions = np.array([5, 0, 5])
-    images, labels = share.gather(positions)
+    images, labels = subset.gather(positions)
     assert images.dtype == np.uint8
     assert images.flags.owndata
-    np.testing.assert_array_equal(images, share.images[share.indices[[5, 0, 5]]])
-    np.testing.assert_array_equal(labels, share.labels[share.indices[[5, 0, 5]]])
-    assert share.gather(slice(0, 4))[0].shape == (4, 8, 10, 3)
+    np.testing.assert_array_equal(images, subset.images[subset.indices[[5, 0, 5]]])
+    np.testing.assert_array_equal(labels, subset.labels[subset.indices[[5, 0, 5]]])
+    assert subset.gather(slice(0, 4))[0].shape == (4, 8, 10, 3)
 
 
 def test_the_spec_describes_the_training_share(dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""The line between a worker and its supervisor."""
+"""The connection between a worker and its supervisor."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_go_begins_the_work_and_ends_nothing(line: tuple[Connection, Connection]) -> None:
+def test_go_starts_the_work_and_stops_nothing(line: tuple[Connection, Connection]) -> None:
     interruption = Interruption()
     commands = Commands(line[1], interruption)
     waited = threading.Thread(target=commands.wait_for_go)
@@ -67,7 +67,7 @@ def test_stop_asks_the_running_trial_to_stop(line: tuple[Connection, Connection]
     commands.wait_for_go()
     with pytest.raises(SearchInterrupted):
         interruption.check()
-    # The supervisor lives, and sees to it that the worker ends.
+    # The supervisor is alive and makes sure that the worker ends.
     assert not orphaned.is_set()
 
 
@@ -107,7 +107,7 @@ def test_events_arrive_as_they_were_sent(line: tuple[Connection, Connection]) ->
     assert [line[0].recv() for _ in sent] == sent
 
 
-def test_it_is_told_where_in_the_log_a_trial_begins(
+def test_the_supervisor_receives_the_log_position_of_each_trial(
     line: tuple[Connection, Connection], tmp_path: Path
 ) -> None:
     with (tmp_path / "worker.log").open("wb", buffering=0) as log:
@@ -120,7 +120,7 @@ def test_it_is_told_where_in_the_log_a_trial_begins(
     assert isinstance(line[0].recv(), TrialStarted)
 
 
-def test_progress_is_sent_now_and_then(line: tuple[Connection, Connection]) -> None:
+def test_progress_events_are_rate_limited(line: tuple[Connection, Connection]) -> None:
     progress = ChannelProgress(line[1])
     for epoch in range(1000):
         progress.handle(TrialAdvanced(number=0, epoch=epoch, epochs=1000, metrics={}))
@@ -133,7 +133,7 @@ def test_progress_is_sent_now_and_then(line: tuple[Connection, Connection]) -> N
     assert 1 <= len(events) < 100
 
 
-def test_a_worker_without_a_listener_goes_on(line: tuple[Connection, Connection]) -> None:
+def test_a_worker_continues_if_the_supervisor_is_gone(line: tuple[Connection, Connection]) -> None:
     progress = ChannelProgress(line[1])
     line[0].close()
 
@@ -141,7 +141,9 @@ def test_a_worker_without_a_listener_goes_on(line: tuple[Connection, Connection]
     progress.send(Ready())
 
 
-def test_threads_do_not_mix_their_messages(line: tuple[Connection, Connection]) -> None:
+def test_messages_of_several_threads_are_not_interleaved(
+    line: tuple[Connection, Connection],
+) -> None:
     progress = ChannelProgress(line[1])
 
     def send(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Which engine runs a search, and what is done before workers start."""
+"""The choice of an engine, and what an engine does before workers start."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -38,7 +38,7 @@ def study() -> optuna.Study:
 
 @pytest.fixture
 def started(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Starts a search by a plan; returns what its workers are to be told."""
+    """Starts a search with a plan; returns what the pool of workers receives."""
     given: dict[str, Any] = {}
 
     class Pool:
@@ -61,11 +61,11 @@ def started(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> Start:
     return start
 
 
-def test_workers_on_gpus_share_those_and_the_machines_memory(started: Start) -> None:
+def test_workers_on_gpus_share_gpu_and_machine_memory(started: Start) -> None:
     told = started(WorkerPlan(4, 1, FLOAT32, gpus=("GPU-a", "GPU-b")))
 
     assert told["job"].memory_bytes == 40 * _GIBIBYTE
-    # What they hold after a trial is held against the memory that it is held in.
+    # The memory held after a trial is compared with the machine's memory, where it is held.
     assert told["host_memory"] == 8 * _GIBIBYTE
     assert told["limits"].memory_mib is None
 
@@ -76,7 +76,7 @@ def test_workers_without_gpus_share_the_machines_memory(started: Start) -> None:
     assert told["job"].memory_bytes == told["host_memory"] == 8 * _GIBIBYTE
 
 
-def test_what_has_failed_for_good_when_a_search_starts_leaves_no_shared_checkpoint(
+def test_a_trial_that_fails_when_a_search_starts_leaves_no_shared_checkpoint(
     started: Start, study: optuna.Study, tmp_path: Path
 ) -> None:
     shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
@@ -98,7 +98,7 @@ def test_what_has_failed_for_good_when_a_search_starts_leaves_no_shared_checkpoi
     ("workers", "trains_here"),
     [(0, True), (2, False), ("auto", False), (LocalWorkers(number=0), True), (RayWorkers(), False)],
 )
-def test_the_engine_follows_from_the_workers(workers: Any, trains_here: bool) -> None:
+def test_the_workers_determine_the_engine(workers: Any, trains_here: bool) -> None:
     assert engine_for(workers_of(workers), logs=Path("logs")).trains_here is trains_here
 
 
@@ -106,7 +106,7 @@ def test_the_engine_follows_from_the_workers(workers: Any, trains_here: bool) ->
     ("number", "seconds", "trains_here"),
     [("auto", 30.0, True), ("auto", 300.0, False), ("auto", None, False), (2, 30.0, False)],
 )
-def test_a_brief_search_is_not_worth_a_worker_that_nobody_asked_for(
+def test_a_brief_search_starts_no_worker_unless_asked_to(
     number: Any, seconds: float | None, trains_here: bool
 ) -> None:
     engine = engine_for(LocalWorkers(number=number), logs=Path("logs"))

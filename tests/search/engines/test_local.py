@@ -1,4 +1,4 @@
-"""Worker processes with tiny real trainings: kept running, replaced, ended in order."""
+"""Worker processes with tiny real trainings: supervised, replaced and stopped cleanly."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def logs(place: Place) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.glob("*.log")}
 
 
-def test_two_workers_share_a_study_to_its_end(make_place: MakePlace) -> None:
+def test_two_workers_complete_a_study_together(make_place: MakePlace) -> None:
     place = make_place(epochs=20)
     run = place.start(workers=2, trials=6)
     run.wait_until(lambda: len(place.running(trained=1)) == 2)
@@ -54,7 +54,7 @@ def test_two_workers_share_a_study_to_its_end(make_place: MakePlace) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_worker_that_a_signal_ends_is_replaced_and_its_trial_goes_on(
+def test_a_worker_killed_by_a_signal_is_replaced_and_its_trial_continued(
     make_place: MakePlace, number: signal.Signals
 ) -> None:
     epochs = 60
@@ -78,7 +78,7 @@ def test_a_worker_that_a_signal_ends_is_replaced_and_its_trial_goes_on(
     assert later.state is TrialState.COMPLETE
     assert later.params == dead.params
     assert later.user_attrs[TrialAttribute.CRASHES] == 1
-    # The epochs before the death are not trained again: their reports are those that were made.
+    # Epochs before the death are not trained again: the continuation has the same reports.
     assert sorted(later.intermediate_values) == list(range(1, epochs + 1))
     for step, value in dead.intermediate_values.items():
         assert later.intermediate_values[step] == value
@@ -87,7 +87,7 @@ def test_a_worker_that_a_signal_ends_is_replaced_and_its_trial_goes_on(
     assert said in "".join(logs(place).values())
 
 
-def test_a_search_that_joins_leaves_a_dead_worker_to_its_own_supervisor(
+def test_a_joining_search_leaves_a_dead_worker_to_its_own_supervisor(
     make_place: MakePlace,
 ) -> None:
     place = make_place(epochs=60)
@@ -95,7 +95,7 @@ def test_a_search_that_joins_leaves_a_dead_worker_to_its_own_supervisor(
     run.wait_until(lambda: place.running(trained=1))
     (victim,) = place.running()
     worker = worker_of(run, victim)
-    # It notices later than a search that looks at the same moment.
+    # The suspended supervisor notices the death later than the joining search.
     run.process.send_signal(signal.SIGSTOP)
     worker.kill()
     run.wait_until(lambda: worker.status() == psutil.STATUS_ZOMBIE)
@@ -108,7 +108,7 @@ def test_a_search_that_joins_leaves_a_dead_worker_to_its_own_supervisor(
     assert dead.user_attrs[TrialAttribute.SIGNAL] == "SIGKILL"
 
 
-def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(make_place: MakePlace) -> None:
+def test_a_hanging_worker_is_killed_and_its_trial_retried(make_place: MakePlace) -> None:
     place = make_place(epochs=3, study=with_mishap(STUDY, "time.sleep(3600)"))
     run = place.start(workers=1, trials=2, retrain=False, limits={"stall_seconds": 45})
     run.succeeds()
@@ -118,10 +118,10 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(make_place: Make
     (hung,) = with_outcome(trials, Outcome.CRASHED)
     assert hung.number == 1
     reason = hung.user_attrs[TrialAttribute.REASON]
-    assert reason == "no sign of life for 45 s, so it was ended, after 0 epochs"
+    assert reason == "no sign of life for 45 s, so it was killed, after 0 epochs"
 
 
-def test_recycled_workers_have_a_warm_successor(make_place: MakePlace) -> None:
+def test_a_spent_worker_works_until_its_successor_is_ready(make_place: MakePlace) -> None:
     place = make_place(epochs=60)
     run = place.start(workers=1, trials=4, retrain=False, limits={"trials_each": 1})
     at_work_while_the_next_starts: set[int] = set()
@@ -135,7 +135,7 @@ def test_recycled_workers_have_a_warm_successor(make_place: MakePlace) -> None:
     run.succeeds()
 
     trials = place.checked(4)
-    # A spent worker goes on until the next one has imported everything.
+    # A spent worker continues until its successor has imported everything.
     assert at_work_while_the_next_starts
     assert len(held_by(trials)) >= 2
     assert with_outcome(trials, Outcome.COMPLETE) == trials
@@ -147,7 +147,7 @@ def with_lease(place: Place, number: int) -> list[FrozenTrial]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_stops_in_order_and_the_same_command_goes_on(
+def test_a_signal_to_all_processes_stops_cleanly_and_the_same_command_resumes(
     make_place: MakePlace, number: signal.Signals
 ) -> None:
     place = make_place(epochs=60)
@@ -172,7 +172,7 @@ def test_a_signal_to_all_stops_in_order_and_the_same_command_goes_on(
             assert sorted(later.intermediate_values) == list(range(1, 61))
 
 
-def test_ctrl_c_while_workers_start_is_no_fault_of_theirs(make_place: MakePlace) -> None:
+def test_ctrl_c_while_workers_start_is_not_a_worker_failure(make_place: MakePlace) -> None:
     place = make_place()
     run = place.start(workers=4, trials=3)
     run.wait_until(lambda: len(run.workers()) == 4)
@@ -184,7 +184,7 @@ def test_ctrl_c_while_workers_start_is_no_fault_of_theirs(make_place: MakePlace)
     assert not [trial for trial in place.trials() if trial.state is TrialState.RUNNING]
 
 
-def test_ctrl_c_twice_ends_at_once_and_the_same_command_goes_on(make_place: MakePlace) -> None:
+def test_ctrl_c_twice_stops_at_once_and_the_same_command_resumes(make_place: MakePlace) -> None:
     place = make_place(epochs=60)
     run = place.start(workers=2, trials=2)
     run.wait_until(lambda: len(place.running(trained=1)) == 2)
@@ -208,7 +208,7 @@ def test_ctrl_c_twice_ends_at_once_and_the_same_command_goes_on(make_place: Make
         ("raise RuntimeError('no luck here')", "no luck here"),
     ],
 )
-def test_workers_that_cannot_start_say_why(
+def test_workers_that_cannot_start_report_the_reason(
     make_place: MakePlace, at_import: str, words: str
 ) -> None:
     broken = f"import os, sys\nif 'worker' in sys.argv[0]:\n    {at_import}\n" + STUDY
@@ -223,7 +223,7 @@ def test_workers_that_cannot_start_say_why(
     assert place.trials() == []
 
 
-def test_the_command_ends_with_code_1_where_workers_cannot_start(make_place: MakePlace) -> None:
+def test_the_command_exits_with_code_1_if_workers_cannot_start(make_place: MakePlace) -> None:
     at_import = "print('no luck here', file=sys.stderr); os._exit(7)"
     broken = f"import os, sys\nif 'worker' in sys.argv[0]:\n    {at_import}\n" + STUDY
     place = make_place(study=broken)

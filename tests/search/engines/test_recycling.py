@@ -1,4 +1,4 @@
-"""When a worker is spent, and who takes its place. The processes only sleep."""
+"""When a worker is spent, and which worker takes its place. The processes only sleep."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ MakeWorkers = Callable[..., LocalPool]
 
 @pytest.fixture
 def make_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorkers]:
-    """Makes a supervisor with so many workers, all of them ready and at work."""
+    """Creates a supervisor whose workers are all ready and working."""
     made: list[LocalPool] = []
     start = subprocess.Popen
 
@@ -78,7 +78,7 @@ def make_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ma
                 pass
 
 
-def test_a_worker_is_spent_after_its_number_of_trials_or_when_it_has_grown() -> None:
+def test_a_worker_is_spent_after_its_trials_or_when_its_memory_has_grown() -> None:
     def spent(trials: int, holds: int, *, ready: int = 100, **limits: Any) -> bool:
         given = WorkerLimits(**limits)
         return is_spent(given, trials=trials, holds=holds, held_when_ready=ready, share=1200)
@@ -86,17 +86,17 @@ def test_a_worker_is_spent_after_its_number_of_trials_or_when_it_has_grown() -> 
     assert [spent(trials, 100, trials_each=3) for trials in range(5)] == [False] * 3 + [True] * 2
     assert not spent(1, 300)
     assert spent(1, 301)
-    # With a small share a worker that is only just ready must not be spent.
+    # With a small share a worker that has just become ready must not be spent.
     assert not spent(1, 400, ready=200)
     assert spent(1, 401, ready=200)
-    # Before its first trial a new one would be no better.
+    # Before its first trial a worker is not spent: a new one would be no better.
     assert not spent(0, 10_000)
-    # What is asked for counts as it is.
+    # An explicit limit applies as it is.
     assert not spent(1, _MEBIBYTE, memory_mib=1)
     assert spent(1, _MEBIBYTE + 1, memory_mib=1)
 
 
-def test_what_processes_share_is_not_a_workers_own_memory(tmp_path: Path) -> None:
+def test_shared_memory_does_not_count_as_a_workers_own(tmp_path: Path) -> None:
     size = 48 * _MEBIBYTE
     (tmp_path / "images").write_bytes(bytes(size))
     before, whole_before = own_memory(), psutil.Process().memory_info().rss
@@ -111,7 +111,7 @@ def test_what_processes_share_is_not_a_workers_own_memory(tmp_path: Path) -> Non
     assert own_memory() - before > 0.9 * kept.nbytes
 
 
-def test_a_process_that_has_ended_holds_nothing() -> None:
+def test_an_ended_process_holds_no_memory() -> None:
     process = subprocess.Popen([sys.executable, "-c", _SLEEP])
     assert own_memory(process.pid) > 0
     process.kill()
@@ -119,7 +119,7 @@ def test_a_process_that_has_ended_holds_nothing() -> None:
     assert own_memory(process.pid) == 0
 
 
-def test_a_successor_takes_the_place_of_the_worker_that_is_spent(
+def test_a_successor_takes_the_place_of_the_spent_worker(
     make_workers: MakeWorkers,
 ) -> None:
     workers = make_workers(2, trials_each=1)
@@ -131,7 +131,7 @@ def test_a_successor_takes_the_place_of_the_worker_that_is_spent(
     (successor,) = workers._workers[2:]
     assert successor.index == second.index
 
-    # A place that another one leaves is not the successor's: its GPU would be shared by too many.
+    # A successor must not take another worker's place: too many would share that place's GPU.
     first.kill()
     workers._bury(first)
     workers._handle(successor, Ready())
@@ -147,7 +147,7 @@ def test_a_successor_takes_the_place_of_the_worker_that_is_spent(
     assert successor.working
 
 
-def test_each_of_two_spent_workers_is_replaced_by_its_own_successor(
+def test_two_spent_workers_each_get_their_own_successor(
     make_workers: MakeWorkers,
 ) -> None:
     workers = make_workers(2, trials_each=1)
@@ -160,14 +160,14 @@ def test_each_of_two_spent_workers_is_replaced_by_its_own_successor(
     assert (first.leaving, second.leaving) == (False, True)
 
 
-def test_a_worker_that_was_spent_stays_so(
+def test_a_spent_worker_stays_spent(
     make_workers: MakeWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holds = [100]
     monkeypatch.setattr(local, "own_memory", lambda process: holds[0])
     workers = make_workers(1, host_memory=1200)
     (worker,) = workers._workers
-    # In mid-trial it may hold as much as it needs.
+    # During a trial it may hold as much as it needs.
     holds[0] = 5000
     workers._start_missing()
     assert workers._workers == [worker]
@@ -176,14 +176,14 @@ def test_a_worker_that_was_spent_stays_so(
     workers._handle(worker, _FINISHED)
     workers._start_missing()
     (successor,) = workers._workers[1:]
-    # By the next trial's end it may hold less again; its successor has been started.
+    # After the next trial it may hold less again, but its successor has already started.
     holds[0] = 100
     workers._handle(worker, _FINISHED)
     workers._handle(successor, Ready())
     assert worker.leaving
 
 
-def test_a_ready_worker_is_thought_of_again(make_workers: MakeWorkers) -> None:
+def test_a_ready_successor_is_reconsidered_at_the_next_check(make_workers: MakeWorkers) -> None:
     workers = make_workers(1, trials_each=1)
     (worker,) = workers._workers
     workers._handle(worker, _FINISHED)
@@ -197,7 +197,7 @@ def test_a_ready_worker_is_thought_of_again(make_workers: MakeWorkers) -> None:
     assert worker.leaving
 
 
-def test_a_crash_is_told_by_the_words_of_its_own_trial(make_workers: MakeWorkers) -> None:
+def test_a_crash_is_diagnosed_from_the_log_of_its_own_trial(make_workers: MakeWorkers) -> None:
     workers = make_workers(1)
     (worker,) = workers._workers
     earlier = "RESOURCE_EXHAUSTED: handled by the trial before\n"
@@ -209,7 +209,7 @@ def test_a_crash_is_told_by_the_words_of_its_own_trial(make_workers: MakeWorkers
 
 
 @pytest.mark.parametrize(("death", "most"), [(_FAILED, 3), (_KILLED, 10)])
-def test_deaths_before_the_first_trial_come_to_an_end(
+def test_repeated_deaths_before_the_first_trial_end_the_search(
     make_workers: MakeWorkers, death: Death, most: int
 ) -> None:
     workers = make_workers(1)
@@ -218,7 +218,7 @@ def test_deaths_before_the_first_trial_come_to_an_end(
     for _ in range(2):
         for _ in range(most - 1):
             workers._judge_start(worker, death)
-        # One that works gives new patience.
+        # A worker that starts a trial restores the patience.
         workers._handle(worker, TrialStarted(number=0, summary="small", epochs=1))
     for _ in range(most - 1):
         workers._judge_start(worker, death)
@@ -227,15 +227,15 @@ def test_deaths_before_the_first_trial_come_to_an_end(
 
     text = str(raised.value)
     assert f"load the images; {most} ended before their first trial: {death.describe()}" in text
-    assert text.endswith("no luck here. Run with --workers 0 to see the error here.")
+    assert text.endswith("no luck here. Fix: run with --workers 0 to see the error here.")
 
 
-def test_a_system_that_refuses_processes_is_said_with_the_way_out(
+def test_a_refused_process_is_reported_with_a_fix(
     make_workers: MakeWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr("subprocess.Popen", refuse)
-    with pytest.raises(SearchFailure, match=r"refused: .*unavailable\. Lower --workers, or use"):
+    with pytest.raises(SearchFailure, match=r"refused: .*unavailable\. Fix: lower --workers, or"):
         make_workers(1)

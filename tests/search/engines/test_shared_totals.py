@@ -1,4 +1,4 @@
-"""Several processes ask at once: the total stays exact. Trials are short functions."""
+"""Several processes ask for trials at once: the total stays exact. Trials are short functions."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from search.storage import TrialAttribute
 from search.trials.outcomes import Outcome, count_outcomes, counts, outcome_of
 
 WORKERS = 4
-# What a worker does, with another trial: it crashes, or is interrupted, as its options say.
+# A worker with a replaced trial, which crashes or is interrupted as its options say.
 WORKER = """
 import json, os, random, sys, time
 import optuna
@@ -55,7 +55,7 @@ with quiet_optuna():
 
 @pytest.fixture
 def work(url: str, repository: Path) -> Callable[..., list[int]]:
-    """Lets processes work at once until none finds a trial to do; returns their exit codes."""
+    """Runs concurrent workers until no trial is left; returns their exit codes."""
 
     def run(trials: int, *, workers: int = WORKERS, **options: object) -> list[int]:
         processes = [
@@ -85,13 +85,13 @@ def work(url: str, repository: Path) -> Callable[..., list[int]]:
     return run
 
 
-def test_workers_that_ask_at_once_reach_the_total_and_no_more(
+def test_concurrent_workers_reach_the_total_exactly(
     study: optuna.Study, work: Callable[..., list[int]]
 ) -> None:
     assert work(25) == [0] * WORKERS
 
     assert count_outcomes(study)[Outcome.COMPLETE] == 25
-    # One that came too late says so, and is no result.
+    # A trial that came too late says so and has no value.
     others = [trial for trial in study.trials if outcome_of(trial) is not Outcome.COMPLETE]
     assert {trial.user_attrs[TrialAttribute.REASON] for trial in others} <= {
         "the total was reached"
@@ -99,9 +99,7 @@ def test_workers_that_ask_at_once_reach_the_total_and_no_more(
     assert all(trial.value is None for trial in others)
 
 
-def test_enqueued_trials_are_each_run_once(
-    study: optuna.Study, work: Callable[..., list[int]]
-) -> None:
+def test_each_enqueued_trial_runs_once(study: optuna.Study, work: Callable[..., list[int]]) -> None:
     for value in range(12):
         study.enqueue_trial({"x": value / 20})
 
@@ -112,7 +110,7 @@ def test_enqueued_trials_are_each_run_once(
 
 
 @pytest.mark.slow
-def test_searches_that_die_and_start_again_reach_the_total_and_no_more(
+def test_searches_that_die_and_restart_reach_the_total_exactly(
     study: optuna.Study, work: Callable[..., list[int]]
 ) -> None:
     starts = 0

@@ -1,4 +1,4 @@
-"""What a supervisor decides, without workers."""
+"""A supervisor's decisions, without workers."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ def study(tmp_path: Path) -> optuna.Study:
         return optuna.create_study(storage=storage, direction="maximize")
 
 
-def test_a_search_is_over_when_one_look_says_so(study: optuna.Study) -> None:
+def test_a_search_is_over_only_if_a_single_read_says_so(study: optuna.Study) -> None:
     notes: list[str] = []
     progress: Any = SimpleNamespace(note=notes.append)
     session = make_session(study, trials=1, progress=progress)

@@ -1,4 +1,4 @@
-"""A worker's way to its first trial, without any training."""
+"""A worker up to its first trial, without any training."""
 
 import importlib
 import pickle
@@ -26,7 +26,7 @@ _SPLIT = cast(Any, "never looked at")
 
 
 class _ReadyError(Exception):
-    """The worker has come so far."""
+    """Raised to stop a worker at the point that a test checks."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def _job(**changes: Any) -> WorkerJob:
     return WorkerJob(experiment=make_experiment(**changes), memory_bytes=2**30)
 
 
-def test_the_studys_trials_are_read_before_it_is_ready(
+def test_the_studys_trials_are_read_before_the_worker_is_ready(
     storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened: list[str] = []
@@ -68,7 +68,7 @@ def test_the_studys_trials_are_read_before_it_is_ready(
     assert happened == ["read", "ready"]
 
 
-def test_loading_images_for_long_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_sends_heartbeats_while_images_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "_SECONDS_BETWEEN_SIGNS", 0.01)
     alive = threading.Event()
 
@@ -82,7 +82,7 @@ def test_loading_images_for_long_gives_signs_of_life(monkeypatch: pytest.MonkeyP
     assert not [thread for thread in threading.enumerate() if thread.name == "sign of life"]
 
 
-def test_a_study_that_cannot_be_imported_is_said_with_the_way_out(
+def test_a_study_that_cannot_be_imported_is_reported_with_a_fix(
     storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_spaces.py").write_text("def space(trial): ...\n")

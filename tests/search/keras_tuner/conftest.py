@@ -1,4 +1,4 @@
-"""Keras Tuner warns about Python's threads; HyperModels of a person's own live in files."""
+"""Ignores Keras Tuner's thread warnings, and provides files with the user's own HyperModels."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def own_file(tmp_path: Path) -> Path:
-    """A file with HyperModels as a person would write them."""
+    """A file with HyperModels as a user would write them."""
     path = tmp_path / "own_models.py"
     path.write_text(OWN_MODELS)
     return path

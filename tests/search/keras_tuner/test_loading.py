@@ -1,4 +1,4 @@
-"""A HyperModel by name, and what is wrong with a name."""
+"""Loading a HyperModel by name, and the errors for wrong names."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The networks of HyperModels: logits, probabilities, what they cost, how they are stored."""
+"""The networks of HyperModels: logits, probabilities, cost and storage."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def network(reference: str, values: dict[str, Any]) -> ModelConfig:
 
 
 def original(reference: str, values: dict[str, Any]) -> Any:
-    """Returns what the HyperModel itself builds from these values."""
+    """Returns the model that the HyperModel itself builds from these values."""
     import keras_tuner
 
     from search.keras_tuner.loading import load_hypermodel
@@ -71,8 +71,8 @@ def test_a_network_that_ends_in_softmax_is_the_hypermodels_own() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "ending"),
     [
-        ("Scoped", SCOPED, "softmax"),  # ends in logits, its loss says so
-        ("build_plain", {"units": 9}, "normalised"),  # ends in a sigmoid each
+        ("Scoped", SCOPED, "softmax"),  # ends in logits and has a loss with from_logits
+        ("build_plain", {"units": 9}, "normalised"),  # ends in a sigmoid per class
         ("Augmented", {"factor_rotate": 0.2}, "as it is"),  # ends in a softmax layer
     ],
 )
@@ -184,7 +184,7 @@ def test_shapes_are_known_before_any_weight_is_allocated() -> None:
     model = build_model(config, SPEC)
 
     assert shape.parameters == model.count_params()
-    # The layers inside count: 32 + 2 x 128 channels at 4x4 pixels and more.
+    # Inner layers count: 32 + 2 x 128 channels at 4x4 pixels, and more.
     assert shape.activations > 20 * 4 * 4 * 128
     huge = SPEC.model_copy(update={"image_shape": (4096, 4096, 3)})
     flat = network("keras_tuner.applications.HyperXception", XCEPTION | {"pooling": "flatten"})
@@ -238,11 +238,11 @@ def test_it_takes_no_head_and_others_need_one() -> None:
     backbone = network("package.Model", {}).model_dump()["backbone"]
     staged = {"kind": "staged", "stages": [{"block": {"kind": "plain"}}]}
 
-    with pytest.raises(ValueError, match="brings its own head"):
+    with pytest.raises(ValueError, match="has its own head"):
         ModelConfig.model_validate({"backbone": backbone, "head": {"kind": "pooled"}})
     with pytest.raises(ValueError, match="'staged' needs a head"):
         ModelConfig.model_validate({"backbone": staged})
-    with pytest.raises(UserError, match="Choose a backbone that takes a head"):
+    with pytest.raises(UserError, match="Fix: choose a backbone that takes a head"):
         network("package.Model", {}).any_head  # noqa: B018 - reading it is the point
 
 

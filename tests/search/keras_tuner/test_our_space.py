@@ -19,7 +19,7 @@ def hypermodel(study: Any, **options: Any) -> Any:
 
 
 def values_of(hp: Any, seed: int) -> Any:
-    """Returns hyperparameters as Keras Tuner's random search draws them."""
+    """Returns hyperparameters drawn by Keras Tuner's random search."""
     drawn = hp.copy()
     drawn.values = {known.name: known.random_sample(seed) for known in hp.space}
     return drawn

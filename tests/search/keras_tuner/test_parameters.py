@@ -1,4 +1,4 @@
-"""Parameters cross over with their ranges, steps and sampling."""
+"""Converting parameters in both directions keeps ranges, steps and sampling."""
 
 import functools
 from typing import Any
@@ -13,7 +13,7 @@ from spaces.suggest import Trial
 
 
 def drawn(suggest: Any, *, draws: int = 60) -> list[Any]:
-    """Returns what Keras Tuner's random search draws for one `suggest_*` of ours."""
+    """Returns the values that Keras Tuner's random search draws for one `suggest_*` call."""
     import keras_tuner
 
     from search.keras_tuner.parameters import HyperParametersTrial
@@ -79,7 +79,7 @@ def test_a_range_that_changes_under_one_name_is_refused() -> None:
 
 
 def asked(declare: Any, *, strategy: Any = "random", seed: int = 0) -> tuple[ProbeTrial, Any]:
-    """Returns the trial that a declaration on Keras Tuner's hyperparameters asked, and those."""
+    """Returns the trial that a declaration of hyperparameters used, and the hyperparameters."""
     from search.keras_tuner.parameters import SuggestedHyperParameters, suggest_value
 
     trial = ProbeTrial(strategy, seed=seed)

@@ -1,4 +1,4 @@
-"""HyperModels searched, resumed, retrained by our own line."""
+"""Searching, resuming and retraining HyperModels with our pipeline."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,7 @@ def study_of(reference: str, **options: Any) -> LoadedStudy:
 
 
 def answered(spec: StudySpec, **values: Any) -> Candidate:
-    """Returns a candidate with some values as given and the lowest for the others."""
+    """Returns a candidate with the given values, and the lowest values for the others."""
     trial = ProbeTrial("lowest")
     original = trial.suggest_categorical
     trial.suggest_categorical = lambda name, choices: (  # type: ignore[method-assign]
@@ -63,7 +63,7 @@ def test_a_candidate_holds_values_optimizer_and_loss(own_file: Path) -> None:
     assert candidate.summary().endswith(f"sgd {values['rate']:.2g}, batch 32")
     text = candidate.to_json()
     assert Candidate.from_json(text) == candidate
-    # Equal parameters make an equal candidate, however many optimizers were made before.
+    # Equal parameters give an equal candidate, however many optimizers were created before.
     assert spec.candidate(ProbeTrial(seed=3)).to_json() == text
 
 
@@ -90,7 +90,7 @@ def test_an_own_fit_is_said_not_to_be_called(own_file: Path) -> None:
     ("layer", "said"),
     [
         ("keras.layers.Lambda(lambda x: x)", "safe_mode=False"),
-        ("Square()", "only where the file that defines Square is imported"),
+        ("Square()", "only after the file that defines Square is imported"),
     ],
 )
 def test_layers_that_a_saved_network_lacks_are_said_before_the_search(
@@ -212,7 +212,7 @@ def test_keras_tuners_own_networks_train(name: str, choices: dict[str, Any], dig
 
 
 class Interrupting(Progress):
-    """Interrupts the second trial after two epochs, and counts the epochs that it is told."""
+    """Interrupts the second trial after two epochs, and records the reported epochs."""
 
     def __init__(self, *, interrupt: bool) -> None:
         self.interrupt = interrupt
@@ -233,8 +233,8 @@ def test_a_search_resumes_and_its_winner_is_rebuilt_without_the_study(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from search.configurations import retrain_from_configuration
     from search.pipeline import run_study
-    from search.results.retraining import retrain_from_configuration
 
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     arguments: dict[str, Any] = {
@@ -251,7 +251,7 @@ def test_a_search_resumes_and_its_winner_is_rebuilt_without_the_study(
     result = run_study(loaded, progress=resumed, **arguments)
 
     assert set(resumed.epochs) == {2}
-    # The continuation begins with the checkpoint; the second epoch's may not have been written.
+    # The continuation starts from the checkpoint, which may be that of the first epoch.
     assert min(resumed.epochs[2]) > 1
     assert result.metrics["test"]["accuracy"] > 0.15
     path = result.directory / "best_config.json"

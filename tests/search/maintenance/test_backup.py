@@ -1,4 +1,4 @@
-"""A backup is one moment of a storage, whole, and made while others write."""
+"""A backup is a complete, consistent snapshot, even while other processes write."""
 
 import multiprocessing
 import sqlite3
@@ -123,13 +123,13 @@ def test_a_place_that_cannot_be_written_is_refused(
 
     assert cli.invoke(["storage", "backup", "--storage", source, "--to", str(backup)]) == 2
 
-    assert "Choose another file" in capsys.readouterr().err
+    assert "Fix: choose another file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("sqlite:///no.db", "is not there"),
+        ("sqlite:///no.db", "does not exist"),
         ("grpc://localhost:13000", "needs the database itself"),
         ("sqlite:///notes.txt", "file is not a database"),
     ],

@@ -1,4 +1,4 @@
-"""What a check says of sound and of damaged storages, and that it changes nothing."""
+"""A check reports on sound and damaged storages, and changes nothing."""
 
 import json
 import sqlite3
@@ -146,7 +146,7 @@ def test_nothing_is_changed(killed: bool, file: Path, capsys: pytest.CaptureFixt
 
 
 def _folder(folder: Path) -> dict[str, bytes]:
-    # The index of a log is memory that its readers share: they note there what they read.
+    # A log's index is memory shared by its readers, in which they record what they read.
     return {
         path.name: b"" if path.name.endswith("-shm") else path.read_bytes()
         for path in folder.iterdir()
@@ -159,9 +159,9 @@ def test_nothing_is_made_where_nothing_was(
     empty = postgresql_cluster.new_database()
 
     assert cli.invoke(["storage", "check", "--storage", f"sqlite:///{tmp_path / 'no.db'}"]) == 2
-    assert "is not there" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
     assert cli.invoke(["storage", "check", "--storage", empty]) == 2
-    assert "has no tables of Optuna" in capsys.readouterr().err
+    assert "has no Optuna tables" in capsys.readouterr().err
 
     assert list(tmp_path.iterdir()) == []
     engine = create_engine(empty)
@@ -208,13 +208,17 @@ def _write_text(path: Path) -> None:
         (
             _execute("UPDATE trial_params SET distribution_json = '{'"),
             "the study 'first' cannot be read: JSONDecodeError",
-            "Restore a backup",
+            "restore a backup",
         ),
-        (_execute("UPDATE trials SET number = 3 WHERE number = 4"), "twice: 3, missing: 4", "Rest"),
-        (_execute("DELETE FROM trial_values"), "without one: 0, 1, 9", "Restore a backup"),
+        (
+            _execute("UPDATE trials SET number = 3 WHERE number = 4"),
+            "twice: 3, missing: 4",
+            "restore",
+        ),
+        (_execute("DELETE FROM trial_values"), "without one: 0, 1, 9", "restore a backup"),
         (
             _execute("DELETE FROM trials WHERE number = 9"),
-            "rows of trial_values belong",
+            "rows of trial_values refer",
             ".recover",
         ),
     ],
@@ -248,7 +252,7 @@ def test_damage_is_told_with_the_way_out(
     assert any(what in found["what"] for found in report["damage"]), report["damage"]
     assert any(fix in found["fix"] for found in report["damage"])
     assert "damage: " in shown
-    assert "what to do: " in shown
+    assert "Fix: " in shown
     assert "sound" not in shown
     assert file.read_bytes() == before
 
@@ -268,12 +272,12 @@ def test_a_damaged_study_does_not_hide_the_others(
     ("arguments", "words"),
     [
         (["--storage", "studies.db"], "sqlite:///studies.db"),
-        (["--storage", "sqlite:///other.db"], "has no tables of Optuna"),
+        (["--storage", "sqlite:///other.db"], "has no Optuna tables"),
         (["--storage", "sqlite:///newer.db"], "another version of Optuna"),
         (["--storage", "grpc://localhost:13000"], "needs the database itself"),
         (["--storage", "sqlite:///:memory:"], "must be a file"),
         (["--storage", "sqlite:///studies.db", "--study", "frist"], "'first'"),
-        (["--storage", "postgresql+psycopg://u:secret@127.0.0.1:1/x"], "Start the server"),
+        (["--storage", "postgresql+psycopg://u:secret@127.0.0.1:1/x"], "Fix: start the server"),
         (["--sorage", "x"], "--storage"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,4 +1,4 @@
-"""Copied studies are the same studies, and arrive whole or not at all."""
+"""Copied studies equal their originals and are copied completely or not at all."""
 
 import signal
 import sqlite3
@@ -57,7 +57,7 @@ def test_everything_of_every_study_arrives(
     source, target = new_source(), new_target()
     make_studies(source)
     lease(source, ended_process())
-    # The target's ids differ, and belong to another study.
+    # The target has other ids, and uses these for another study.
     with quiet_optuna():
         other = optuna.create_study(storage=open_storage(target), study_name="other")
     other.tell(other.ask(), 1.0)
@@ -68,7 +68,7 @@ def test_everything_of_every_study_arrives(
     captured = capsys.readouterr()
     assert captured.out == "first: 10 trials\nsecond: 2 trials\n"
     assert "trial 7: process" in captured.err
-    assert "gone; copied as it stands" in captured.err
+    assert "gone; copied as it is" in captured.err
     assert study_names(target) == ["first", "other", "second"]
     for name in ("first", "second"):
         assert content(target, name) == content(source, name)
@@ -87,7 +87,7 @@ def test_a_copied_study_goes_on(new_source: MakeUrl, new_target: MakeUrl) -> Non
     remember_or_refuse(study, IDENTITY)
     with pytest.raises(UserError, match="the data"):
         remember_or_refuse(study, replace(IDENTITY, data_fingerprint="other"))
-    # First the trial that waited, then new ones.
+    # First the waiting trial, then new ones.
     asked = [study.ask() for _ in range(3)]
 
     assert study_names(target) == ["first"]
@@ -145,7 +145,7 @@ def test_a_name_that_the_target_has_changes_nothing(
 
     assert cli.invoke(["storage", "copy", "--from", source, "--to", target]) == 2
 
-    assert "has 'second' already" in capsys.readouterr().err
+    assert "already has 'second'" in capsys.readouterr().err
     assert study_names(target) == ["second"]
     assert load(target, "second").trials == []
 
@@ -155,7 +155,7 @@ def test_a_name_that_the_target_has_changes_nothing(
     [
         (this_process, "at work"),
         (lambda patch: {"host": "elsewhere", "process": 7, "started": "1"}, "on another machine"),
-        (None, "no lease says who works on it"),
+        (None, "it has no lease"),
     ],
     ids=["here", "elsewhere", "nobody known"],
 )
@@ -191,7 +191,7 @@ def test_a_row_that_the_target_refuses_undoes_the_copy(
     make_studies(source)
     end_running(source)
     study = load(source, "second")
-    # SQLite takes larger integers than PostgreSQL; it is in the last study.
+    # SQLite accepts larger integers than PostgreSQL; the last study has one.
     study._storage.set_trial_intermediate_value(study.ask()._trial_id, 2**40, 1.0)
     end_running(source, "second")
 
@@ -241,7 +241,7 @@ def test_times_in_the_hour_that_comes_twice_are_kept(
     make_studies(f"sqlite:///{source}")
     end_running(f"sqlite:///{source}")
     with sqlite3.connect(source) as connection:
-        # In Berlin both are 02:30 on that morning.
+        # In Berlin, both times are 02:30 on that morning.
         for number, utc in ((0, "2026-10-25 00:30:00.000001"), (1, "2026-10-25 01:30:00.000001")):
             connection.execute("UPDATE trials SET datetime_start=? WHERE number=?", (utc, number))
     connection.close()
@@ -266,7 +266,7 @@ def _times(path: Path) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--from", "sqlite:///no.db", "--to", "sqlite:///b.db"], "no.db is not there"),
+        (["--from", "sqlite:///no.db", "--to", "sqlite:///b.db"], "no.db does not exist"),
         (["--from", "grpc://localhost:1", "--to", "sqlite:///b.db"], "needs the database itself"),
         (["--from", "sqlite:///a.db", "--to", "grpc://localhost:1"], "needs the database itself"),
         (["--from", "sqlite:///a.db", "--to", "b.db"], "sqlite:///b.db"),

@@ -1,4 +1,4 @@
-"""The storage server: how it starts, how it ends, and a hundred clients at once."""
+"""The storage server: start, shutdown, and a hundred clients at once."""
 
 import multiprocessing
 import signal
@@ -32,7 +32,7 @@ Ended = tuple[dict[int, float], list[str]]
 
 @contextmanager
 def serving(behind: str, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Runs `serve` in front of a storage for the block; yields what it tells clients."""
+    """Runs `serve` for a storage during the block; yields the URL for clients."""
     process = subprocess.Popen(
         [sys.executable, "-m", "search.storage", "serve", "--storage", behind, *options],
         stdout=subprocess.PIPE,
@@ -90,7 +90,7 @@ def test_a_port_that_another_server_has_is_refused(
     [
         (["--storage", "grpc://localhost:13000"], "needs the database itself"),
         (["--storage", "studies.db"], "sqlite:///studies.db"),
-        (["--host", "no.such.host.invalid"], "host of this machine"),
+        (["--host", "no.such.host.invalid"], "address of this machine"),
         (["--threads", "0"], "'--threads'"),
         (["--port", "99999"], "'--port'"),
     ],
@@ -111,7 +111,7 @@ def test_wrong_uses_end_with_code_2(
 
 
 def _clients(url: str, ended: "Queue[Ended]") -> None:
-    """Runs clients in threads, each with a connection and a study of its own."""
+    """Runs clients in threads, each with its own connection and study."""
     told: dict[int, float] = {}
     failures: list[str] = []
 

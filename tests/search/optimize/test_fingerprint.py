@@ -1,4 +1,4 @@
-"""What a study remembers, and the refusal to resume it with anything else."""
+"""A study's stored identity, and the refusal to resume it with a different one."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def test_the_same_identity_resumes(
         ("fit", "pad", r"\(stored: crop, received: pad\)"),
     ],
 )
-def test_another_identity_is_refused_with_the_way_out(
+def test_another_identity_is_refused_with_a_fix(
     study: optuna.Study, tiny_study: StudySpec, digits: Split, field: str, value: object, words: str
 ) -> None:
     identity = identify(tiny_study, digits, TimePlan(), metric="accuracy", seed=0)
@@ -57,7 +57,7 @@ def test_another_identity_is_refused_with_the_way_out(
     assert study.user_attrs[field] == getattr(identity, field)
 
 
-def test_another_seed_is_another_split(tiny_study: StudySpec, digits: Split) -> None:
+def test_another_seed_gives_another_split(tiny_study: StudySpec, digits: Split) -> None:
     other = split_data(digits.dataset, seed=1)
 
     first = identify(tiny_study, digits, TimePlan(), metric="accuracy", seed=0)

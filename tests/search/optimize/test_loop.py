@@ -1,6 +1,6 @@
-"""The loop: totals, budgets, interruptions, and trials whose process is gone.
+"""The search loop: totals, budgets, interruptions, and trials whose process is gone.
 
-Trials are replaced by short functions, except where a test says otherwise.
+Short functions replace trials, except where a test says otherwise.
 """
 
 import os
@@ -45,7 +45,7 @@ def session(study: optuna.Study, tiny_study: StudySpec, digits: Split, tmp_path:
 
 
 def search(session: Session, *, trials: int, seconds: float | None = None) -> None:
-    """Searches until so many trials have finished or the time is over."""
+    """Searches until `trials` trials have finished or time is up."""
     loop.search(changed(session, trials=trials, time=SearchTime(seconds)))
 
 
@@ -61,7 +61,7 @@ def study(tmp_path: Path) -> Iterator[optuna.Study]:
 
 @pytest.fixture
 def trials_are(monkeypatch: pytest.MonkeyPatch) -> Callable[[Body], None]:
-    """Replaces what a trial does."""
+    """Replaces the body of a trial."""
 
     def install(body: Body) -> None:
         monkeypatch.setattr(loop, "run_trial", lambda trial, session, lease: body(trial, session))
@@ -76,7 +76,7 @@ def complete(trial: optuna.Trial, session: Session) -> TrialResult:
     return TrialResult(Outcome.COMPLETE, value)
 
 
-def test_the_total_counts_earlier_starts(
+def test_trials_of_earlier_starts_count_towards_the_total(
     study: optuna.Study, session: Session, trials_are: Callable[[Body], None]
 ) -> None:
     trials_are(complete)
@@ -89,7 +89,7 @@ def test_the_total_counts_earlier_starts(
     assert len(study.trials) == 5
 
 
-def test_the_best_value_comes_with_its_trial_whoever_ran_it(
+def test_the_best_value_comes_with_its_trial_even_from_another_process(
     study: optuna.Study, session: Session, trials_are: Callable[[Body], None]
 ) -> None:
     heard: list[Event] = []
@@ -145,7 +145,7 @@ def test_an_interrupted_trial_is_continued_and_counts_once(
     assert last.user_attrs["continues_trial"] == 2
 
 
-def test_a_signal_between_two_trials_stops_before_the_next(
+def test_a_signal_between_two_trials_prevents_the_next(
     study: optuna.Study, session: Session, trials_are: Callable[[Body], None]
 ) -> None:
     def finish_and_signal(trial: optuna.Trial, session: Session) -> TrialResult:
@@ -160,7 +160,7 @@ def test_a_signal_between_two_trials_stops_before_the_next(
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
 
 
-def test_no_trial_starts_after_the_budget_not_even_at_the_next_start(
+def test_no_trial_starts_after_the_budget_is_spent_even_after_a_restart(
     study: optuna.Study, session: Session, trials_are: Callable[[Body], None]
 ) -> None:
     def slowly(trial: optuna.Trial, session: Session) -> TrialResult:
@@ -191,7 +191,7 @@ def test_no_trial_starts_that_could_not_complete_in_time(
     assert len(study.trials) == 1
 
 
-def test_the_running_trial_is_told_when_the_budget_is_over(
+def test_the_running_trial_learns_that_the_budget_is_spent(
     study: optuna.Study, session: Session, trials_are: Callable[[Body], None]
 ) -> None:
     reasons = []
@@ -205,11 +205,11 @@ def test_the_running_trial_is_told_when_the_budget_is_over(
     trials_are(ask)
     search(session, trials=2, seconds=2.0)
 
-    # The first trial may go on as long as none is complete.
+    # The first trial may continue as long as none is complete.
     assert reasons == [None, None, None, "the search's budget of 2 s is over"]
 
 
-def test_a_search_in_which_every_trial_fails_says_so(
+def test_a_search_in_which_every_trial_fails_raises_the_reasons(
     study: optuna.Study, session: Session, trials_are: Callable[[Body], None]
 ) -> None:
     def fail(trial: optuna.Trial, session: Session) -> TrialResult:
@@ -255,13 +255,13 @@ def test_the_dashboards_notes_are_written_however_a_search_ends(
     assert any(isinstance(event, Note) and "no notes today" in event.text for event in heard)
 
 
-def test_a_trial_that_nobody_holds_is_waited_for_then_run_again(
+def test_a_trial_without_a_lease_is_continued_once_its_lease_expires(
     study: optuna.Study,
     session: Session,
     trials_are: Callable[[Body], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # As a process leaves it that is killed between asking and its first beat.
+    # As left by a process that is killed between asking and its first heartbeat.
     study.ask()
     monkeypatch.setattr(loop, "LeaseWatch", lambda: LeaseWatch(seconds=0.5))
     trials_are(complete)
@@ -273,7 +273,7 @@ def test_a_trial_that_nobody_holds_is_waited_for_then_run_again(
     assert later.user_attrs[TrialAttribute.CONTINUES] == 0
 
 
-def test_the_end_waits_for_the_trials_of_others(
+def test_the_search_waits_for_running_trials_of_other_processes(
     study: optuna.Study, session: Session, trials_are: Callable[[Body], None]
 ) -> None:
     notes: list[str] = []
@@ -303,7 +303,7 @@ def test_the_end_waits_for_the_trials_of_others(
 
 
 @pytest.mark.parametrize("looks", range(1, 9))
-def test_a_trial_that_another_process_gives_up_is_gone_on_with_at_any_moment(
+def test_a_trial_that_another_process_gives_up_at_any_moment_is_continued(
     study: optuna.Study,
     session: Session,
     trials_are: Callable[[Body], None],
@@ -330,7 +330,7 @@ def test_a_trial_that_another_process_gives_up_is_gone_on_with_at_any_moment(
     assert count_outcomes(study) == {Outcome.INTERRUPTED: 1, Outcome.COMPLETE: 1}
 
 
-def test_a_trial_that_a_storage_failure_left_running_is_gone_on_with_by_the_same_process(
+def test_a_trial_left_running_by_a_storage_failure_is_continued_by_the_same_process(
     study: optuna.Study, session: Session, trials_are: Callable[[Body], None]
 ) -> None:
     def lose_the_storage(trial: optuna.Trial, session: Session) -> TrialResult:
@@ -347,7 +347,7 @@ def test_a_trial_that_a_storage_failure_left_running_is_gone_on_with_by_the_same
     assert count_outcomes(study) == {Outcome.CRASHED: 1, Outcome.COMPLETE: 1}
 
 
-def test_a_whole_search_leaves_no_checkpoint_anywhere(
+def test_a_finished_search_leaves_no_checkpoint_anywhere(
     study: optuna.Study,
     session: Session,
     trials_are: Callable[[Body], None],
@@ -375,7 +375,7 @@ def test_a_whole_search_leaves_no_checkpoint_anywhere(
     assert [path for path in (tmp_path / "everywhere").rglob("*") if path.is_file()] == []
 
 
-def test_a_killed_searchs_seconds_are_not_forgotten(
+def test_the_seconds_of_a_killed_search_are_stored(
     study: optuna.Study, session: Session, trials_are: Callable[[Body], None]
 ) -> None:
     stored = []
@@ -392,7 +392,7 @@ def test_a_killed_searchs_seconds_are_not_forgotten(
     assert 0.1 <= stored[1] < stored[2]
 
 
-def test_a_late_workers_share_is_that_of_the_whole_budget(study: optuna.Study) -> None:
+def test_a_late_workers_trial_limit_refers_to_the_whole_budget(study: optuna.Study) -> None:
     study.add_trial(optuna.trial.create_trial(value=0.5))
     late = SearchTime(100.0, 80.0)
 

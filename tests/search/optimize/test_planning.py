@@ -1,4 +1,4 @@
-"""A run's plan: from what a person said, at the size that suits the time."""
+"""A run's time plan: from the user's settings, at an image size that suits the time."""
 
 import io
 import subprocess
@@ -37,7 +37,7 @@ Plan = Callable[..., tuple[Split, TimePlan]]
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch, speed: MachineSpeed) -> list[str]:
-    """Answers at once how fast this machine is, and grows by each time it is asked."""
+    """Replaces the speed measurement; returns a list that grows with each call."""
     asked: list[str] = []
 
     def measured_speed(compute: Compute) -> MachineSpeed:
@@ -77,7 +77,7 @@ def plan(digits: Split, measured: list[str]) -> Plan:
         ({}, {"epochs": 2, "budget_seconds": 240.0}, 240.0),
     ],
 )
-def test_the_budget_is_what_was_said_or_the_studys_or_half_an_hour(
+def test_the_budget_is_the_given_one_or_the_studys_or_the_default(
     given: dict[str, Any], of_study: dict[str, Any], expected: float | None, timed_study: StudySpec
 ) -> None:
     assert Budget(**given).completed_by(timed_study.model_copy(update=of_study)).seconds == expected
@@ -92,7 +92,7 @@ def test_the_budget_is_what_was_said_or_the_studys_or_half_an_hour(
         ({"retraining_seconds": 30.0, "retraining_epochs": 2}, 2),
     ],
 )
-def test_the_studys_epochs_count_where_nothing_was_said_of_the_retraining(
+def test_the_studys_retraining_epochs_apply_unless_a_length_is_given(
     given: dict[str, Any], expected: int | None, timed_study: StudySpec
 ) -> None:
     spec = timed_study.model_copy(update={"retrain_epochs": 7})
@@ -112,7 +112,7 @@ def test_lengths_in_epochs_need_no_measurement(
     assert (made.task.classes, made.task.image_shape) == (10, (32, 32, 3))
 
 
-def test_a_plan_is_made_of_what_is_left_of_the_time(
+def test_a_plan_divides_the_remaining_time(
     plan: Plan, measured: list[str], timed_study: StudySpec
 ) -> None:
     _, made = plan(timed_study, Budget(seconds=120.0))
@@ -125,7 +125,7 @@ def test_a_plan_is_made_of_what_is_left_of_the_time(
 
 
 @pytest.mark.parametrize("sized", [True, False])
-def test_images_are_loaded_again_at_the_size_of_the_plan(
+def test_images_are_reloaded_at_the_size_of_the_plan(
     sized: bool,
     plan: Plan,
     timed_study: StudySpec,
@@ -146,7 +146,7 @@ def test_images_are_loaded_again_at_the_size_of_the_plan(
     assert made.task.image_shape == ((32, 32, 3) if sized else (24, 20, 3))
 
 
-def test_the_plan_that_a_study_was_begun_with_stays(
+def test_a_study_keeps_the_plan_it_was_started_with(
     plan: Plan, measured: list[str], timed_study: StudySpec, digits: Split
 ) -> None:
     known = TimePlan(budget_seconds=30.0, trial_seconds=2.0, image_size=(20, 16))
@@ -166,7 +166,7 @@ def test_the_plan_that_a_study_was_begun_with_stays(
 def in_another_process(
     monkeypatch: pytest.MonkeyPatch, measured: list[str]
 ) -> Callable[[int], None]:
-    """Makes a machine with a GPU, whose plans are made by a process that knows no user's file."""
+    """Simulates a machine with a GPU: a process that has not loaded the user's file plans."""
 
     def install(exit_code: int = 0) -> None:
         def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -187,7 +187,7 @@ def in_another_process(
     return install
 
 
-def test_with_a_gpu_another_process_makes_the_same_plan(
+def test_with_a_gpu_a_subprocess_makes_the_same_plan(
     plan: Plan, in_another_process: Callable[[], None], tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.py"
@@ -201,19 +201,19 @@ def test_with_a_gpu_another_process_makes_the_same_plan(
     assert there == here
 
 
-def test_what_another_process_refuses_is_said_here(
+def test_an_error_of_the_planning_process_is_raised_here(
     plan: Plan, in_another_process: Callable[[], None], timed_study: StudySpec
 ) -> None:
     in_another_process()
 
-    with pytest.raises(UserError, match="leaves none for the search"):
+    with pytest.raises(UserError, match="leaves no time for the search"):
         plan(timed_study, Budget(seconds=60.0, retraining_seconds=60.0))
 
 
-def test_a_process_that_dies_is_named(
+def test_the_exit_code_of_a_dead_planning_process_is_reported(
     plan: Plan, in_another_process: Callable[[int], None], timed_study: StudySpec
 ) -> None:
     in_another_process(3)
 
-    with pytest.raises(UserError, match="ended with exit code 3"):
+    with pytest.raises(UserError, match="exited with code 3"):
         plan(timed_study, Budget(seconds=60.0))

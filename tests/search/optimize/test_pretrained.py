@@ -1,4 +1,4 @@
-"""The pretrained network that a study gets unasked."""
+"""The pretrained network that a study searches by default."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from spaces.backbones import DEFAULT_BACKBONES
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keras' folder of downloaded weights, empty."""
+    """Returns an empty folder in which Keras looks for downloaded weights."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
 
 
-def test_weights_in_keras_cache_come_first_and_the_preferred_ones_before_others(
+def test_cached_weights_come_first_in_order_of_preference(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretrained, "_downloaded", lambda backbone: pytest.fail("not needed"))
@@ -30,10 +30,10 @@ def test_weights_in_keras_cache_come_first_and_the_preferred_ones_before_others(
     backbones, reason = pretrained.backbones_at_hand()
 
     assert backbones == (KerasApplication(family="EfficientNetV2B0"),)
-    assert "lie in Keras' cache" in reason
+    assert "are in Keras' cache" in reason
 
 
-def test_weights_of_a_whole_classifier_do_not_count(
+def test_weights_of_a_complete_classifier_do_not_count(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretrained, "_downloaded", lambda backbone: False)
@@ -45,7 +45,7 @@ def test_weights_of_a_whole_classifier_do_not_count(
     assert "all networks are trained from scratch" in reason
 
 
-def test_a_small_network_is_downloaded_where_that_is_quick(
+def test_a_small_network_is_downloaded_if_that_is_quick(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretrained, "_downloaded", lambda backbone: True)

@@ -1,4 +1,4 @@
-"""Draws depend on the study's seed and the trial's number alone."""
+"""Draws depend only on the study's seed and the trial's number."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from studies.study import StudySpec
 
 
 def _draws(sampler: Callable[[int], BaseSampler], count: int, *, per_process: int) -> list[float]:
-    """Draws from one study, with a fresh sampler for every `per_process` trials."""
+    """Returns draws from one study, with a new sampler after every `per_process` trials."""
     with quiet_optuna():
         study = optuna.create_study()
         drawn = []
@@ -26,7 +26,7 @@ def _draws(sampler: Callable[[int], BaseSampler], count: int, *, per_process: in
     return drawn
 
 
-def test_a_process_for_each_trial_draws_what_one_process_draws() -> None:
+def test_one_process_per_trial_draws_the_same_as_one_process() -> None:
     samplers: list[Callable[[int], BaseSampler]] = [
         lambda seed: RandomSampler(seed=seed),
         lambda seed: TPESampler(seed=seed),
@@ -50,7 +50,7 @@ def test_two_workers_with_one_seed_draw_differently() -> None:
     assert study.ask().suggest_float("x", 0, 1) != other.ask().suggest_float("x", 0, 1)
 
 
-def test_optunas_samplers_keep_their_randomness_where_it_is_looked_for() -> None:
+def test_the_random_states_of_optunas_samplers_are_found() -> None:
     inner = TPESampler(seed=0)
 
     assert list(_random_states(inner)) == [inner._rng, inner._random_sampler._rng]
@@ -59,7 +59,7 @@ def test_optunas_samplers_keep_their_randomness_where_it_is_looked_for() -> None
     assert len(list(_random_states(outer))) == 2
 
 
-def test_a_studys_variations_come_between_its_first_trials_and_its_sampler(
+def test_variations_come_after_the_first_trials_and_before_the_sampler(
     timed_study: StudySpec,
 ) -> None:
     asked: list[Task] = []

@@ -1,4 +1,4 @@
-"""A study in its storage: its plan, and studies of the version that knew no plans."""
+"""A stored study: its time plan, and studies of the version that had no time plans."""
 
 import json
 from collections.abc import Iterator
@@ -31,12 +31,12 @@ from spaces.candidate import Candidate
 from studies.study import StudySpec
 from tests.support.sessions import changed, make_session
 
-# A search of two trials by commit 542c9e2, with the studies' space of these tests.
+# A search of two trials at commit 542c9e2, with the space of these tests.
 GOLDEN = Path(__file__).parent / "golden" / "study_before_time_plans.json"
 
 
 def store_golden(url: str) -> None:
-    """Stores the study of an earlier version, under the name "tiny"."""
+    """Stores a study of an earlier version as "tiny"."""
     golden: dict[str, Any] = json.loads(GOLDEN.read_text("utf-8"))
     with quiet_optuna():
         study = optuna.create_study(
@@ -63,7 +63,7 @@ def storage(url: str) -> Iterator[optuna.storages.BaseStorage]:
 
 @pytest.fixture
 def session(timed_study: StudySpec, digits: Split, speed: MachineSpeed, tmp_path: Path) -> Session:
-    """What the stored study is made of; it is not stored yet."""
+    """The session that a test stores the study of; nothing is stored yet."""
     plan = TimePlan(
         budget_seconds=60.0,
         search_seconds=40.0,
@@ -84,20 +84,20 @@ def session(timed_study: StudySpec, digits: Split, speed: MachineSpeed, tmp_path
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_a_study_of_another_program_is_refused_and_left_as_it_is(
+def test_a_study_of_another_program_is_refused_and_not_changed(
     storage: optuna.storages.BaseStorage, direction: Literal["minimize", "maximize"]
 ) -> None:
     foreign = optuna.create_study(storage=storage, study_name="tiny", direction=direction)
     foreign.optimize(lambda trial: trial.suggest_float("rate", 0, 1), n_trials=2)
 
-    with pytest.raises(UserError, match=rf"another program made \(2 trials, to {direction}\)"):
+    with pytest.raises(UserError, match=rf"from another program \(2 trials, to {direction}\)"):
         refuse_foreign(storage, "tiny", "maximize")
 
     assert foreign.user_attrs == {}
     assert len(foreign.trials) == 2
 
 
-def test_an_empty_study_is_refused_for_its_direction_alone(
+def test_an_empty_study_is_only_refused_for_its_direction(
     storage: optuna.storages.BaseStorage,
 ) -> None:
     refuse_foreign(storage, "tiny", "maximize")
@@ -120,7 +120,7 @@ def opened(session: Session, storage: optuna.storages.BaseStorage) -> optuna.Stu
     return store_study(session.experiment, session.split, storage)
 
 
-def test_a_plan_is_stored_with_its_study_and_found_again(
+def test_a_plan_is_stored_with_its_study_and_read_back(
     session: Session, storage: optuna.storages.BaseStorage
 ) -> None:
     assert stored_plan(storage, "tiny") is None
@@ -135,7 +135,7 @@ def test_a_plan_is_stored_with_its_study_and_found_again(
     assert as_begun(session.spec, storage, "tiny") == session.spec
 
 
-def test_a_study_keeps_the_fit_that_it_was_begun_with(
+def test_a_study_keeps_the_fit_it_was_started_with(
     session: Session, storage: optuna.storages.BaseStorage, url: str
 ) -> None:
     assert stored_fit(storage, "tiny") is None
@@ -150,13 +150,13 @@ def test_a_study_of_an_earlier_version_stretched_its_images(
     assert stored_fit(storage, "tiny") == "stretch"
 
 
-def test_a_plan_of_another_version_is_refused_with_the_way_out(
+def test_a_plan_of_another_version_is_refused_with_a_fix(
     session: Session, storage: optuna.storages.BaseStorage
 ) -> None:
     study = opened(session, storage)
     study.set_user_attr(StudyAttribute.TIME_PLAN, '{"format_version": 99}')
 
-    with pytest.raises(UserError, match=r"one that this version reads.*--study-name NEW"):
+    with pytest.raises(UserError, match=r"readable by this version.*--study-name NEW"):
         stored_plan(storage, "tiny")
 
 
@@ -170,7 +170,7 @@ def test_trials_of_another_length_are_refused(
         opened(changed(session, plan=longer), storage)
 
 
-def test_a_study_whose_space_has_changed_is_refused_with_the_way_out(
+def test_a_study_whose_space_has_changed_is_refused_with_a_fix(
     session: Session, storage: optuna.storages.BaseStorage
 ) -> None:
     opened(session, storage)
@@ -197,12 +197,12 @@ def test_the_seconds_of_each_phase_add_up_over_all_starts(
     assert phase_seconds(opened(session, storage)) == {"search": 2.5, "retraining": 3.0}
 
 
-def test_a_study_of_an_earlier_version_goes_on_in_its_epochs(
+def test_a_study_of_an_earlier_version_keeps_its_epochs(
     session: Session, url: str, storage: optuna.storages.BaseStorage
 ) -> None:
     store_golden(url)
 
-    for _ in range(2):  # every later start, too
+    for _ in range(2):  # and at every later start
         spec = as_begun(session.spec, storage, "tiny")
         assert (spec.epochs, spec.reports_per_epoch, spec.retrain_epochs) == (2, 2, 1)
         study = opened(changed(session, spec=spec, plan=TimePlan()), storage)
@@ -225,7 +225,7 @@ def test_a_study_of_an_earlier_version_whose_space_has_changed_is_refused(
         opened(changed(session, spec=other, plan=TimePlan()), storage)
 
 
-def test_a_study_that_names_its_epochs_keeps_them(
+def test_a_study_with_epochs_of_its_own_keeps_them(
     tiny_study: StudySpec, url: str, storage: optuna.storages.BaseStorage
 ) -> None:
     store_golden(url)
@@ -245,7 +245,7 @@ def weighted(
     return changed(session, spec=spec)
 
 
-def test_class_weights_are_stored_and_stay(
+def test_class_weights_are_stored_and_kept(
     session: Session, storage: optuna.storages.BaseStorage
 ) -> None:
     study = opened(weighted(session, storage, "balanced"), storage)
@@ -255,11 +255,13 @@ def test_class_weights_are_stored_and_stay(
         again = weighted(session, storage, asked)
         assert again.spec.class_weights == "balanced"
         opened(again, storage)
-    with pytest.raises(UserError, match=r"begun with balanced, received --class-weights none.*NEW"):
+    with pytest.raises(
+        UserError, match=r"started with balanced, received --class-weights none.*NEW"
+    ):
         weighted(session, storage, "none")
 
 
-def test_equal_classes_leave_a_study_as_it_was_without_the_option(
+def test_equal_classes_leave_a_study_unchanged(
     session: Session, storage: optuna.storages.BaseStorage
 ) -> None:
     study = opened(session, storage)
@@ -268,7 +270,7 @@ def test_equal_classes_leave_a_study_as_it_was_without_the_option(
 
     assert again.spec.class_weights is None
     assert opened(again, storage).user_attrs == study.user_attrs
-    with pytest.raises(UserError, match=r"begun with those of its space"):
+    with pytest.raises(UserError, match=r"started with those of its space"):
         weighted(session, storage, "balanced")
 
 
@@ -280,11 +282,11 @@ def test_class_weights_reach_every_candidate(session: Session) -> None:
         assert spec.candidate(trial).training.class_weights == expected
 
 
-def test_a_study_of_an_earlier_version_goes_on_without_class_weights(
+def test_a_study_of_an_earlier_version_continues_without_class_weights(
     session: Session, url: str, storage: optuna.storages.BaseStorage
 ) -> None:
     store_golden(url)
 
     assert weighted(session, storage).spec.class_weights is None
-    with pytest.raises(UserError, match=r"begun with those of its space.*--study-name NEW"):
+    with pytest.raises(UserError, match=r"started with those of its space.*--study-name NEW"):
         weighted(session, storage, "balanced")

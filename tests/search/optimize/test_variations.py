@@ -1,4 +1,4 @@
-"""The best candidate so far is varied, one known-good change at a time."""
+"""Variations of the best candidate so far, one known-good change at a time."""
 
 from typing import Any
 
@@ -49,20 +49,20 @@ def run(study: optuna.Study, value: float, **attributes: Any) -> dict[str, Any]:
     return suggested
 
 
-def test_each_change_is_made_once_to_the_best_so_far() -> None:
+def test_each_variation_is_applied_once_to_the_best_so_far() -> None:
     study = make_study()
     study.enqueue_trial(DEFAULT)
 
     assert run(study, 0.5) == DEFAULT
-    assert run(study, 0.6) == DEFAULT | {"filters": 48}  # better: the next ones keep it
+    assert run(study, 0.6) == DEFAULT | {"filters": 48}  # better: later trials keep it
     assert run(study, 0.4) == DEFAULT | {"filters": 48, "rate": 0.03}
     assert run(study, 0.3) == DEFAULT | {"filters": 16, "rate": 0.02}
 
 
-def test_a_change_that_changes_nothing_takes_no_trial() -> None:
+def test_a_variation_that_changes_nothing_is_skipped() -> None:
     study = make_study()
     study.enqueue_trial(DEFAULT | {"filters": 48, "rate": 0.05})
-    run(study, 0.5)  # has what the first change would give it
+    run(study, 0.5)  # already has the first variation's value
 
     suggested = [run(study, 0.4) for _ in VARIATIONS]
 
@@ -70,7 +70,7 @@ def test_a_change_that_changes_nothing_takes_no_trial() -> None:
     assert suggested[1] == DEFAULT | {"filters": 48, "rate": 0.03}
 
 
-def test_a_change_of_what_the_space_does_not_ask_for_takes_no_trial() -> None:
+def test_a_variation_of_an_unused_parameter_is_skipped() -> None:
     sampler = VariationSampler(
         TPESampler(seed=0, n_startup_trials=1), default=DEFAULT, variations=[{"unasked": 1}]
     )
@@ -82,7 +82,7 @@ def test_a_change_of_what_the_space_does_not_ask_for_takes_no_trial() -> None:
     assert run(study, 0.5) != DEFAULT
 
 
-def test_flips_follow_the_parameters_that_the_study_stores() -> None:
+def test_flips_set_the_parameters_stored_with_the_study() -> None:
     study = make_study()
     study.set_user_attr("flip_parameters", ["own_flip"])
     run(study, 0.5, mirrored_images={"harmless": True})
@@ -96,7 +96,7 @@ def test_flips_follow_the_parameters_that_the_study_stores() -> None:
     assert own == [True] * 5
 
 
-def test_then_the_sampler_goes_on() -> None:
+def test_after_the_variations_the_sampler_takes_over() -> None:
     study = make_study()
     for _ in VARIATIONS:
         run(study, 0.5)
@@ -108,13 +108,13 @@ def test_then_the_sampler_goes_on() -> None:
     assert len({suggested["rate"] for suggested in later}) == 3
 
 
-def test_trials_that_run_at_once_take_different_changes() -> None:
+def test_concurrent_trials_get_different_variations() -> None:
     storage = optuna.storages.InMemoryStorage()
     workers = [make_study(storage) for _ in range(3)]
     workers[0].enqueue_trial(DEFAULT)
 
     trials = [worker.ask() for worker in [workers[1], *workers]]
-    # They ask for their parameters in another order than that in which they began.
+    # They suggest their parameters in a different order from that in which they started.
     suggested = {trial.number: suggest(trial) for trial in reversed(trials)}
 
     assert [suggested[number] for number in range(4)] == [
@@ -123,7 +123,7 @@ def test_trials_that_run_at_once_take_different_changes() -> None:
     ]
 
 
-def test_first_trials_that_were_enqueued_do_not_use_up_a_change() -> None:
+def test_enqueued_first_trials_use_up_no_variation() -> None:
     study = make_study()
     for filters in (8, 9, 10, 11):
         study.enqueue_trial(DEFAULT | {"filters": filters})
@@ -135,7 +135,7 @@ def test_first_trials_that_were_enqueued_do_not_use_up_a_change() -> None:
 
 
 @pytest.mark.parametrize("harmless", [True, False])
-def test_flips_follow_what_was_found(harmless: bool) -> None:
+def test_flips_follow_what_the_search_found(harmless: bool) -> None:
     study = make_study()
     study.enqueue_trial(DEFAULT)
     run(study, 0.5, mirrored_images={"harmless": harmless})
@@ -145,7 +145,7 @@ def test_flips_follow_what_was_found(harmless: bool) -> None:
     assert later == [harmless] * len(later)
 
 
-def test_flips_are_left_to_the_sampler_while_nothing_was_found() -> None:
+def test_the_sampler_decides_flips_until_something_is_found() -> None:
     study = make_study()
     study.enqueue_trial(DEFAULT)
     run(study, 0.5, mirrored_images={"harmless": None})
@@ -155,7 +155,7 @@ def test_flips_are_left_to_the_sampler_while_nothing_was_found() -> None:
     assert len({run(study, 0.5)["horizontal_flip"] for _ in range(8)}) == 2
 
 
-def test_a_change_that_the_space_does_not_allow_is_drawn_instead() -> None:
+def test_a_value_outside_the_space_is_sampled_instead() -> None:
     sampler = VariationSampler(TPESampler(seed=0), default=DEFAULT, variations=({"filters": 4096},))
     with quiet_optuna():
         study = optuna.create_study(direction="maximize", sampler=sampler)

@@ -24,7 +24,7 @@ STUDY = StudySpec(name="hand_made", description="All.", space=hand_made, epochs=
 
 
 class Notes(Progress):
-    """Keeps the notes."""
+    """Collects notes."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -76,7 +76,7 @@ def test_a_resumed_study_gets_them_once(study: optuna.Study) -> None:
     assert len(study.get_trials()) == once
 
 
-def test_of_two_processes_that_enqueue_at_once_one_trial_is_left(
+def test_two_processes_that_enqueue_at_once_leave_one_trial(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = study._storage.create_new_trial
@@ -102,7 +102,7 @@ def test_of_two_processes_that_enqueue_at_once_one_trial_is_left(
     ]
 
 
-def test_nobody_takes_a_trial_before_it_is_known_to_be_the_first(
+def test_no_process_takes_a_trial_before_it_is_known_to_be_the_first(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = study._storage.create_new_trial
@@ -122,7 +122,7 @@ def test_nobody_takes_a_trial_before_it_is_known_to_be_the_first(
     assert study.get_trials()[0].state is TrialState.WAITING
 
 
-def test_a_space_that_holds_none_says_why(study: optuna.Study) -> None:
+def test_a_space_that_can_express_no_recipe_says_why(study: optuna.Study) -> None:
     notes = Notes()
     spec = StudySpec(name="depth_filters", description="Plain.", space=depth_filters)
 
@@ -137,7 +137,7 @@ def test_a_space_that_holds_none_says_why(study: optuna.Study) -> None:
     assert notes.texts[-1] == "0 of 18 recipes are among the first trials"
 
 
-def test_a_search_begins_with_the_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_starts_with_the_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
     spec = STUDY.model_copy(update={"epochs": 1, "start": ({"optimizer": "adam"},)})
 

@@ -22,7 +22,7 @@ def url(tmp_path: Path) -> str:
     return url
 
 
-def test_an_unknown_study_is_answered_with_those_there_are(url: str) -> None:
+def test_the_error_for_an_unknown_study_lists_the_stored_ones(url: str) -> None:
     with pytest.raises(UserError, match=r"must be one of mine.*received 'yours'"):
         load_stored_study("yours", url)
 
@@ -32,13 +32,13 @@ def test_a_study_without_a_complete_trial_has_no_winner(url: str) -> None:
         best_configuration(load_stored_study("mine", url))
 
 
-def test_a_candidate_of_another_version_is_told_with_the_way_out(url: str) -> None:
+def test_a_candidate_of_another_version_is_refused_with_a_fix(url: str) -> None:
     study = load_stored_study("mine", url)
     trial = study.ask()
     trial.set_user_attr(TrialAttribute.CANDIDATE, "{}")
     study.tell(trial, 0.5)
 
-    with pytest.raises(UserError, match="Use the version that searched"):
+    with pytest.raises(UserError, match="Fix: use the version that ran the search"):
         best_configuration(study)
 
 
@@ -46,7 +46,7 @@ def test_a_study_of_another_program_has_no_winner(url: str) -> None:
     study = load_stored_study("mine", url)
     study.tell(study.ask(), 0.5)
 
-    with pytest.raises(UserError, match=r"not made by this program\. Name a study"):
+    with pytest.raises(UserError, match=r"another program made it\. Fix: name a study"):
         best_configuration(study)
 
 
@@ -59,7 +59,7 @@ def finished(
     harmless: bool | None = None,
     **training: Any,
 ) -> optuna.trial.FrozenTrial:
-    """Stores a trial of batches of 64, and the plan of its study."""
+    """Stores a trial with batches of 64, and its study's time plan."""
     plan = TimePlan(trial_seconds=10.0, retraining_seconds=retraining_seconds)
     attributes = {
         "image_shape": "28x32",
@@ -93,14 +93,14 @@ def finished(
     ("settings", "steps"),
     [
         ({"steps": 20}, 1000),
-        ({"steps": 5000}, 5000),  # never below the trial's own
+        ({"steps": 5000}, 5000),  # never fewer than in the trial
         ({"steps": 20, "images_per_second": None}, 20),
         ({"steps": 20, "retraining_seconds": None}, 20),
         ({"epochs": 4}, None),
     ],
     ids=["longer", "long already", "no speed", "no time of its own", "epochs"],
 )
-def test_the_winners_steps_fill_the_time_of_the_retraining(
+def test_the_winners_steps_fill_the_retraining_time(
     settings: dict[str, Any], steps: int | None, url: str
 ) -> None:
     study = load_stored_study("mine", url)
@@ -124,7 +124,7 @@ def test_the_winners_steps_fill_the_time_of_the_retraining(
         (None, True, False),
     ],
 )
-def test_the_winner_mirrors_where_that_is_harmless_and_left_open(
+def test_the_winner_mirrors_images_if_that_is_harmless_and_left_open(
     flip: bool | None, harmless: bool | None, expected: bool, url: str
 ) -> None:
     study = load_stored_study("mine", url)
@@ -136,7 +136,7 @@ def test_the_winner_mirrors_where_that_is_harmless_and_left_open(
     assert candidate.model.mirror is expected
 
 
-def test_a_search_curve_counts_epochs_however_steps_are_counted(
+def test_a_search_curve_is_in_epochs_whatever_unit_its_steps_have(
     url: str, tiny_study: StudySpec, timed_study: StudySpec
 ) -> None:
     study = load_stored_study("mine", url)

@@ -1,4 +1,4 @@
-"""The size at which images are loaded."""
+"""The size to load images at."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.search.conftest import tiny_space
 
 
 def adapting(trial: Trial, *, task: Task = Task()) -> Candidate:
-    """Suggests filters; larger images are reduced no sooner."""
+    """Suggests filters; the reduction does not depend on the image size."""
     backbone = staged(
         Plain(),
         filters=[trial.suggest_int("filters", 15, 16), 32],
@@ -53,13 +53,13 @@ def test_small_images_keep_their_size(
     assert size_of(shape, speed, seconds=seconds) is None
 
 
-def test_a_space_that_does_not_adapt_gets_what_there_is(speed: MachineSpeed) -> None:
+def test_a_space_that_does_not_adapt_keeps_the_images_size(speed: MachineSpeed) -> None:
     fixed = STUDY.model_copy(update={"space": tiny_space})
 
     assert size_of((500, 375), speed, spec=fixed) is None
 
 
-def test_the_size_grows_with_the_time_up_to_the_images_own(speed: MachineSpeed) -> None:
+def test_the_size_grows_with_the_time_up_to_the_original(speed: MachineSpeed) -> None:
     sizes = [size_of((400, 400), speed, seconds=10.0**power) for power in range(7)]
 
     sides = [400 if size is None else size[0] for size in sizes]
@@ -69,7 +69,7 @@ def test_the_size_grows_with_the_time_up_to_the_images_own(speed: MachineSpeed) 
     assert sides[-1] == 400
 
 
-def test_more_images_in_the_same_time_are_smaller(speed: MachineSpeed) -> None:
+def test_more_images_in_the_same_time_give_a_smaller_size(speed: MachineSpeed) -> None:
     few, many = (size_of((600, 800), speed, images=images) for images in (100, 100_000))
 
     assert few is not None and many is not None

@@ -9,7 +9,7 @@ from search.progress.clock import Clock
 
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that the clock reads; tests move it."""
+    """The current time of the clock; tests change it."""
     now = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     return now
@@ -17,7 +17,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_an_inner_activity_is_not_part_of_the_outer_one(seconds: list[float]) -> None:
     clock = Clock()
-    seconds[0] += 50  # belongs to nobody
+    seconds[0] += 50  # outside every activity
     with clock.measure("training"):
         seconds[0] += 3
         with clock.measure("validation"):

@@ -1,4 +1,4 @@
-"""What a person sees: a plain line per event in a log, lines kept in place on a terminal."""
+"""The display of progress: one plain line per event in a log, live lines on a terminal."""
 
 import io
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from search.progress.words import describe_metrics, duration, metric_words
 
 
 class Clock:
-    """Seconds that only move when told."""
+    """A clock that advances only on request."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -36,7 +36,7 @@ class Clock:
 
 
 def _play(progress: Progress, wait: Callable[[float], None]) -> None:
-    """Two finished trials before, then one of each outcome, then the retraining."""
+    """Plays a resumed search: two finished trials, one trial per outcome, the retraining."""
     endings: list[tuple[TrialState, float | None, str | None]] = [
         ("complete", 0.61, None),
         ("pruned", None, "below the median\nat epoch 2"),
@@ -375,7 +375,7 @@ def test_names_in_notes_can_neither_break_lines_nor_steer_the_terminal() -> None
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_terminal_that_lacks_letters(encoding: str) -> None:
-    # Strict: what cannot be encoded raises.
+    # Strict: unencodable characters raise.
     terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=terminal, force_terminal=True, width=30, height=40)
     progress = LiveProgress(console)

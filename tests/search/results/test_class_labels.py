@@ -1,4 +1,4 @@
-"""What a figure writes for a class whose name its font may lack."""
+"""The labels in figures of classes whose names the font may lack."""
 
 import pytest
 from matplotlib.font_manager import FontProperties

@@ -1,4 +1,4 @@
-"""The file that a winner lives in: round trips, and what is said about a bad one."""
+"""The winner's configuration file: round trips, and error messages for bad files."""
 
 import json
 from pathlib import Path
@@ -179,8 +179,8 @@ def test_every_problem_is_named(tmp_path: Path) -> None:
     [
         ("best.json", '{\n"seed": 1,,\n}', ["line 2", "not valid JSON"]),
         ("best.yaml", "seed: 1\ncandidate: [1, 2\n", ["line 3", "not valid YAML"]),
-        ("best.yaml", "seed: 1\nseed: 2\n", ["line 2", "'seed' stands twice"]),
-        ("best.json", '{"seed": 1, "seed": 2}', ["'seed' stands twice"]),
+        ("best.yaml", "seed: 1\nseed: 2\n", ["line 2", "'seed' occurs twice"]),
+        ("best.json", '{"seed": 1, "seed": 2}', ["'seed' occurs twice"]),
         ("best.yaml", "", ["must be a mapping", "received NoneType"]),
         ("best.json", "[]", ["must be a mapping", "received list"]),
         ("best.toml", "", ["must end in .json, .yaml, .yml"]),

@@ -1,4 +1,4 @@
-"""Pictures for few and many classes, files that are whole or absent, and the stored winner."""
+"""Figures for few and many classes, atomic files, and the stored winner."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from cnn_blocks.errors import UserError
-from search.data import Share
+from search.data import Subset
 from search.optimize.winner import export_best_configuration
 from search.results import class_labels
 from search.results.configuration_file import read_configuration
@@ -85,8 +85,8 @@ def test_class_names_may_hold_any_letters(tmp_path: Path) -> None:
     scores = evaluation(names)
     draw_confusion_matrix(tmp_path / "matrix.png", scores)
     images = np.zeros((scores.images, 8, 8, 3), np.uint8)
-    share = Share(images, scores.labels, np.arange(scores.images))
-    draw_examples(tmp_path / "examples.png", scores, share)
+    subset = Subset(images, scores.labels, np.arange(scores.images))
+    draw_examples(tmp_path / "examples.png", scores, subset)
     assert "猫" in classification_report(scores)
 
 
@@ -97,7 +97,7 @@ def test_examples_without_mistakes_or_without_right_answers(
     scores = evaluation(["cat", "dog"], accuracy=accuracy)
     images = np.zeros((scores.images, 8, 8, 3), np.uint8)
     draw_examples(
-        tmp_path / "examples.png", scores, Share(images, scores.labels, np.arange(scores.images))
+        tmp_path / "examples.png", scores, Subset(images, scores.labels, np.arange(scores.images))
     )
     assert size(tmp_path / "examples.png")[0] > 1000
 
@@ -149,8 +149,8 @@ def test_every_test_image_gets_a_row_whatever_its_file_is_called(tmp_path: Path)
     images = np.zeros((50, 8, 8, 3), np.uint8)
     files = (*(f"{number}.png" for number in range(48)), "caf\udce9.png", "two\nlines.png")
     indices = np.arange(10, 50)
-    share = Share(images, np.zeros(50, np.int64), indices, files)
-    write_table(tmp_path / "test_predictions.csv", prediction_rows(scores, share))
+    subset = Subset(images, np.zeros(50, np.int64), indices, files)
+    write_table(tmp_path / "test_predictions.csv", prediction_rows(scores, subset))
     with (tmp_path / "test_predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == scores.images
@@ -162,7 +162,7 @@ def test_every_test_image_gets_a_row_whatever_its_file_is_called(tmp_path: Path)
     }
     assert [row["file"] for row in rows[-2:]] == ["caf\\xe9.png", "two\\nlines.png"]
 
-    from_an_array = Share(images, np.zeros(50, np.int64), indices)
+    from_an_array = Subset(images, np.zeros(50, np.int64), indices)
     assert [row["index"] for row in prediction_rows(scores, from_an_array)] == indices.tolist()
 
 
@@ -233,7 +233,7 @@ def test_the_best_trial_of_a_stored_study_becomes_a_file(
         "accuracy",
     )
     assert (stored.seed, stored.epochs, stored.image_size) == (5, 30, (16, 24))
-    assert stored.fit == "stretch"  # that of the versions that stored none
+    assert stored.fit == "stretch"  # the fit of versions that stored none
     assert stored.class_names == ("cat", "dog")
     assert stored.candidate.model.any_head.kind == "pooled"
 
@@ -260,6 +260,6 @@ def test_letters_that_no_font_has_leave_figures_without_boxes(
     scores = evaluation(["\u732b", "\u72d7"])
     draw_confusion_matrix(tmp_path / "matrix.png", scores)
     images = np.zeros((scores.images, 8, 8, 3), np.uint8)
-    share = Share(images, scores.labels, np.arange(scores.images))
-    draw_examples(tmp_path / "examples.png", scores, share)
+    subset = Subset(images, scores.labels, np.arange(scores.images))
+    draw_examples(tmp_path / "examples.png", scores, subset)
     assert size(tmp_path / "matrix.png")[0] > 500

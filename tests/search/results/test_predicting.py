@@ -1,4 +1,4 @@
-"""Predictions of files: decoded as the training images were, whatever lies beside them."""
+"""Predictions of files, decoded as the training images were, whatever else is in the folder."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from search.data import Decoding
 from search.data.levels import Levels
 from search.results import predicting
 from search.results.exported_model import save_model
-from search.results.predicting import predict_files
+from search.results.predicting import Predictor, predict_files
 
 NAMES = ("cat", "dog", "owl")
 DECODING = Decoding(size=(8, 12), fit="crop", levels=Levels(100, 4000))
@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_told_file_by_file(model: Path, photos: Path) -> 
         str(photos / "missing.png"): "No such file or directory",
         str(photos / "empty"): found.unreadable[0][1],
     }
-    assert "holds no PNG" in found.unreadable[0][1]
+    assert "contains no PNG" in found.unreadable[0][1]
 
 
 def test_a_model_without_a_record_says_what_is_assumed(tmp_path: Path, photos: Path) -> None:
@@ -124,7 +124,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, model: Path) -> None:
         archive.writestr("config.json", "{}")
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "table.keras")
     for path in (*tmp_path.glob("*.keras"), tmp_path / "missing.keras", tmp_path):
-        with pytest.raises(UserError, match=r"Fix: name the model\.keras of a run") as error:
+        with pytest.raises(UserError, match=r"Fix: give the model\.keras of a run") as error:
             predict_files(path, ["a.png"])
         assert str(path) in str(error.value)
 
@@ -182,7 +182,19 @@ def test_an_interruption_ends_the_command_without_a_traceback(
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predicting, "predict_files", interrupt)
+    monkeypatch.setattr(Predictor, "predict", interrupt)
 
     assert cli.invoke(["predict", "--model", str(model), "a.png"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_progress_counts_images_in_chunks(
+    model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicting, "_CHUNK", 2)
+    told: list[tuple[int, int]] = []
+
+    found = Predictor(model).predict([photos], on_progress=lambda *counts: told.append(counts))
+
+    assert told == [(2, 3), (3, 3)]
+    assert len(found.files) == 3

@@ -17,6 +17,7 @@ from PIL import Image
 
 from cnn_blocks.errors import UserError
 from search.cli import app as cli
+from search.configurations import retrain_from_configuration
 from search.data import Decoding, Split, load_data, split_data
 from search.progress.events import Event, Note, Progress, RetrainingAdvanced
 from search.results.configuration_file import (
@@ -29,7 +30,7 @@ from search.results.exported_model import read_class_names, read_record
 from search.results.files import classification_report
 from search.results.finished_run import find_finished_run
 from search.results.plan import Retraining, only_retraining, run_directory
-from search.results.retraining import finish_run, retrain, retrain_from_configuration
+from search.results.retraining import finish_run, retrain
 from search.results.run_result import RunOutput
 from search.results.summary import summarize
 from search.sizing import time_plan
@@ -38,6 +39,7 @@ from spaces.candidate import Candidate
 
 pytestmark = pytest.mark.usefixtures("saved_at_once")
 
+REPORT = {"report.html", "report.md"}
 FILES = {
     "model.keras",
     "best_config.json",
@@ -52,6 +54,7 @@ FILES = {
     "environment.json",
     "decoding.json",
     "test_predictions.csv",
+    "report_material",
 }
 
 
@@ -109,7 +112,7 @@ def run(
 
 
 class Recorder(Progress):
-    """Keeps what it is told, and interrupts after an epoch if asked to."""
+    """Records events, and interrupts after an epoch if requested."""
 
     def __init__(self, *, interrupt_after: int | None = None) -> None:
         self.interrupt_after = interrupt_after
@@ -292,7 +295,7 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     model = run.directory / "model.keras"
-    # -I leaves out the working folder; the project's own entry on the path is taken out as well.
+    # -I leaves out the current folder; the project's own path entry is removed as well.
     program = "import sys; sys.path = [p for p in sys.path if 'site-packages' in p or " + (
         "p.startswith(sys.base_prefix)]\nsys.meta_path = [f for f in sys.meta_path if "
         "not getattr(f, '__name__', '').startswith('_Editable')]\n" + program
@@ -313,10 +316,10 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
 def test_scores_are_those_of_scikit_learn(run: RunOutput, split: Split) -> None:
     from sklearn import metrics
 
-    share = split.validation
-    probabilities, labels = predict(run.model, share, batch_size=100)
+    subset = split.validation
+    probabilities, labels = predict(run.model, subset, batch_size=100)
     predictions = probabilities.argmax(axis=1)
-    evaluation = evaluate(run.model, share, split.dataset.class_names)
+    evaluation = evaluate(run.model, subset, split.dataset.class_names)
     assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(labels, predictions))
     assert evaluation.balanced_accuracy == pytest.approx(
         metrics.balanced_accuracy_score(labels, predictions)
@@ -340,9 +343,9 @@ def test_scores_are_those_of_scikit_learn(run: RunOutput, split: Split) -> None:
 def test_a_share_that_lacks_classes_is_scored_without_a_warning(
     run: RunOutput, split: Split
 ) -> None:
-    share = split.validation
-    _, labels = share.gather(np.arange(len(share)))
-    few = type(share)(share.images, share.labels, share.indices[labels < 2])
+    subset = split.validation
+    _, labels = subset.gather(np.arange(len(subset)))
+    few = type(subset)(subset.images, subset.labels, subset.indices[labels < 2])
     evaluation = evaluate(run.model, few, split.dataset.class_names)
     assert evaluation.per_class[5].support == 0
     assert evaluation.confusion_matrix.shape == (10, 10)
@@ -369,7 +372,7 @@ def test_an_interrupted_retraining_goes_on_where_it_was(
     result = retrain(replace(whole, progress=rest), tmp_path)
     assert min(rest.epochs) > 2
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
-    # Equal to the run that nothing interrupted, but for the order in which threads add up.
+    # Equal to the uninterrupted run, except for the summation order of threads.
     assert result.history[-1]["loss"] == pytest.approx(run.metrics["retraining"]["loss"], rel=1e-3)
     again = retrain(whole, tmp_path)
     assert again.history == result.history
@@ -439,7 +442,7 @@ def test_held_out_images_leave_validation_driven_settings(split: Split, tmp_path
 
 
 class Stopped(Recorder):
-    """Interrupts as soon as anything was trained."""
+    """Interrupts after the first progress event."""
 
     def handle(self, event: Event) -> None:
         if isinstance(event, RetrainingAdvanced):
@@ -493,14 +496,14 @@ def test_a_budget_is_a_limit_and_the_rest_is_given_back(
         ),
         tmp_path,
     )
-    # An epoch is the five whole batches of the images; three passes are what they say.
+    # An epoch is five whole batches; three passes cover every image, which takes 18 steps.
     assert len(split.development) // 256 == 5
     expected = 18 if epochs is None else 10
     assert result.candidate.training.steps == result.history[-1]["step"] == expected
-    assert len(result.history) == planned_steps(tmp_path)  # at most a hundred parts
+    assert len(result.history) == planned_steps(tmp_path)  # at most a hundred intervals
     if epochs is not None:
         assert result.epochs_trained == epochs
-    assert any("given back" in note for note in progress.notes)
+    assert any("the rest of the budget is not used" in note for note in progress.notes)
 
 
 def test_a_budget_of_one_length_is_another_retraining_than_one_of_epochs(
@@ -524,7 +527,7 @@ def test_a_file_alone_is_enough(
         path, data="digits", epochs=1, budget_seconds=60, progress=progress
     )
     assert output.directory.parent == Path("runs") / "tiny"
-    assert {file.name for file in output.directory.iterdir()} == FILES
+    assert {file.name for file in output.directory.iterdir()} == FILES | REPORT
     assert not list(tmp_path.rglob("*.db"))
     assert len(output.metrics["test_openings"]) == 1
     assert not progress.warnings

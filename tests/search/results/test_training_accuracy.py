@@ -1,4 +1,4 @@
-"""The exported model is compared with what was trained."""
+"""Retraining checks the exported model against the trained one."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from search.results import retraining
 
 
 class _OpenedError(Exception):
-    """The final evaluation has come so far."""
+    """The final evaluation reached the test images."""
 
 
 class _Notes(Progress):
@@ -47,4 +47,4 @@ def test_a_model_that_does_not_compute_what_was_trained_is_told(
 
     assert bool(progress.warnings) is warns
     if warns:
-        assert "recognises 50.0% of its own training images" in progress.warnings[0]
+        assert "classifies 50.0% of its own training images" in progress.warnings[0]

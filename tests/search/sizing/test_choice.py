@@ -1,4 +1,4 @@
-"""Which of some measured settings is used."""
+"""The choice among measured settings."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ def test_never_more_workers_than_fit(measured: list[float], most: int) -> None:
 @pytest.mark.parametrize(
     ("measured", "chosen"),
     [
-        # The table of facts: small networks gain, large ones do not.
+        # Measured speeds: small networks gain from more workers, large ones do not.
         ([2900, 3829, 7064], 2),
         ([800, 905, 990], 1),
         ([1000, 1050, 1090], 0),

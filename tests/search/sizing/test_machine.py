@@ -1,4 +1,4 @@
-"""What a machine lets a search use."""
+"""The resources of a machine that a search may use."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A machine's speed: from probes to factors, measured once and kept."""
+"""A machine's speed: from probes to factors, measured once and cached."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ import pytest
 from search.sizing import machine_speed
 from search.sizing.coefficients import GROUPS, PROBES, Group
 from search.sizing.machine_speed import MachineSpeed, MeasuredOn, measured_speed, speed_from
-from search.sizing.measuring_process import BusyTime
 from search.sizing.timing import Timed, fastest_window
+from search.sizing.timing_process import BusyTime
 from search.system.runtime import Compute
 
 MEASURED_ON = MeasuredOn(
@@ -40,7 +40,7 @@ def timed(**factors: float) -> dict[Group, Timed]:
 
 @pytest.fixture
 def measurements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Probes that answer at once, and a list that grows by each."""
+    """Replaces the probes with instant ones; returns the precisions of those that ran."""
     made: list[str] = []
 
     def time_training(candidate: object, spec: object, **options: Any) -> Timed:

@@ -1,4 +1,4 @@
-"""How a run divides its time."""
+"""How a run divides its time budget."""
 
 from collections.abc import Callable
 from typing import Any
@@ -106,7 +106,7 @@ def test_the_plan_is_said_in_one_line(plan: Plan) -> None:
     text = plan(budget_seconds=480.0).describe()
 
     assert "\n" not in text
-    assert text.startswith("8 min 00 s in all: ")
+    assert text.startswith("8 min 00 s in total: ")
     for part in ("for the search (trials of ", "for the final training", "for the test"):
         assert part in text
 
@@ -144,7 +144,7 @@ def test_epochs_of_the_retraining_leave_the_search_what_they_do_not_take(plan: P
 
 @pytest.mark.parametrize("seconds", [599.0, 600.0, 10_000.0])
 def test_a_retraining_as_long_as_the_whole_is_refused(plan: Plan, seconds: float) -> None:
-    with pytest.raises(UserError, match="leaves none for the search"):
+    with pytest.raises(UserError, match="leaves no time for the search"):
         plan(retraining_seconds=seconds)
 
 
@@ -165,7 +165,7 @@ def test_more_images_make_longer_trials_up_to_a_point(plan: Plan) -> None:
     assert few.trial_seconds is not None and many.trial_seconds is not None
     assert few.trial_seconds < many.trial_seconds
     assert few.retraining_seconds is not None and many.retraining_seconds is not None
-    assert few.retraining_seconds < many.retraining_seconds  # the rest is left to the search
+    assert few.retraining_seconds < many.retraining_seconds  # the search gets the rest
 
 
 def test_without_a_budget_lengths_are_planned_and_nothing_is_limited(plan: Plan) -> None:
@@ -174,7 +174,7 @@ def test_without_a_budget_lengths_are_planned_and_nothing_is_limited(plan: Plan)
     assert (made.budget_seconds, made.search_seconds, made.trials) == (None, None, None)
     assert made.trial_seconds == usual.trial_seconds
     assert made.retraining_seconds == usual.retraining_seconds
-    assert made.describe() == "no limit of time"
+    assert made.describe() == "no time limit"
 
 
 def test_a_study_of_fixed_epochs_keeps_them_within_a_budget(
@@ -214,7 +214,7 @@ def test_a_candidate_that_would_see_too_little_is_infeasible_with_the_figure() -
 
     assert raised.value.constraint == "seconds"
     assert "each image 8 times" in str(raised.value)
-    assert "this one would see it 5 times, at 50 images/s" in str(raised.value)
+    assert "this one would see it 5 times at 50 images/s" in str(raised.value)
 
 
 def test_passes_become_steps_of_batches_no_larger_than_the_images() -> None:
@@ -232,7 +232,7 @@ def test_a_space_without_a_candidate_that_can_be_built_is_refused() -> None:
     def nothing(trial: object) -> Any:
         raise InfeasibleError("never")
 
-    with pytest.raises(UserError, match="must hold candidates that can be built"):
+    with pytest.raises(UserError, match="must contain candidates that can be built"):
         default_candidate(STUDY.model_copy(update={"space": nothing}), Task())
 
 

@@ -1,4 +1,4 @@
-"""The plan for workers: given, or measured and kept."""
+"""The plan for workers: given, or measured and cached."""
 
 import os
 import subprocess
@@ -14,9 +14,9 @@ from search.progress.events import Event, Note, Progress
 from search.sizing.cache import backend_name, measurement_key, read_measured, write_measured
 from search.sizing.choice import Measurement, Setting
 from search.sizing.machine import Machine, available_cores
-from search.sizing.measurement import Measured, measure_workers, most_workers
 from search.sizing.messages import Loaded
 from search.sizing.worker_plan import WorkerPlan, plan_workers
+from search.sizing.worker_speed import Measured, measure_workers, most_workers
 from search.system.runtime import Compute, Precision, worker_environment
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.stages import staged
@@ -71,7 +71,7 @@ def measured(*speeds: float, loaded: Loaded | None = None) -> Measured:
 
 
 def keep(found: Measured, directory: Path, candidate: Candidate, spec: InputSpec) -> Path:
-    """Keeps a measurement as plan_workers does; returns the file."""
+    """Caches a measurement as plan_workers does; returns the file."""
     key = measurement_key(
         candidate,
         spec,
@@ -126,7 +126,7 @@ def test_what_was_kept_is_not_measured_again(
     assert notes.texts == []
     assert plan.describe() == (
         "2 workers x 1 thread, bfloat16: 7,064 images/s (1 worker x 2 threads, float32: 2,900, "
-        "1 worker x 2 threads: 3,829); measured before on this machine for this study"
+        "1 worker x 2 threads: 3,829); measured earlier on this machine for this study"
     )
 
 
@@ -224,7 +224,7 @@ def test_workers_take_the_gpus_in_turn_and_share_them() -> None:
         assert environment["TF_NUM_INTRAOP_THREADS"] == "2"
         assert environment["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
         assert environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.450"
-        # Two workers on each GPU, and a tenth for what is not allocated.
+        # Two workers per GPU, and a tenth stays unallocated.
         assert environment["CNN_SEARCH_GPU_MEMORY_MIB"] == str(int(10 * 1024 * 0.9 / 2))
 
 
@@ -248,7 +248,7 @@ def test_on_a_cpu_only_threads_are_set() -> None:
     [
         (Loaded(False, GIBIBYTE, GIBIBYTE), Machine(8, (), 10 * GIBIBYTE, None), 4),
         (Loaded(False, GIBIBYTE, GIBIBYTE), Machine(8, (), GIBIBYTE, None), 1),
-        # Its own memory limits what each process holds beside the GPU's.
+        # RAM limits the number of processes, besides GPU memory.
         (Loaded(True, GIBIBYTE, GIBIBYTE), Machine(8, ("0",), 3 * GIBIBYTE, 99 * GIBIBYTE), 2),
         (Loaded(True, GIBIBYTE, 9 * GIBIBYTE), Machine(8, ("0",), 99 * GIBIBYTE, 24 * GIBIBYTE), 2),
         (
@@ -285,7 +285,7 @@ def test_tensorflow_starts_so_many_threads() -> None:
         )
         return int(answer.stdout)
 
-    # As many for one operation, and as many to run several at once.
+    # Threads within an operation, and as many to run operations in parallel.
     assert threads(7) - threads(2) == 2 * 5
 
 
@@ -341,7 +341,7 @@ def test_an_interruption_leaves_no_process(spec: InputSpec, candidate: Candidate
         )
 
     left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    assert not any("search.sizing.measured_training" in line for line in left)
+    assert not any("search.sizing.timing_program" in line for line in left)
 
 
 @on_cpu

@@ -1,4 +1,4 @@
-"""Results and checkpoints in real folders, and in S3 over real HTTP."""
+"""Results and checkpoints in real folders, and in an S3 server over HTTP."""
 
 import importlib.util
 import os
@@ -34,7 +34,7 @@ def study(tmp_path: Path) -> optuna.Study:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A finished run's folder, with what does not belong to its results."""
+    """A finished run's folder, including files that are not results."""
     directory = tmp_path / "run_1"
     (directory / "checkpoints").mkdir(parents=True)
     for name, content in {**_FILES, "retraining.json": b"{}", ".model.1.keras": b"half"}.items():
@@ -54,7 +54,7 @@ def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty bucket's location; the environment names its server."""
+    """The location of an empty bucket; environment variables name its server."""
     import boto3
 
     for name, value in {
@@ -77,7 +77,7 @@ Locate = Callable[[str], str]
 
 @pytest.fixture(params=["folder", "s3"])
 def locate(request: pytest.FixtureRequest, tmp_path: Path) -> Locate:
-    """Names a place for artifacts, in a folder and in S3."""
+    """Returns locations for artifacts, in a folder or in S3."""
     if request.param == "folder":
         return lambda name: str(tmp_path / "shared" / name)
     bucket = request.getfixturevalue("s3")
@@ -102,7 +102,7 @@ def test_the_results_of_a_run_are_kept_once(
     before = get_all_artifact_meta(study)
     assert keep_results(study, run, artifacts) == names
     assert get_all_artifact_meta(study) == before
-    # Optuna's own function finds them where no prefix is in between.
+    # Optuna's own function finds them if there is no prefix.
     model = next(a for a in before if a.filename.endswith(".keras"))
     fetched = tmp_path / "fetched.keras"
     download_artifact(
@@ -140,7 +140,7 @@ def test_a_store_that_fails_leaves_no_note_without_its_file(
     artifacts = open_artifacts(tmp_path / "shared")
     (tmp_path / "shared").rmdir()
     (tmp_path / "shared").write_text("a file where the folder was")
-    with pytest.raises(UserError, match="could not be kept"):
+    with pytest.raises(UserError, match="could not be copied"):
         keep_results(study, run, artifacts)
     assert get_all_artifact_meta(study) == []
 
@@ -191,7 +191,7 @@ def test_a_place_below_a_prefix_keeps_to_itself(study: optuna.Study, run: Path, 
 
 @pytest.mark.parametrize("location", ["", "gs://bucket", "s3:/bucket", "s3://", "https://x/y"])
 def test_a_location_of_another_kind_is_refused(location: str) -> None:
-    with pytest.raises(UserError, match="kept in a folder or below s3://BUCKET/PREFIX"):
+    with pytest.raises(UserError, match="stored in a folder or below s3://BUCKET/PREFIX"):
         open_artifacts(location)
 
 
@@ -242,7 +242,7 @@ def test_a_checkpoint_goes_on_on_another_machine(locate: Locate, tmp_path: Path)
     assert _read_epoch(there) == 2
     assert [path.name for path in there.iterdir()] == ["checkpoint.npz"]
 
-    # What a machine has itself is not older than what it had sent.
+    # A machine's local checkpoint is at least as new as the one it sent.
     _write_checkpoint(there, 5)
     assert theirs.pull("tiny/trial_3", there)
     assert _read_epoch(there) == 5

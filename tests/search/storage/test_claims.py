@@ -1,4 +1,4 @@
-"""A waiting trial is claimed by one process, is told once, and can be given back."""
+"""A waiting trial is claimed by one process, told once, and can be returned to the queue."""
 
 import multiprocessing
 import pickle
@@ -37,7 +37,7 @@ def _quiet() -> Iterator[None]:
 
 @pytest.fixture(params=["sqlite", "postgresql", pytest.param("grpc", marks=pytest.mark.slow)])
 def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty storage, of each kind in turn."""
+    """The URL of an empty storage, for each kind of storage."""
     file = f"sqlite:///{tmp_path / 'studies.db'}"
     if request.param == "sqlite":
         yield file
@@ -76,7 +76,7 @@ def _enqueue(url: str, start: Barrier, done: "Queue[list[int]]") -> None:
 
 
 def _in_processes(work: Callable[[str, Barrier, "Queue[list[int]]"], None], url: str) -> list[int]:
-    """Does the same in several processes at once, and returns all that they did."""
+    """Runs the same work in several processes at once and returns all their results."""
     context = multiprocessing.get_context("spawn")
     start, done = context.Barrier(_PROCESSES), context.Queue()
     processes = [context.Process(target=work, args=(url, start, done)) for _ in range(_PROCESSES)]
@@ -129,7 +129,7 @@ def test_a_running_trial_that_is_given_back_is_asked_for_again(any_storage: str)
     value = given_back.suggest_float("x", 0, 1)
     given_back.report(0.25, 0)
     given_back.set_user_attr("note", "kept")
-    # A later trial that is finished moves the end of what the caches take for settled.
+    # A later finished trial moves the boundary up to which the caches regard trials as final.
     first.tell(first.ask(), 0.0)
     assert [trial.state for trial in second.trials] == [TrialState.RUNNING, TrialState.COMPLETE]
 

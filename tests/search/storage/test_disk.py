@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: what is said, and that nothing is damaged."""
+"""A full or read-only disk is reported and damages nothing."""
 
 import multiprocessing
 import os
@@ -28,7 +28,7 @@ DISK_BYTES = 6 * 2**20
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a few MiB; skips where none may be mounted."""
+    """A disk of a few MiB; skips the test if none can be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -38,13 +38,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         check=False,
     )
     if mounted.returncode != 0:
-        pytest.skip(f"no disk of its own: {mounted.stderr.strip()}")
+        pytest.skip(f"no separate disk can be mounted: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def fill(disk: Path) -> Path:
-    """Takes all that is free on a disk and returns the file that takes it."""
+    """Fills a disk and returns the file that fills it."""
     ballast = disk / "ballast"
     with pytest.raises(OSError, match="No space left"), ballast.open("wb", buffering=0) as file:
         while True:
@@ -90,7 +90,7 @@ def test_a_search_stopped_by_a_full_disk_goes_on_with_the_same_command(
         _, said = stopped.communicate(timeout=120)
     assert stopped.returncode == 1
     assert b"database or disk is full" in said
-    assert b"the same command goes on from there" in said
+    assert b"run the same command to resume" in said
     assert b"Traceback" not in said
     assert _integrity(path) == "ok"
 
@@ -110,7 +110,7 @@ def test_a_search_stopped_by_a_full_disk_goes_on_with_the_same_command(
 def test_a_full_disk_is_no_place_for_a_new_database(small_disk: Path) -> None:
     fill(small_disk)
 
-    with pytest.raises(UserError, match=r"disk is full.*Make room on its disk"):
+    with pytest.raises(UserError, match=r"disk is full.*Fix: free space on its disk"):
         open_storage(f"sqlite:///{small_disk / 'studies.db'}")
 
 
@@ -177,7 +177,7 @@ def _tell(study: optuna.Study) -> list[float]:
 
 
 def _finished_trials(path: Path) -> int:
-    """Counts them without making the file before the search does."""
+    """Counts finished trials without creating the file before the search does."""
     try:
         connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True)
     except sqlite3.OperationalError:

@@ -1,4 +1,4 @@
-"""Which storage is used where none is named, and paths inside URLs."""
+"""The default storage, and paths inside URLs."""
 
 from pathlib import Path
 

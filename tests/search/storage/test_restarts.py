@@ -1,4 +1,4 @@
-"""A study whose server is restarted in the middle goes on, and accounts for every trial."""
+"""A study continues after a restart of its server, and every trial is accounted for."""
 
 import multiprocessing
 import time

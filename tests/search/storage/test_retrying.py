@@ -1,4 +1,4 @@
-"""What is repeated when a reply of the database was lost happens once all the same."""
+"""An operation that is retried after a lost database reply is carried out only once."""
 
 import logging
 import time
@@ -28,20 +28,20 @@ def _quiet() -> Iterator[None]:
 
 @pytest.fixture
 def connection(postgresql_cluster: Cluster) -> Iterator[LossyConnection]:
-    """A connection to the server that loses replies when told to."""
+    """A connection to the server that drops replies on request."""
     with lossy_connection(postgresql_cluster.port) as made:
         yield made
 
 
 @pytest.fixture
 def url(postgresql_cluster: Cluster) -> str:
-    """An empty database, reached directly."""
+    """An empty database, with a direct connection."""
     return postgresql_cluster.new_database()
 
 
 @pytest.fixture
 def study(url: str, connection: LossyConnection) -> optuna.Study:
-    """A new study, reached over the connection."""
+    """A new study, accessed through `connection`."""
     lossy = make_url(url).set(port=connection.port).render_as_string(hide_password=False)
     return optuna.create_study(storage=open_storage(lossy), study_name="lossy")
 
@@ -53,7 +53,7 @@ def _stored(url: str) -> optuna.Study:
 def test_a_trial_is_asked_for_once(
     study: optuna.Study, url: str, connection: LossyConnection
 ) -> None:
-    # The first commit of ask() ends its look at the waiting trials.
+    # The first commit of ask() ends its query for waiting trials.
     connection.lose_reply(commits_before=1)
     asked = study.ask()
 
@@ -141,7 +141,7 @@ def test_a_trial_that_is_given_back_is_not_taken_from_who_claims_it(
     study: optuna.Study, url: str, connection: LossyConnection
 ) -> None:
     trial = study.ask()
-    # Before it sets the state, it reads it.
+    # It reads the state before it sets it.
     connection.lose_reply(commits_before=1)
     assert study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
     assert connection.lost_replies == 1
@@ -209,7 +209,7 @@ def test_finished_trials_come_from_memory(study: optuna.Study, url: str) -> None
 def test_a_server_that_stays_away_is_given_up_with_its_message(
     caplog: pytest.LogCaptureFixture, postgresql_cluster: Cluster
 ) -> None:
-    # Its own server: the tests' shared one must not stop.
+    # A private server: the server shared by the tests must not stop.
     with private_cluster() as cluster:
         opened = open_storage(cluster.url)
         assert isinstance(opened, RetryingStorage)

@@ -1,4 +1,4 @@
-"""What is said when a storage's server cannot be used, and how a good one is opened."""
+"""Errors for unusable storage servers, and options for usable ones."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ from tests.support.storage_servers import storage_server
 
 
 def test_a_wrong_password_is_reported_and_not_shown(postgresql_cluster: Cluster) -> None:
-    with pytest.raises(UserError, match="Correct user and password") as raised:
+    with pytest.raises(UserError, match="Fix: correct user and password") as raised:
         open_storage(postgresql_cluster.url_of("postgres", password="not-this-one"))
 
     assert "not-this-one" not in str(raised.value)
@@ -41,7 +41,7 @@ def test_an_unknown_database_is_reported(postgresql_cluster: Cluster) -> None:
 
 
 def test_an_unknown_host_is_reported() -> None:
-    with pytest.raises(UserError, match="Correct the host's name"):
+    with pytest.raises(UserError, match="Fix: correct the host name"):
         open_storage("postgresql+psycopg://user:secret@host.invalid/studies")
 
 
@@ -65,7 +65,7 @@ def test_the_command_says_that_a_server_is_down(tmp_path: Path) -> None:
     )
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "Start the server, or correct host and port" in done.stderr
+    assert "Fix: start the server, or correct host and port" in done.stderr
     assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -94,7 +94,7 @@ def test_workers_that_start_together_make_one_database(postgresql_cluster: Clust
 
 
 def test_a_server_that_starts_late_is_waited_for() -> None:
-    # Its own server: the tests' shared one must not stop.
+    # A private server: the server shared by the tests must not stop.
     with private_cluster() as cluster:
         cluster.stop()
         late = threading.Timer(1.5, cluster.start)
@@ -140,7 +140,7 @@ def test_a_connection_that_the_server_ended_is_not_noticed(
         )
 
     assert isinstance(storage, RetryingStorage)
-    # Without a repetition: the pool's ping finds out before the operation begins.
+    # No retry needed: the pool's ping notices the restart before the operation begins.
     assert storage.wrapped.get_all_studies() == []
     assert caplog.records == []
 
@@ -180,7 +180,7 @@ def test_a_call_that_nobody_answers_ends_as_a_lost_connection(
 ) -> None:
     monkeypatch.setattr(servers, "_CALL_SECONDS", 0.2)
     monkeypatch.setattr(servers, "_READING_SECONDS", 0.2)
-    # It takes connections, and never says a word.
+    # It accepts connections but never replies.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with pytest.warns(match="experimental"):
             proxy = servers.Proxy(host="127.0.0.1", port=listener.getsockname()[1])

@@ -1,6 +1,7 @@
 """Eight processes write to one SQLite file while the dashboard reads it.
 
-Runs for CNN_SEARCH_SOAK_SECONDS, 20 if not said; ten minutes are the claim: set it to 600.
+Runs for CNN_SEARCH_SOAK_SECONDS seconds (default 20). To verify the claim of ten minutes, set it to
+600.
 """
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Where studies are kept: SQLite settings, and an error for each database that cannot be used."""
+"""The storage of studies: SQLite settings, and an error for each unusable database."""
 
 import sqlite3
 import subprocess
@@ -91,10 +91,10 @@ def test_a_folder_is_no_database(tmp_path: Path) -> None:
 def test_a_corrupted_database_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "studies.db"
     _make(path)
-    # The beginning is whole; what it describes is not.
+    # The header is intact; the pages that it describes are not.
     path.write_bytes(path.read_bytes()[:100] + b"\xff" * 8192)
 
-    with pytest.raises(UserError, match=r"malformed\. Restore it from a backup"):
+    with pytest.raises(UserError, match=r"malformed\. Fix: restore it from a backup"):
         open_storage(f"sqlite:///{path}")
 
 
@@ -110,7 +110,10 @@ def test_a_database_that_another_program_keeps_is_no_damage(
 ) -> None:
     monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.2)
     path = tmp_path / "studies.db"
-    with _held(path), pytest.raises(UserError, match=r"locked.*Another program holds it") as raised:
+    with (
+        _held(path),
+        pytest.raises(UserError, match=r"locked.*wait for or end the program") as raised,
+    ):
         open_storage(f"sqlite:///{path}")
     assert "backup" not in str(raised.value)
 
@@ -164,7 +167,7 @@ def test_a_database_of_a_newer_optuna_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (b"SQLite format 3\x00" + b"\xff" * 8192, "is something else, or its beginning is damaged"),
+        (b"SQLite format 3\x00" + b"\xff" * 8192, "is something else, or its header is damaged"),
         (b"no database at all", "is something else"),
     ],
 )
@@ -196,7 +199,8 @@ def test_a_database_that_is_opened_twice_keeps_its_write_ahead_log(tmp_path: Pat
     with quiet_optuna():
         study = optuna.create_study(storage=open_storage(f"sqlite:///{path}"), study_name="mine")
         open_storage(f"sqlite:///{path}")
-        # Who closes a database last deletes the log: another process must see that it is not last.
+        # The last process to close a database deletes the log, so another process must see that
+        # it is not the last.
         read = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute(sys.argv[2])"
         count = [sys.executable, "-c", f"{read}.fetchone()[0]); c.close()", str(path)]
         for expected in ("0\n", "1\n"):
@@ -226,7 +230,7 @@ def test_optunas_verbosity_is_restored() -> None:
 
 @contextmanager
 def _held(path: Path) -> Iterator[Callable[[], None]]:
-    """Holds a file without a write-ahead log for the block, or until it is released."""
+    """Locks a file without a write-ahead log during the block, or until it is released."""
     holder = sqlite3.connect(path, check_same_thread=False)
     holder.execute("CREATE TABLE notes (text)")
     holder.execute("BEGIN IMMEDIATE")

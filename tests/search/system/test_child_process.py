@@ -1,4 +1,4 @@
-"""Child processes find what their parent finds."""
+"""Child processes can import the same modules as their parent."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Real processes die in every way, and the record says which."""
+"""Real processes die in every way, and the diagnosis says how."""
 
 import os
 import pickle
@@ -28,7 +28,7 @@ def _start(code: str) -> "subprocess.Popen[str]":
 
 
 def _death(code: str) -> Death:
-    """Lets a process run to its end; it waits for a line before it does what ends it."""
+    """Runs a process to its end; it waits for a line before it runs `code`."""
     process = _start(f"print(flush=True); input()\n{code}")
     assert process.stdout is not None
     process.stdout.readline()
@@ -57,7 +57,7 @@ def test_an_exit_code_is_kept() -> None:
 
 def test_an_abort_for_lack_of_memory_is_told_from_another() -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))"
-    # C++'s operator new, as TensorFlow calls it.
+    # C++'s operator new, which TensorFlow also uses.
     new = "import ctypes; ctypes.CDLL('libstdc++.so.6')._Znwm(ctypes.c_size_t(2**40))"
     death = _death(f"{limit}\n{new}")
     assert (death.signal, death.out_of_memory) == ("SIGABRT", True)
@@ -102,7 +102,7 @@ def test_an_end_that_nobody_saw_may_be_one_of_memory(
     counter.write_text("oom_kill 4\n")
     monkeypatch.setattr("search.system.crash._counters", lambda process_id: iter([counter]))
     watch = DeathWatch(os.getpid())
-    # Words of a warning, which the process survived, do not make what followed an exhaustion.
+    # A warning that the process survived does not make its death an out-of-memory kill.
     assert not watch.diagnose_unseen(last_words="RESOURCE_EXHAUSTED: handled").out_of_memory
     aborted = watch.diagnose_unseen(last_words="std::bad_alloc\nFatal Python error: Aborted\n")
     assert (aborted.signal, aborted.out_of_memory) == ("SIGABRT", True)
@@ -112,7 +112,7 @@ def test_an_end_that_nobody_saw_may_be_one_of_memory(
 
     killed = watch.diagnose_unseen(last_words="")
     assert (killed.signal, killed.out_of_memory) == ("SIGKILL", True)
-    # What died of something else died while the kernel killed another process.
+    # A process with another cause of death was not the one that the kernel killed.
     other = watch.diagnose_unseen(last_words="Fatal Python error: Segmentation fault\n")
     assert (other.signal, other.out_of_memory) == ("SIGSEGV", False)
 
@@ -136,7 +136,7 @@ def test_the_peak_memory_outlives_it() -> None:
     process.stdin.flush()
     process.stdout.readline()
     if sys.platform.startswith("linux"):
-        watch.sample()  # The kernel keeps the peak that no sample fell on.
+        watch.sample()  # The kernel records the peak even if no sample catches it.
     process.kill()
     process.communicate()
     watch.sample()
@@ -163,7 +163,7 @@ def test_looks_between_the_kernels_kill_and_the_end_of_the_process(
     now = [1000.0]
     process = _start("input()")
     watch = DeathWatch(process.pid, clock=lambda: now[0])
-    # One look lies long before the kill, as where the one who looks had much else to do.
+    # One sample is long before the kill, as if the supervisor had been busy.
     now[0] += 60
     counter.write_text("oom 5\noom_kill 5\n")
     for _ in range(waited + 1):
@@ -205,7 +205,7 @@ def test_the_kernels_kill_for_lack_of_memory_is_told_from_a_plain_one(small_grou
     assert (death.signal, death.out_of_memory) == ("SIGKILL", True)
     assert death.describe().startswith("killed by SIGKILL (out of memory), peak memory ")
 
-    # The earlier kill stays in the kernel's count, and is not this process' own.
+    # The earlier kill stays in the kernel's count, and does not belong to this process.
     other = _start_inside(small_group, "input()")
     watch = DeathWatch(other.pid)
     other.kill()

@@ -1,4 +1,4 @@
-"""Text files take every name."""
+"""Text files can hold every name."""
 
 import json
 from pathlib import Path

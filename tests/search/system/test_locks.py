@@ -1,4 +1,4 @@
-"""Locks between processes, where there are some."""
+"""Locks between processes, with and without file system support."""
 
 import errno
 import fcntl

@@ -1,8 +1,8 @@
-"""Names from outside are shown, decoded and stored whatever they hold."""
+"""External names can be shown, decoded and stored whatever they contain."""
 
 import pytest
 
-from search.system.names import decoded, is_text, shown
+from search.system.names import decoded, is_text, shown, spreadsheet_cell
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,20 @@ def test_bytes_that_an_ascii_file_system_does_not_know_are_utf8() -> None:
 def test_text_is_what_utf8_can_hold() -> None:
     assert is_text("caf\u00e9")
     assert not is_text("caf\udce9")
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=cmd()", "'=cmd()"),
+        ("@sum", "'@sum"),
+        ("-cat", "'-cat"),
+        ("+1e", "'+1e"),
+        ("-1.5e3", "-1.5e3"),
+        ("cat=dog", "cat=dog"),
+        (-3, -3),
+        (None, None),
+    ],
+)
+def test_no_cell_is_a_formula(value: object, cell: object) -> None:
+    assert spreadsheet_cell(value) == cell

@@ -1,4 +1,4 @@
-"""Commands that are printed to be pasted."""
+"""Commands printed for the user to paste into a shell."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""Processes are told apart without the wall clock, and machines without their names alone."""
+"""Processes are identified without the wall clock, and machines by more than their names."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def test_a_process_keeps_its_identity_for_as_long_as_it_lives() -> None:
 def test_a_zombie_has_no_identity() -> None:
     process = subprocess.Popen(_SLEEP)
     process.kill()
-    # Waits for the end without collecting it, which would take the zombie away.
+    # Waits for the exit without reaping the process, so that it stays a zombie.
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert process_identity(process.pid) is None
     assert Path(f"/proc/{process.pid}").exists() or not sys.platform.startswith("linux")
@@ -38,14 +38,14 @@ def test_a_zombie_has_no_identity() -> None:
 
 
 def test_another_process_has_another_identity() -> None:
-    # Start times count in ticks of ten milliseconds.
+    # Start times are counted in ticks of ten milliseconds.
     time.sleep(0.05)
     with subprocess.Popen(_SLEEP) as process:
         assert process_identity(process.pid) != process_identity(os.getpid())
         process.kill()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names of processes in /proc")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads process names in /proc")
 def test_a_name_with_brackets_and_spaces_is_no_obstacle(tmp_path: Path) -> None:
     program = tmp_path / "a) Z 1 (b"
     shutil.copy("/bin/sleep", program)
@@ -57,7 +57,7 @@ def test_a_name_with_brackets_and_spaces_is_no_obstacle(tmp_path: Path) -> None:
         process.kill()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone adds the clock")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere it has the clock")
 def test_the_identity_does_not_hold_the_wall_clock() -> None:
     identity = process_identity(os.getpid())
     assert identity is not None
@@ -74,14 +74,14 @@ def test_the_same_process_id_of_another_namespace_is_on_another_host() -> None:
     unshare.append([*unshare[0], "--user", "--map-root-user"])
     allowed = [way for way in unshare if shutil.which(way[0]) and _works([*way, "true"])]
     if not allowed:
-        pytest.skip("no namespace of process ids can be made here: `unshare --pid` is refused")
+        pytest.skip("no process id namespace can be created here: `unshare --pid` is refused")
     host, _ = _identities_of(allowed[0])
     assert host != host_identity()
     assert host.split()[0] == host_identity().split()[0]
 
 
 def _identities_of(prefix: list[str]) -> list[str]:
-    """Returns what another process holds this machine and this test's process for."""
+    """Returns the identities of this machine and this process as another process sees them."""
     code = (
         "import sys; from search.system.processes import host_identity, process_identity;"
         "print(host_identity()); print(process_identity(int(sys.argv[1])))"

@@ -1,4 +1,4 @@
-"""The start of Keras: what reaches the screen."""
+"""The start of Keras: which messages reach the screen."""
 
 import os
 

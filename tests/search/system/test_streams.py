@@ -1,4 +1,4 @@
-"""Consoles and logs of any encoding accept every name."""
+"""Consoles and logs with any encoding accept every name."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""Real digits as shares, and a tiny network to train on them."""
+"""Real digits as subsets, and a tiny network to train on them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +10,12 @@ from cnn_blocks.backbones.staged import Stage, Staged
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Share
+from search.data import Subset
 from spaces.candidate import Candidate, TrainingConfig
 
 
 @pytest.fixture(scope="session")
-def digits() -> tuple[Share, Share]:
+def digits() -> tuple[Subset, Subset]:
     """Training and validation digits (512 and 256), 16x16 pixels."""
     from sklearn.datasets import load_digits
 
@@ -24,25 +24,25 @@ def digits() -> tuple[Share, Share]:
     pixels = np.repeat(grey.repeat(2, axis=1).repeat(2, axis=2)[..., np.newaxis], 3, axis=-1)
     order = np.random.default_rng(0).permutation(len(labels)).astype(np.int64)
     labels = labels.astype(np.int64)
-    return Share(pixels, labels, order[:512]), Share(pixels, labels, order[512:768])
+    return Subset(pixels, labels, order[:512]), Subset(pixels, labels, order[512:768])
 
 
 @pytest.fixture(scope="session")
-def contrary(digits: tuple[Share, Share]) -> Share:
-    """Validation digits with wrong labels: the better a network gets, the higher is their loss."""
+def contrary(digits: tuple[Subset, Subset]) -> Subset:
+    """Validation digits with wrong labels: the better the network, the higher the loss."""
     images, labels = digits[1].images, digits[1].labels
-    return Share(images, (labels + 1) % 10, digits[1].indices)
+    return Subset(images, (labels + 1) % 10, digits[1].indices)
 
 
 @pytest.fixture(scope="session")
 def spec() -> InputSpec:
-    """What the digits decide about a network."""
+    """The input specification of the digits."""
     return InputSpec(image_shape=(16, 16, 3), class_names=tuple("0123456789"))
 
 
 @pytest.fixture(scope="session")
 def candidate() -> Callable[..., Candidate]:
-    """Makes a candidate of two stages; network and training settings as asked for."""
+    """Makes a candidate of two stages with the given network and training settings."""
 
     def make(
         *,

@@ -30,7 +30,7 @@ def test_random_layers_follow_from_seed_and_epoch_alone(
 
     third = states(seed=1, epochs=[3])
 
-    # Two dropouts and three augmentations, each with a seed of its own.
+    # Two dropouts and three augmentations, each with its own seed.
     assert len({tuple(state) for state in third}) == 5
     assert (states(seed=1, epochs=[0, 1, 2, 3]) == third).all()
     assert not (states(seed=1, epochs=[4]) == third).all(axis=1).any()

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, and only for the training that wrote them."""
+"""Checkpoints are atomic, and only the training that wrote one reads it."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from search.training.checkpoint import Arrays, Checkpoint
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "new" / "folder", identity="mine")
     state = {"rows": [{"loss": 0.1}], "best": math.inf, "stopped": False}
-    # More than ten arrays: their order is that of writing, not of names.
+    # More than ten arrays: their order is the order of writing, not of names.
     arrays: dict[str, Arrays] = {
         "model": [np.full((2, i), i, np.float32) for i in range(12)],
         "optimizer": [np.array(7, np.int64)],
@@ -65,7 +65,7 @@ def test_a_failed_write_leaves_the_last_checkpoint(
 def test_a_process_killed_while_writing_leaves_the_last_checkpoint(
     tmp_path: Path, repository: Path
 ) -> None:
-    # The process writes one whole checkpoint and dies when the second one's bytes are written.
+    # The process writes one whole checkpoint and dies while it writes the second one.
     code = f"""
 import os, signal
 from pathlib import Path

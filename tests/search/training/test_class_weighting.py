@@ -1,4 +1,4 @@
-"""Class weights: which ones a study trains with, and what they are."""
+"""Class weights: the choice for a study, and their values."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from cnn_blocks.backbones.staged import Stage, Staged
 from cnn_blocks.blocks.plain import Plain
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Share
+from search.data import Subset
 from search.training.class_weighting import choose_class_weights
 from search.training.phase import class_weights
 from spaces.candidate import Candidate, TrainingConfig
@@ -43,7 +43,7 @@ def test_what_is_asked_for_counts() -> None:
     asked: Any
     for asked in ("none", "balanced"):
         found, reason = choose_class_weights(asked, metric="accuracy", counts=EQUAL)
-        assert found == asked and "as asked for" in reason
+        assert found == asked and "as requested" in reason
     assert choose_class_weights(None, metric="macro_f1", counts=UNEQUAL) == (None, "")
 
 
@@ -51,14 +51,14 @@ def test_what_is_asked_for_counts() -> None:
 def test_the_mean_weight_over_the_images_is_one(weights: str) -> None:
     labels = np.repeat(np.arange(3), UNEQUAL)
     images = np.zeros((len(labels), 4, 4, 3), np.uint8)
-    share = Share(images, labels, np.arange(len(labels)))
+    subset = Subset(images, labels, np.arange(len(labels)))
     spec = InputSpec(image_shape=(4, 4, 3), class_names=("a", "b", "c"))
     candidate = Candidate(
         model=ModelConfig(backbone=Staged(stages=(Stage(block=Plain()),)), head=Pooled()),
         training=TrainingConfig(class_weights=weights),
     )
 
-    found = class_weights(candidate, share, spec)
+    found = class_weights(candidate, subset, spec)
 
     assert found is not None and found[labels].mean() == pytest.approx(1.0)
     ratio = 95 / 5 if weights == "balanced" else (95 / 5) ** 0.5

@@ -1,4 +1,4 @@
-"""Memory estimated from shapes, and what is free."""
+"""Memory estimated from shapes, and free memory."""
 
 import os
 import subprocess
@@ -95,7 +95,7 @@ def test_validation_has_no_more_images_than_there_are() -> None:
 def test_more_than_what_is_free_is_infeasible() -> None:
     require_memory(100 * MEBIBYTE, available=1000 * MEBIBYTE)
 
-    with pytest.raises(InfeasibleError, match="950 MiB of 900 MiB") as raised:
+    with pytest.raises(InfeasibleError, match="950 MiB, and 900 MiB") as raised:
         require_memory(950 * MEBIBYTE, available=1000 * MEBIBYTE)
 
     assert raised.value.constraint == "memory"
@@ -107,11 +107,11 @@ def test_on_a_gpu_a_workers_share_counts_and_not_what_others_left(
     monkeypatch.setattr("search.training.feasibility.free_memory", lambda: 100 * MEBIBYTE)
     monkeypatch.setattr("search.training.feasibility.device_kind", lambda: "gpu")
     require_memory(800 * MEBIBYTE, share=1000 * MEBIBYTE)
-    with pytest.raises(InfeasibleError, match="950 MiB of 900 MiB"):
+    with pytest.raises(InfeasibleError, match="950 MiB, and 900 MiB"):
         require_memory(950 * MEBIBYTE, share=1000 * MEBIBYTE)
 
     monkeypatch.setattr("search.training.feasibility.device_kind", lambda: "cpu")
-    with pytest.raises(InfeasibleError, match="800 MiB of 90 MiB"):
+    with pytest.raises(InfeasibleError, match="800 MiB, and 90 MiB"):
         require_memory(800 * MEBIBYTE, share=1000 * MEBIBYTE)
 
 
@@ -188,7 +188,7 @@ from cnn_blocks.build import describe_model
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from search.training import feasibility
-from search.data import Share
+from search.data import Subset
 from search.training import fit
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.stages import staged
@@ -201,9 +201,9 @@ candidate = Candidate(
     model=ModelConfig(backbone=backbone, head=Pooled()),
     training=TrainingConfig(epochs=1, batch_size=batch),
 )
-def share(images):
+def subset(images):
     pixels = np.zeros((images, size, size, 3), dtype=np.uint8)
-    return Share(images=pixels, labels=np.arange(images) % 2, indices=np.arange(images))
+    return Subset(images=pixels, labels=np.arange(images) % 2, indices=np.arange(images))
 spec = InputSpec(image_shape=(size, size, 3), class_names=("a", "b"))
 process = psutil.Process()
 before = peak = process.memory_info().rss
@@ -215,7 +215,7 @@ def watch():
         time.sleep(0.005)
 threading.Thread(target=watch, daemon=True).start()
 compute = Compute(precision="float32")
-fit(candidate, share(3 * batch), spec=spec, validation=share(512), seed=0, compute=compute)
+fit(candidate, subset(3 * batch), spec=spec, validation=subset(512), seed=0, compute=compute)
 print((peak - before) / estimate)
 """
 

@@ -11,28 +11,28 @@ import pytest
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec
-from search.data import Share
+from search.data import Subset
 from search.errors import NonFiniteLossError, OutOfMemoryError
 from search.progress.clock import Clock
 from search.sizing.cache import backend_name
 from search.system.runtime import Compute, Precision
-from search.training import Report, fit
+from search.training import ValidationReport, fit
 from search.training.metrics import classification_metrics
 from spaces.candidate import Candidate
 from tests.support.listening import Listening
 
 Make = Callable[..., Candidate]
-Digits = tuple[Share, Share]
+Digits = tuple[Subset, Subset]
 
 
-def _probabilities(model: Any, share: Share) -> Any:
-    images, _ = share.gather(slice(None))
+def _probabilities(model: Any, subset: Subset) -> Any:
+    images, _ = subset.gather(slice(None))
     return model.predict(images, verbose=0)
 
 
-def _accuracy(model: Any, share: Share) -> float:
-    _, labels = share.gather(slice(None))
-    return classification_metrics(_probabilities(model, share), labels)["accuracy"]
+def _accuracy(model: Any, subset: Subset) -> float:
+    _, labels = subset.gather(slice(None))
+    return classification_metrics(_probabilities(model, subset), labels)["accuracy"]
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "step", "plateau"])
@@ -61,7 +61,7 @@ def test_training_learns_and_returns_the_whole_story(
     digits: Digits, spec: InputSpec, candidate: Make
 ) -> None:
     train, validation = digits
-    reports: list[Report] = []
+    reports: list[ValidationReport] = []
     progress: list[tuple[float, float]] = []
     clock = Clock()
 
@@ -97,7 +97,7 @@ def test_training_learns_and_returns_the_whole_story(
         "val_auc",
         "val_average_precision",
     }
-    # An epoch of less than a minute reports at its end only, in steps of half an epoch.
+    # An epoch of less than a minute reports only at its end; a step is half an epoch.
     assert [(report.step, report.epoch) for report in reports] == [
         (2, 1.0),
         (4, 2.0),
@@ -145,7 +145,7 @@ def test_a_seed_repeats_a_training_and_another_does_not(
 
 
 def test_early_stopping_ends_with_the_best_weights(
-    digits: Digits, contrary: Share, spec: InputSpec, candidate: Make
+    digits: Digits, contrary: Subset, spec: InputSpec, candidate: Make
 ) -> None:
     made = candidate(epochs=9, schedule="constant", early_stopping=2)
 
@@ -163,7 +163,7 @@ def test_early_stopping_ends_with_the_best_weights(
 
 @pytest.mark.parametrize("precision", ["auto", "float16"])
 def test_the_plateau_schedule_halves_the_rate(
-    precision: Precision, digits: Digits, contrary: Share, spec: InputSpec, candidate: Make
+    precision: Precision, digits: Digits, contrary: Subset, spec: InputSpec, candidate: Make
 ) -> None:
     made = candidate(epochs=5, schedule="plateau", learning_rate=0.01)
 
@@ -186,7 +186,7 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(
     made = candidate(
         optimizer="sgd", learning_rate=1e30, schedule="constant", normalization="none", epochs=50
     )
-    reports: list[Report] = []
+    reports: list[ValidationReport] = []
 
     with pytest.raises(NonFiniteLossError, match=r"the loss became (nan|inf) at batch \d"):
         fit(
@@ -213,7 +213,7 @@ def test_running_out_of_memory_is_a_trials_failure(
 def test_any_other_error_passes_as_it_is(digits: Digits, spec: InputSpec, candidate: Make) -> None:
     clock = Clock()
 
-    def stop(report: Report) -> None:
+    def stop(report: ValidationReport) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -234,8 +234,8 @@ def test_class_weights_balance_rare_classes(
     train, _ = digits
     labels = train.labels[train.indices]
     rare, common = np.flatnonzero(labels == 1), np.flatnonzero(labels == 8)
-    skewed = Share(train.images, train.labels, train.indices[np.r_[rare[:4], common]])
-    rest = Share(train.images, train.labels, train.indices[rare[4:]])
+    skewed = Subset(train.images, train.labels, train.indices[np.r_[rare[:4], common]])
+    rest = Subset(train.images, train.labels, train.indices[rare[4:]])
 
     plain, balanced = (
         _probabilities(
@@ -288,7 +288,7 @@ def test_a_slow_epoch_reports_at_fixed_fractions(
     monkeypatch.setattr(
         callbacks, "EpochRecord", partial(callbacks.EpochRecord, slow_epoch_seconds=0.0)
     )
-    reports: list[Report] = []
+    reports: list[ValidationReport] = []
 
     result = fit(
         candidate(epochs=2),
@@ -361,7 +361,7 @@ def test_mixed_precision_trains_a_float32_model_without_augmentation(
     assert not [kind for kind in kinds if kind.startswith(("Random", "Mix", "Cut"))]
     assert len(model.layers) == len(build_model(made.model, spec).layers)
     images, _ = validation.gather(slice(None))
-    # Augmenting layers would change a plain call, and differently every time.
+    # With augmentation layers, two plain calls would differ.
     np.testing.assert_array_equal(np.asarray(model(images)), np.asarray(model(images)))
     assert keras.config.dtype_policy().name == "float32"
 
@@ -384,15 +384,15 @@ def test_float16_learns(digits: Digits, spec: InputSpec, candidate: Make) -> Non
 def test_gradients_too_small_for_float16_move_weights(
     digits: Digits, spec: InputSpec, candidate: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Divided by the batch, a logit's gradient is below 1e-8, and float16 ends at 6e-8.
+    # Divided by the batch size, a logit's gradient is below 1e-8; the smallest float16 is 6e-8.
     small = np.full(10, 1e-6, np.float32)
-    # By its name, for the package's attribute is the function.
+    # Imported by name, because the package's attribute may be a function of the same name.
     module = importlib.import_module("search.training.phase")
     monkeypatch.setattr(module, "class_weights", lambda *arguments: small)
     made = candidate(
         epochs=1, optimizer="sgd", learning_rate=1.0, schedule="constant", normalization="none"
     )
-    few = Share(digits[0].images, digits[0].labels, digits[0].indices[:64])
+    few = Subset(digits[0].images, digits[0].labels, digits[0].indices[:64])
 
     result = fit(made, few, spec=spec, seed=0, compute=Compute(precision="float16"))
 
@@ -432,7 +432,7 @@ def test_augmentation_changes_the_training_and_labels_follow(
 def test_a_share_smaller_than_a_batch_is_one_batch(
     digits: Digits, spec: InputSpec, candidate: Make
 ) -> None:
-    few = Share(digits[0].images, digits[0].labels, digits[0].indices[:20])
+    few = Subset(digits[0].images, digits[0].labels, digits[0].indices[:20])
 
     result = fit(candidate(epochs=2, batch_size=64), few, spec=spec, seed=0)
 
@@ -452,7 +452,7 @@ def test_our_batch_normalisation_serves_a_short_training(
     monkeypatch.setattr(network, "set_batch_normalization_momentum", lambda *arguments: None)
     *_, keras_default, at_the_end = fit(made, digits[0], **options).history
 
-    # Both train alike: what differs is the statistics that validation uses.
+    # Both train alike; only the statistics used in validation differ.
     assert keras_default["accuracy"] == pytest.approx(ours["accuracy"], abs=0.05)
     assert keras_default["val_accuracy"] < 0.45
     assert ours["val_accuracy"] > 0.8

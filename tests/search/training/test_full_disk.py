@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cnn_blocks.config import InputSpec
-from search.data import Share
-from search.training import Report, fit
+from search.data import Subset
+from search.training import ValidationReport, fit
 from search.training.checkpoint import Checkpoint
 from spaces.candidate import Candidate
 from tests.support.listening import Listening
@@ -22,7 +22,7 @@ _LIMIT = 4096
 
 @contextmanager
 def no_room() -> Iterator[None]:
-    """Lets no file of this process grow beyond a few kilobytes, as a full disk does."""
+    """Limits the size of this process's files to a few kilobytes, like a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LIMIT, before[1]))
     try:
@@ -47,7 +47,7 @@ def test_the_earlier_checkpoint_stays_and_the_half_of_the_new_one_goes(tmp_path:
 
 @pytest.mark.usefixtures("saved_at_once")
 def test_a_training_goes_on_says_so_once_and_saves_again_when_it_can(
-    digits: tuple[Share, Share],
+    digits: tuple[Subset, Subset],
     spec: InputSpec,
     candidate: Callable[..., Candidate],
     tmp_path: Path,
@@ -56,7 +56,7 @@ def test_a_training_goes_on_says_so_once_and_saves_again_when_it_can(
     saved_after: list[int] = []
     full = no_room()
 
-    def on_report(report: Report) -> None:
+    def on_report(report: ValidationReport) -> None:
         saved_after.append(len(_rows(tmp_path)))
         if report.epoch == 1:
             full.__enter__()

@@ -1,4 +1,4 @@
-"""Our metrics are scikit-learn's, at a fraction of the import time."""
+"""Our metrics equal scikit-learn's."""
 
 import warnings
 
@@ -35,7 +35,7 @@ def test_they_agree_with_scikit_learn(
     found = classification_metrics(probabilities, labels)
 
     with warnings.catch_warnings():
-        # scikit-learn remarks on classes that occur in the predictions only.
+        # scikit-learn warns about classes that occur only in the predictions.
         warnings.simplefilter("ignore", UserWarning)
         expected = {
             "accuracy": reference.accuracy_score(labels, predicted),

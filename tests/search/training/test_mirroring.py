@@ -1,4 +1,4 @@
-"""Whether flips do harm, from how mirrored validation images are recognised."""
+"""Whether flips are harmless, judged by the accuracy on mirrored validation images."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ LABELS = np.repeat(np.arange(4), 50).astype(np.int64)
 
 
 def wrong(*, every: int, classes: tuple[int, ...] = (0, 1, 2, 3)) -> npt.NDArray[np.int64]:
-    """Predictions of which each `every`th of some classes is wrong."""
+    """Predictions in which every `every`th image of some classes is wrong."""
     predictions = LABELS.copy()
     positions = np.flatnonzero(np.isin(LABELS, classes))[::every]
     predictions[positions] = (LABELS[positions] + 1) % 4
@@ -37,7 +37,7 @@ def test_mirrored_images_that_look_like_others_may_not() -> None:
 
 
 def test_one_class_that_suffers_is_enough() -> None:
-    # As of 20 kinds of signs two that are each other's mirror images: the mean hardly tells.
+    # Like two of 20 signs that mirror each other: the mean accuracy hardly shows it.
     labels = np.repeat(np.arange(20), 50).astype(np.int64)
     mirrored = labels.copy()
     mirrored[labels == 7] = np.where(np.arange(50) % 3, 7, 8)

@@ -22,7 +22,7 @@ def variable(shape: tuple[int, ...], name: str) -> Any:
 
 
 def orthogonalized(matrix: Array, optimizer: Any) -> Array:
-    """Newton and Schulz's iteration, as in Jordan et al., 2024."""
+    """The Newton-Schulz iteration of Jordan et al., 2024."""
     turned = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if turned else matrix
     x = x / np.linalg.norm(x)

@@ -1,4 +1,4 @@
-"""What is trained: the network with its augmentation."""
+"""The training wrapper: the network with its augmentation."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Two phases of one training: the head alone, then the backbone as well."""
+"""A training in two phases: first only the head, then the backbone as well."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +11,16 @@ from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.backbones.keras_file import KerasFile
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
-from search.data import Share
+from search.data import Subset
 from search.system.runtime import Compute
-from search.training import FitResult, Report, fit
+from search.training import FitResult, ValidationReport, fit
 from search.training.checkpoint import Checkpoint
 from spaces.candidate import Candidate, FineTuning, TrainingConfig
 from tests.support.listening import Listening
 
 pytestmark = pytest.mark.usefixtures("saved_at_once")
 
-Digits = tuple[Share, Share]
+Digits = tuple[Subset, Subset]
 Make = Callable[..., Candidate]
 
 
@@ -74,7 +74,7 @@ def two_phases(file: Path) -> Make:
     return make
 
 
-def _train(candidate: Candidate, train: Share, spec: InputSpec, **options: Any) -> FitResult:
+def _train(candidate: Candidate, train: Subset, spec: InputSpec, **options: Any) -> FitResult:
     return fit(candidate, train, spec=spec, seed=5, compute=Compute(precision="float32"), **options)
 
 
@@ -141,7 +141,7 @@ def test_an_interruption_on_either_side_of_the_boundary_changes_nothing(
     two_phases: Make,
     tmp_path: Path,
 ) -> None:
-    expected: list[Report] = []
+    expected: list[ValidationReport] = []
     options: dict[str, Any] = {"validation": digits[1]}
     whole = _train(
         two_phases(), digits[0], spec, listener=Listening(on_report=expected.append), **options
@@ -150,7 +150,7 @@ def test_an_interruption_on_either_side_of_the_boundary_changes_nothing(
     options["checkpoint_directory"] = tmp_path
     for step in interruptions:
 
-        def interrupt(report: Report, step: int = step) -> None:
+        def interrupt(report: ValidationReport, step: int = step) -> None:
             if report.step == step:
                 raise _Interruption
 
@@ -159,7 +159,7 @@ def test_an_interruption_on_either_side_of_the_boundary_changes_nothing(
                 two_phases(), digits[0], spec, listener=Listening(on_report=interrupt), **options
             )
         assert _phase(tmp_path) == (0 if step <= 2 else 1)
-    reports: list[Report] = []
+    reports: list[ValidationReport] = []
     resumed = _train(
         two_phases(), digits[0], spec, listener=Listening(on_report=reports.append), **options
     )
@@ -180,9 +180,9 @@ def _phase(folder: Path) -> int:
 
 
 def test_early_stopping_waits_for_the_second_phase_and_restores_from_it(
-    digits: Digits, contrary: Share, spec: InputSpec, two_phases: Make
+    digits: Digits, contrary: Subset, spec: InputSpec, two_phases: Make
 ) -> None:
-    # On wrong labels the loss rises from the first epoch on.
+    # With wrong labels the validation loss rises from the first epoch on.
     made = two_phases(epochs=8, early_stopping=1, learning_rate=0.1)
 
     result = _train(made, digits[0], spec, validation=contrary)
@@ -209,7 +209,7 @@ def test_an_interruption_at_the_boundary_of_phases_in_steps_changes_nothing(
     options: dict[str, Any] = {"validation": digits[1], "intervals": 4}
     whole = _train(made, digits[0], spec, **options)
 
-    def interrupt(report: Report) -> None:
+    def interrupt(report: ValidationReport) -> None:
         if report.step == 2:
             raise _Interruption
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.data import Share
+from search.data import Subset
 from search.progress.clock import Clock
 from search.results.evaluate import predict
 from search.training.prediction import predict_in_batches
@@ -22,23 +22,23 @@ def model() -> Any:
 
 
 @pytest.fixture
-def share() -> Share:
+def subset() -> Subset:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (10, 2, 2, 3), dtype=np.uint8)
-    return Share(images, generator.integers(0, 4, 10), np.arange(10))
+    return Subset(images, generator.integers(0, 4, 10), np.arange(10))
 
 
-def test_they_are_those_of_keras(model: Any, share: Share) -> None:
-    expected = model.predict(share.images, batch_size=4, verbose=0)
+def test_they_are_those_of_keras(model: Any, subset: Subset) -> None:
+    expected = model.predict(subset.images, batch_size=4, verbose=0)
 
-    predicted = predict_in_batches(model, share.images, batch_size=4)
+    predicted = predict_in_batches(model, subset.images, batch_size=4)
 
     np.testing.assert_array_equal(predicted, expected)
     assert predicted.dtype == expected.dtype == np.float32
 
 
 def test_nothing_makes_a_data_set_whose_tuning_would_have_to_end(
-    model: Any, share: Share, monkeypatch: pytest.MonkeyPatch
+    model: Any, subset: Subset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import keras
 
@@ -49,5 +49,5 @@ def test_nothing_makes_a_data_set_whose_tuning_would_have_to_end(
 
     monkeypatch.setattr(keras.Model, "predict", refuse)
 
-    assert predict(model, share)[0].shape == (10, 4)
-    assert Validation(model, share.images, share.labels, Clock())()["val_loss"] > 0
+    assert predict(model, subset)[0].shape == (10, 4)
+    assert Validation(model, subset.images, subset.labels, Clock())()["val_loss"] > 0

@@ -1,4 +1,4 @@
-"""A training that was interrupted repeats the uninterrupted one, bit for bit."""
+"""A resumed training equals the uninterrupted one, bit for bit."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,16 +10,16 @@ import pytest
 
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.config import InputSpec
-from search.data import Share
+from search.data import Subset
 from search.system.runtime import Compute, Precision
-from search.training import FitResult, Report, fit
+from search.training import FitResult, ValidationReport, fit
 from spaces.candidate import Candidate
 from tests.support.listening import Listening
 
 pytestmark = pytest.mark.usefixtures("saved_at_once")
 
 Make = Callable[..., Candidate]
-Digits = tuple[Share, Share]
+Digits = tuple[Subset, Subset]
 Run = Callable[..., FitResult]
 
 AUGMENTED: dict[str, Any] = {
@@ -39,19 +39,19 @@ class _Interruption(Exception):
 
 
 @pytest.fixture
-def run(digits: Digits, contrary: Share, spec: InputSpec) -> Run:
-    """Trains in float32, and stops at a report where `interrupt_at` names its step.
+def run(digits: Digits, contrary: Subset, spec: InputSpec) -> Run:
+    """Trains in float32, and interrupts at the report of step `interrupt_at`.
 
-    What follows the validation loss sees it rise from the first epoch on.
+    The validation loss rises from the first epoch on.
     """
 
     def train(
         candidate: Candidate, *, interrupt_at: int | None = None, **options: Any
     ) -> FitResult:
-        collected: list[Report] = options.pop("reports", [])
+        collected: list[ValidationReport] = options.pop("reports", [])
         checkpoints: list[int] = options.pop("checkpoints", [])
 
-        def on_report(report: Report) -> None:
+        def on_report(report: ValidationReport) -> None:
             collected.append(report)
             if report.step == interrupt_at:
                 raise _Interruption
@@ -111,7 +111,7 @@ def test_an_interrupted_training_repeats_the_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
     made = candidate(**settings)
-    expected: list[Report] = []
+    expected: list[ValidationReport] = []
     whole = run(made, reports=expected, compute=Compute(precision=precision))
 
     options: dict[str, Any] = {
@@ -122,7 +122,7 @@ def test_an_interrupted_training_repeats_the_uninterrupted_one(
         assert step < whole.epochs_trained
         with pytest.raises(_Interruption):
             run(made, interrupt_at=step, **options)
-    reports: list[Report] = []
+    reports: list[ValidationReport] = []
     resumed = run(made, reports=reports, **options)
 
     _assert_equal(resumed, whole)
@@ -150,7 +150,7 @@ def test_a_finished_training_is_not_trained_again(
     first = run(made, checkpoint_directory=tmp_path, checkpoints=steps)
     assert steps == [row["step"] for row in first.history]
     before = (tmp_path / "checkpoint.npz").read_bytes()
-    reports: list[Report] = []
+    reports: list[ValidationReport] = []
 
     again = run(made, checkpoint_directory=tmp_path, reports=reports)
 
@@ -172,7 +172,7 @@ def test_an_interruption_in_the_middle_of_an_epoch_repeats_that_epoch(
 
     with pytest.raises(_Interruption):
         run(made, reports_per_epoch=2, checkpoint_directory=tmp_path, interrupt_at=3)
-    reports: list[Report] = []
+    reports: list[ValidationReport] = []
     resumed = run(made, reports_per_epoch=2, checkpoint_directory=tmp_path, reports=reports)
 
     _assert_equal(resumed, whole)

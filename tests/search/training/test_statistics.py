@@ -11,13 +11,13 @@ import pytest
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec
-from search.data import Share
+from search.data import Subset
 from search.system.runtime import Compute
 from search.training import FitResult, fit
 from search.training.statistics import recompute_statistics
 from spaces.candidate import Candidate
 
-Digits = tuple[Share, Share]
+Digits = tuple[Subset, Subset]
 Make = Callable[..., Candidate]
 
 
@@ -28,7 +28,7 @@ def _normalizing(model: Any) -> list[Any]:
 
 
 def _inputs(model: Any, layer: Any, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns what a layer is given for some images, (values, channels)."""
+    """Returns a layer's inputs for some images, (values, channels)."""
     import keras
 
     values = np.asarray(keras.Model(model.input, layer.input)(images))
@@ -36,7 +36,7 @@ def _inputs(model: Any, layer: Any, images: npt.NDArray[Any]) -> npt.NDArray[Any
 
 
 def _assert_describes(model: Any, images: npt.NDArray[Any]) -> None:
-    """Asserts that the statistics are those of what the layers are given for these images."""
+    """Asserts that the statistics are those of the layers' inputs for these images."""
     for layer in _normalizing(model):
         values = _inputs(model, layer, images)
         deviation = values.std(axis=0)
@@ -49,15 +49,15 @@ def _assert_describes(model: Any, images: npt.NDArray[Any]) -> None:
 def test_the_statistics_are_those_of_clean_images(
     images: int, digits: Digits, spec: InputSpec, candidate: Make
 ) -> None:
-    share = Share(digits[0].images, digits[0].labels, digits[0].indices[:images])
+    subset = Subset(digits[0].images, digits[0].labels, digits[0].indices[:images])
     model = build_model(candidate(dropout=0.5, depth=2).model, spec, seed=0)
-    clean, _ = share.gather(np.arange(images))
+    clean, _ = subset.gather(np.arange(images))
 
-    assert recompute_statistics(model, share, batch_size=64, seed=0)
+    assert recompute_statistics(model, subset, batch_size=64, seed=0)
 
     _assert_describes(model, clean)
     first = _normalizing(model)[0]
-    # Batches of equal size: the plain average of their means is the mean.
+    # Batches have equal sizes, so the average of their means is the mean.
     np.testing.assert_allclose(
         first.moving_mean, _inputs(model, first, clean).mean(axis=0), rtol=0.02, atol=0.02
     )
@@ -88,7 +88,7 @@ def test_rates_and_momenta_are_as_before(
 
     if fails:
         larger = np.zeros((len(digits[0].labels), 17, 17, 3), np.uint8)
-        wrong = Share(larger, digits[0].labels, digits[0].indices)
+        wrong = Subset(larger, digits[0].labels, digits[0].indices)
         with pytest.raises(ValueError, match="17"):
             recompute_statistics(model, wrong, batch_size=64, seed=0)
     else:
@@ -140,7 +140,7 @@ def test_a_training_ends_with_them_and_is_judged_by_them(
 
 @pytest.mark.usefixtures("saved_at_once")
 def test_the_best_epochs_weights_come_with_their_own_statistics(
-    digits: Digits, contrary: Share, spec: InputSpec, candidate: Make, tmp_path: Path
+    digits: Digits, contrary: Subset, spec: InputSpec, candidate: Make, tmp_path: Path
 ) -> None:
     made = candidate(epochs=8, early_stopping=2, schedule="constant", dropout=0.2)
 
@@ -166,6 +166,6 @@ def test_the_best_epochs_weights_come_with_their_own_statistics(
         np.testing.assert_array_equal(a, b)
 
 
-def _accuracy(model: Any, share: Share) -> float:
-    images, labels = share.gather(np.arange(len(share)))
+def _accuracy(model: Any, subset: Subset) -> float:
+    images, labels = subset.gather(np.arange(len(subset)))
     return float((model.predict(images, verbose=0).argmax(axis=1) == labels).mean())

@@ -1,4 +1,4 @@
-"""A training measured in steps, or in the seconds that it may take."""
+"""Trainings measured in steps or limited in seconds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +11,15 @@ from hypothesis import strategies as some
 
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.config import InputSpec
-from search.data import Share
+from search.data import Subset
 from search.system.runtime import Compute
-from search.training import FitResult, Report, fit
+from search.training import FitResult, ValidationReport, fit
 from search.training.checkpoint import Checkpoint
 from search.training.length import Length, training_length
 from spaces.candidate import Candidate, TrainingConfig
 from tests.support.listening import Listening
 
-Digits = tuple[Share, Share]
+Digits = tuple[Subset, Subset]
 Make = Callable[..., Candidate]
 Run = Callable[..., FitResult]
 
@@ -37,7 +37,7 @@ class _Interruption(Exception):
 
 @pytest.fixture
 def run(digits: Digits, spec: InputSpec) -> Run:
-    """Trains in float32 on 512 images, of which 8 batches of 64 are an epoch."""
+    """Trains in float32 on 512 images; an epoch is 8 batches of 64."""
 
     def train(candidate: Candidate, **options: Any) -> FitResult:
         usual: dict[str, Any] = {"validation": digits[1], "seed": 5, "intervals": 4}
@@ -81,17 +81,17 @@ def test_where_nothing_is_compared_the_steps_stay_about_as_many(steps: int, inte
     length = training_length(training, 512, intervals, compared=False)
 
     assert 1 <= length.intervals <= intervals
-    # A retraining of 150 steps in a hundred parts is neither of 100 nor of 200.
+    # A retraining of 150 steps in a hundred intervals has neither 100 nor 200 steps.
     assert abs(length.steps * length.intervals - steps) <= length.steps / 2 <= steps
 
 
 def test_there_is_a_row_and_a_report_for_each_interval(run: Run, candidate: Make) -> None:
-    reports: list[Report] = []
+    reports: list[ValidationReport] = []
     progress: list[tuple[float, float]] = []
 
     result = run(
         candidate(steps=20),
-        reports_per_epoch=2,  # counts where epochs do
+        reports_per_epoch=2,  # has no effect on a training in steps
         listener=Listening(
             on_report=reports.append,
             on_progress=lambda epoch, epochs, metrics: progress.append((epoch, epochs)),
@@ -128,18 +128,18 @@ def test_an_interruption_in_the_middle_of_an_epoch_changes_nothing(
     interruptions: list[int], run: Run, candidate: Make, tmp_path: Path
 ) -> None:
     made = candidate(steps=20, **VARIED)
-    expected: list[Report] = []
+    expected: list[ValidationReport] = []
     whole = run(made, listener=Listening(on_report=expected.append))
 
     for step in interruptions:
 
-        def interrupt(report: Report, step: int = step) -> None:
+        def interrupt(report: ValidationReport, step: int = step) -> None:
             if report.step == step:
                 raise _Interruption
 
         with pytest.raises(_Interruption):
             run(made, checkpoint_directory=tmp_path, listener=Listening(on_report=interrupt))
-    reports: list[Report] = []
+    reports: list[ValidationReport] = []
     resumed = run(made, checkpoint_directory=tmp_path, listener=Listening(on_report=reports.append))
 
     _assert_equal(resumed, whole)
@@ -226,7 +226,7 @@ def test_a_timed_training_goes_on_with_the_steps_that_it_told(
 ) -> None:
     told: list[Any] = []
 
-    def interrupt(report: Report) -> None:
+    def interrupt(report: ValidationReport) -> None:
         raise _Interruption
 
     with pytest.raises(_Interruption):

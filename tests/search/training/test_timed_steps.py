@@ -1,4 +1,4 @@
-"""When timed steps end."""
+"""When the timing of steps ends."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Attempts at one candidate: continued, counted once, never lost and never done twice."""
+"""Attempts at one candidate: continued, counted once, never lost and never repeated."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def second_connection(url: str) -> optuna.Study:
 
 
 def abandon(study: optuna.Study, **attributes: Any) -> FrozenTrial:
-    """Leaves a trial as a process does that is killed while it trains."""
+    """Creates a trial as left by a process that is killed while training."""
     trial = study.ask()
     trial.suggest_float("x", 0, 1)
     lease = {"worker": "dead", "host": host_identity(), "process": os.getpid(), "started": "once"}
@@ -56,7 +56,7 @@ def recover(study: optuna.Study, **options: Any) -> list[int]:
     return recover_abandoned(study, LeaseWatch(), **options)
 
 
-def test_an_abandoned_trial_goes_on_with_all_that_it_had(study: optuna.Study) -> None:
+def test_the_continuation_of_an_abandoned_trial_keeps_its_attributes(study: optuna.Study) -> None:
     left = abandon(study, candidate="c", summary="s", epochs_trained=2.0, recipe="r", seconds=5.0)
     study._storage.set_trial_intermediate_value(left._trial_id, 2, 0.4)
     study._storage.set_trial_system_attr(left._trial_id, "completed_rung_0", 0.4)
@@ -85,7 +85,9 @@ def test_an_abandoned_trial_goes_on_with_all_that_it_had(study: optuna.Study) ->
     }
 
 
-def test_live_processes_and_other_machines_keep_their_trials(study: optuna.Study) -> None:
+def test_processes_that_are_alive_or_on_other_machines_keep_their_trials(
+    study: optuna.Study,
+) -> None:
     mine = study.ask()
     other = study.ask()
     far = {"worker": "w", "host": "elsewhere", "process": 1, "started": "x", "beat": 1}
@@ -96,14 +98,14 @@ def test_live_processes_and_other_machines_keep_their_trials(study: optuna.Study
         assert trials_of_worker(study, "nobody") == []
 
 
-def test_a_supervisors_own_dead_are_left_to_it(study: optuna.Study) -> None:
+def test_a_supervisors_own_dead_workers_are_left_to_it(study: optuna.Study) -> None:
     abandon(study)
 
     assert recover(study, children={"dead"}) == []
     assert recover(study, children={"another"}) == [0]
 
 
-def test_a_candidate_that_kills_its_process_again_and_again_fails(study: optuna.Study) -> None:
+def test_a_candidate_that_repeatedly_kills_its_process_fails(study: optuna.Study) -> None:
     for _ in range(3):
         abandon(study)
         recover(study, retries=2)
@@ -117,7 +119,7 @@ def test_a_candidate_that_kills_its_process_again_and_again_fails(study: optuna.
     assert sum(counts(trial) for trial in study.trials) == 1
 
 
-def test_a_candidate_that_gets_further_each_time_is_never_given_up(study: optuna.Study) -> None:
+def test_a_candidate_that_makes_progress_each_time_is_always_continued(study: optuna.Study) -> None:
     for step in range(1, 13):
         abandon(study, checkpoint_step=step)
         recover(study, retries=1)
@@ -129,7 +131,9 @@ def test_a_candidate_that_gets_further_each_time_is_never_given_up(study: optuna
     assert waiting.user_attrs["crashes"] == 1
 
 
-def test_deaths_at_one_checkpoint_count_whatever_came_before(study: optuna.Study) -> None:
+def test_deaths_at_the_same_checkpoint_count_regardless_of_earlier_ones(
+    study: optuna.Study,
+) -> None:
     for step in (0, 0, 7, 7, 7):
         abandon(study, checkpoint_step=step)
         recover(study, retries=2)
@@ -139,7 +143,7 @@ def test_deaths_at_one_checkpoint_count_whatever_came_before(study: optuna.Study
     assert outcome_of(study.trials[4]) is Outcome.FAILED
 
 
-def test_an_interruption_after_progress_begins_the_count_again(study: optuna.Study) -> None:
+def test_an_interruption_after_progress_resets_the_count(study: optuna.Study) -> None:
     abandon(study, checkpoint_step=3)
     recover(study)
     left = abandon(study, checkpoint_step=5)
@@ -155,14 +159,14 @@ def test_an_interruption_after_progress_begins_the_count_again(study: optuna.Stu
     assert study.trials[-1].user_attrs["checkpoint_step"] == 5
 
 
-def test_without_retries_the_first_death_counts(study: optuna.Study) -> None:
+def test_without_retries_the_first_death_fails_the_trial(study: optuna.Study) -> None:
     abandon(study)
     recover(study, retries=0)
 
     assert count_outcomes(study) == {Outcome.FAILED: 1}
 
 
-def test_an_interruption_is_no_death(study: optuna.Study) -> None:
+def test_an_interruption_does_not_count_as_a_death(study: optuna.Study) -> None:
     for _ in range(5):
         continue_later(study, abandon(study), Outcome.INTERRUPTED, "interrupted")
     recover(study, retries=0)
@@ -172,7 +176,7 @@ def test_an_interruption_is_no_death(study: optuna.Study) -> None:
     assert study.trials[-1].user_attrs["crashes"] == 0
 
 
-def test_a_deaths_record_stands_with_the_trial(study: optuna.Study) -> None:
+def test_the_details_of_a_death_are_stored_with_the_trial(study: optuna.Study) -> None:
     trial = abandon(study, epochs_trained=3.0)
 
     assert end_crashed(study, trial, retries=1, death=KILLED) is Outcome.CRASHED
@@ -182,11 +186,11 @@ def test_a_deaths_record_stands_with_the_trial(study: optuna.Study) -> None:
     assert "exit_code" not in stored
     assert stored["epochs_trained"] == 3.0
     assert stored["reason"] == "killed by SIGKILL, peak memory 321 MiB, after 3 epochs"
-    # The next attempt has not died of it.
+    # The next attempt has not died.
     assert "signal" not in frozen(study, 1).user_attrs
 
 
-def test_a_cause_says_more_than_the_signal(study: optuna.Study) -> None:
+def test_a_cause_replaces_the_description_of_the_death(study: optuna.Study) -> None:
     trial = abandon(study)
 
     end_crashed(study, trial, retries=1, death=KILLED, cause="no sign of life for 5 s")
@@ -209,7 +213,7 @@ def test_a_candidate_that_ran_out_of_memory_is_infeasible_and_not_continued(
     assert counts(stored)
 
 
-def test_two_processes_that_recover_the_same_trial_make_one_attempt(
+def test_two_processes_that_recover_the_same_trial_create_one_attempt(
     study: optuna.Study, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = second_connection(url)
@@ -220,7 +224,7 @@ def test_two_processes_that_recover_the_same_trial_make_one_attempt(
         assert recover(other) == [0]
         return tell(*arguments, **options)
 
-    # Both look before either has enqueued.
+    # Both check for continuations before either has enqueued one.
     with monkeypatch.context() as patch:
         patch.setattr(attempts, "_continuations", lambda study, number: [])
         patch.setattr(study, "tell", let_other_go_first)
@@ -235,7 +239,7 @@ def test_two_processes_that_recover_the_same_trial_make_one_attempt(
     assert claim(other, second) == "trial 1 continues the same"
 
 
-def test_a_trial_that_finished_after_all_is_not_run_again(study: optuna.Study, url: str) -> None:
+def test_a_trial_that_finished_after_all_is_not_repeated(study: optuna.Study, url: str) -> None:
     slow = study.ask()
     left = frozen(study, 0)
     study.add_trial(attempts._continuation(left))
@@ -247,7 +251,7 @@ def test_a_trial_that_finished_after_all_is_not_run_again(study: optuna.Study, u
     assert claim(other, other.ask()) == "trial 0 finished after all"
 
 
-def test_a_death_between_enqueueing_and_ending_is_made_good(study: optuna.Study) -> None:
+def test_a_death_between_enqueueing_and_ending_is_recovered(study: optuna.Study) -> None:
     left = abandon(study)
     study.add_trial(attempts._continuation(left))
 
@@ -256,7 +260,7 @@ def test_a_death_between_enqueueing_and_ending_is_made_good(study: optuna.Study)
     assert outcome_of(frozen(study, 0)) is Outcome.CRASHED
 
 
-def test_recovering_after_such_a_death_enqueues_no_second_one(study: optuna.Study) -> None:
+def test_recovery_after_such_a_death_enqueues_no_second_continuation(study: optuna.Study) -> None:
     left = abandon(study)
     study.add_trial(attempts._continuation(left))
 
@@ -265,7 +269,7 @@ def test_recovering_after_such_a_death_enqueues_no_second_one(study: optuna.Stud
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
-def test_who_begins_the_continuation_first_keeps_what_is_known_of_the_death(
+def test_starting_the_continuation_early_keeps_the_details_of_the_death(
     study: optuna.Study, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sibling, add_trial = second_connection(url), study.add_trial
@@ -289,7 +293,7 @@ def test_who_begins_the_continuation_first_keeps_what_is_known_of_the_death(
 
 @pytest.mark.parametrize("last_step", ["add_trial", "tell"])
 @pytest.mark.parametrize("outcome", [Outcome.CRASHED, Outcome.INTERRUPTED])
-def test_an_end_that_was_begun_is_finished_by_the_next(
+def test_the_next_process_completes_an_unfinished_end(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch, last_step: str, outcome: Outcome
 ) -> None:
     def die(*arguments: Any, **options: Any) -> None:
@@ -318,7 +322,7 @@ def test_a_new_trial_needs_no_claim(study: optuna.Study) -> None:
     assert claim(study, study.ask()) is None
 
 
-def test_the_state_decides_where_a_late_worker_wrote_another_outcome(study: optuna.Study) -> None:
+def test_the_state_takes_precedence_over_an_outcome_written_late(study: optuna.Study) -> None:
     trial = study.ask()
     trial.set_user_attr(TrialAttribute.OUTCOME, Outcome.CRASHED)
     study.tell(trial, 0.5)
@@ -336,7 +340,7 @@ def read(folder: Path) -> Any:
 
 
 def chain(study: optuna.Study, length: int) -> list[optuna.Trial]:
-    """Runs so many attempts at one candidate, the last of which still runs."""
+    """Creates `length` attempts at one candidate; the last one is still running."""
     trials = [study.ask()]
     for _ in range(length - 1):
         continue_later(study, frozen(study, trials[-1].number), Outcome.CRASHED, "died")
@@ -357,11 +361,11 @@ def test_a_late_writer_leaves_the_next_attempts_checkpoint_alone(
     assert read(folder) == 4
     write(folder, 6)
     assert (read(late), read(folder)) == (5, 6)
-    # Asked again, as after a restart, its own is kept.
+    # Asked again, as after a restart, it keeps its own checkpoint.
     assert read(checkpoint_folder(second, tmp_path)) == 6
 
 
-def test_an_attempt_that_died_before_its_first_checkpoint_costs_no_epochs(
+def test_an_attempt_that_died_before_its_first_checkpoint_loses_no_epochs(
     study: optuna.Study, tmp_path: Path
 ) -> None:
     trials = chain(study, 4)
@@ -370,7 +374,7 @@ def test_an_attempt_that_died_before_its_first_checkpoint_costs_no_epochs(
     assert read(checkpoint_folder(trials[3], tmp_path)) == 7
 
 
-def test_a_file_system_without_links_copies(
+def test_checkpoints_are_copied_on_a_file_system_without_links(
     study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*paths: object) -> None:
@@ -413,7 +417,9 @@ with quiet_optuna():
 """
 
 
-def test_real_processes_recover_at_once(study: optuna.Study, url: str, repository: Path) -> None:
+def test_real_processes_recover_concurrently(
+    study: optuna.Study, url: str, repository: Path
+) -> None:
     for _ in range(4):
         abandon(study)
     racers = [

@@ -1,4 +1,4 @@
-"""An experiment on its way to another process."""
+"""Sending an experiment to another process."""
 
 import pickle
 from pathlib import Path
@@ -22,7 +22,9 @@ study = StudySpec(name="mine", description="Mine.", space=space)
 """
 
 
-def test_other_images_than_the_studys_are_a_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_differ_from_the_studys_raise_a_user_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     experiment = make_experiment(data=DataSource(location="/shared/images"), data_fingerprint="one")
     monkeypatch.setattr(DataSource, "load", lambda _: SimpleNamespace(fingerprint="two"))
 
@@ -30,18 +32,18 @@ def test_other_images_than_the_studys_are_a_users_error(monkeypatch: pytest.Monk
         experiment.load_split()
 
 
-def test_a_function_of_a_prompt_travels_by_value() -> None:
+def test_a_function_from_the_prompt_is_pickled_by_value() -> None:
     factor = 3
     spec = StudySpec(name="mine", description="Mine.", space=lambda trial: factor)
 
     arrived = pickle.loads(pickle.dumps(make_experiment(spec=spec)))
 
     assert arrived.study.load().space(None) == 3
-    # Sent on, as by a supervisor that was started by another process.
+    # Sent on again, as by a supervisor that another process started.
     assert pickle.loads(pickle.dumps(arrived)).study.load().space(None) == 3
 
 
-def test_a_file_of_ones_own_travels_with_its_text_where_it_is_not_there(tmp_path: Path) -> None:
+def test_a_users_study_file_is_sent_as_text(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(STUDY)
     study = PortableStudy(load_study(file)).with_texts()
@@ -51,7 +53,7 @@ def test_a_file_of_ones_own_travels_with_its_text_where_it_is_not_there(tmp_path
     assert pickle.loads(sent).load().name == "mine"
 
 
-def test_in_its_own_process_a_study_stays_the_same_object() -> None:
+def test_in_its_own_process_a_study_is_the_same_object() -> None:
     spec = load_study("quickstart").spec
 
     assert PortableStudy(LoadedStudy(spec, None)).load() is spec

@@ -16,14 +16,14 @@ from search.storage import open_storage, quiet_optuna
 
 @pytest.fixture
 def holders(url: str) -> Iterator[tuple[optuna.Trial, optuna.Study]]:
-    """A trial whose holder is suspended, and the study as another process sees it."""
+    """A trial with a suspended holder, and the study as opened by another process."""
     with quiet_optuna():
         study = optuna.create_study(storage=open_storage(url), study_name="shared")
         study.enqueue_trial({"x": 0.5})
         yield study.ask(), optuna.load_study(study_name="shared", storage=open_storage(url))
 
 
-def test_a_trial_that_returns_to_the_queue_still_takes_its_old_holders_writes(
+def test_a_trial_returned_to_the_queue_still_accepts_writes_of_its_old_holder(
     holders: tuple[optuna.Trial, optuna.Study],
 ) -> None:
     old, study = holders
@@ -48,12 +48,13 @@ def test_a_late_return_takes_the_trial_from_its_new_holder(
         assert holder()._trial_id == old._trial_id
 
 
-def test_the_end_of_a_trial_refuses_every_later_write(
+def test_a_finished_trial_refuses_every_later_write(
     holders: tuple[optuna.Trial, optuna.Study],
 ) -> None:
     old, study = holders
     study.tell(old.number, state=TrialState.FAIL)
 
-    for write in (lambda: old.report(0.1, step=1), lambda: old.set_user_attr("late", 1)):
-        with pytest.raises(UpdateFinishedTrialError):
-            write()
+    with pytest.raises(UpdateFinishedTrialError):
+        old.report(0.1, step=1)
+    with pytest.raises(UpdateFinishedTrialError):
+        old.set_user_attr("late", 1)

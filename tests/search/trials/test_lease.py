@@ -1,4 +1,4 @@
-"""Leases: who is taken for gone, and who never."""
+"""Leases: which processes count as gone, and which never do."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ with Lease(study.ask(), seconds=float(sys.argv[2])):
 
 
 class ByHand:
-    """A monotonic clock that a test moves."""
+    """A monotonic clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -71,12 +71,12 @@ def running(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 @pytest.fixture(autouse=True)
 def _holders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process works on what `hold` leases."""
+    """Registers this process as the holder of the leases that `hold` writes."""
     monkeypatch.setattr("search.trials.lease._holders", {"w"})
 
 
 def hold(study: optuna.Study, **lease: Any) -> optuna.Trial:
-    """Asks for a trial, and writes a lease of this process but for what is given."""
+    """Asks for a trial and writes a lease of this process, changed by `lease`."""
     trial = study.ask()
     mine = {
         "worker": "w",
@@ -93,7 +93,7 @@ def numbers(trials: list[optuna.trial.FrozenTrial]) -> list[int]:
     return [trial.number for trial in trials]
 
 
-def test_a_lease_names_its_holder_and_beats(study: optuna.Study) -> None:
+def test_a_lease_names_its_holder_and_has_a_heartbeat(study: optuna.Study) -> None:
     trial = study.ask()
     with Lease(trial, worker="me", seconds=0.4) as lease:
         first = lease_of(running(study)[0])
@@ -109,33 +109,33 @@ def test_a_lease_names_its_holder_and_beats(study: optuna.Study) -> None:
     assert not lease.lost
     last = lease_of(running(study)[0])
     time.sleep(0.15)
-    assert lease_of(running(study)[0]) == last  # nobody beats any more
+    assert lease_of(running(study)[0]) == last  # the heartbeat has stopped
 
 
 def look_for(
     seconds: float, watch: LeaseWatch, clock: ByHand, study: optuna.Study
 ) -> list[optuna.trial.FrozenTrial]:
-    """Looks some times while the seconds pass; returns what the last look finds."""
+    """Checks four times while `seconds` pass; returns what the last check finds."""
     for _ in range(4):
         clock.now += seconds / 4
         found = watch.lapsed(running(study))
     return found
 
 
-def test_a_long_gap_between_two_looks_makes_no_lease_lapse(study: optuna.Study) -> None:
+def test_a_long_gap_between_two_checks_expires_no_lease(study: optuna.Study) -> None:
     clock = ByHand()
     watch = LeaseWatch(seconds=60, clock=clock)
     trial = hold(study, host="elsewhere")
     watch.lapsed(running(study))
 
-    # The storage was away: its holder could not beat either.
+    # The storage was unavailable: the holder could not write a heartbeat either.
     clock.now += 1e6
 
     assert watch.lapsed(running(study)) == []
     assert numbers(look_for(30, watch, clock, study)) == [trial.number]
 
 
-def test_another_machines_lease_ages_by_this_process_own_clock(study: optuna.Study) -> None:
+def test_another_machines_lease_expires_by_this_processs_clock(study: optuna.Study) -> None:
     clock = ByHand()
     watch = LeaseWatch(seconds=60, clock=clock)
     trial = hold(study, host="elsewhere", process=1, started="whenever")
@@ -148,7 +148,7 @@ def test_another_machines_lease_ages_by_this_process_own_clock(study: optuna.Stu
     assert numbers(look_for(0.2, watch, clock, study)) == [trial.number]
 
 
-def test_a_watch_that_begins_late_gives_the_whole_time(study: optuna.Study) -> None:
+def test_a_watch_that_starts_late_allows_the_full_time(study: optuna.Study) -> None:
     hold(study, host="elsewhere")
     clock = ByHand()
     clock.now += 1e6
@@ -156,7 +156,7 @@ def test_a_watch_that_begins_late_gives_the_whole_time(study: optuna.Study) -> N
     assert LeaseWatch(seconds=60, clock=clock).lapsed(running(study)) == []
 
 
-def test_a_trial_that_another_worker_took_over_is_young_again(study: optuna.Study) -> None:
+def test_a_trial_taken_over_by_another_worker_gets_the_full_time(study: optuna.Study) -> None:
     clock = ByHand()
     watch = LeaseWatch(seconds=60, clock=clock)
     trial = hold(study, host="elsewhere", worker="first")
@@ -170,7 +170,7 @@ def test_a_trial_that_another_worker_took_over_is_young_again(study: optuna.Stud
     assert watch.lapsed(running(study)) == []
 
 
-def test_a_trial_without_a_lease_is_given_the_time_to_write_one(study: optuna.Study) -> None:
+def test_a_trial_without_a_lease_gets_time_to_write_one(study: optuna.Study) -> None:
     clock = ByHand()
     watch = LeaseWatch(seconds=60, clock=clock)
     trial = study.ask()
@@ -179,7 +179,7 @@ def test_a_trial_without_a_lease_is_given_the_time_to_write_one(study: optuna.St
     assert numbers(look_for(60, watch, clock, study)) == [trial.number]
 
 
-def test_a_live_process_keeps_its_trial_however_still_its_beat_is(study: optuna.Study) -> None:
+def test_a_live_process_keeps_its_trial_without_heartbeats(study: optuna.Study) -> None:
     clock = ByHand()
     watch = LeaseWatch(seconds=60, clock=clock)
     hold(study)
@@ -199,9 +199,7 @@ def test_a_killed_process_is_gone_at_once(study: optuna.Study, holder: Callable[
     assert numbers(watch.lapsed(running(study))) == [0]
 
 
-def test_a_dead_child_that_nobody_has_waited_for_is_gone_too(
-    study: optuna.Study, holder: Callable[..., Any]
-) -> None:
+def test_a_zombie_process_is_gone_too(study: optuna.Study, holder: Callable[..., Any]) -> None:
     process = holder()
     process.kill()
     deadline = time.monotonic() + 60
@@ -218,7 +216,7 @@ def test_a_later_process_with_the_same_id_does_not_hold_the_trial(study: optuna.
     assert numbers(LeaseWatch().lapsed(running(study))) == [0]
 
 
-def test_a_trial_that_this_process_let_go_of_is_gone_at_once(study: optuna.Study) -> None:
+def test_a_trial_released_by_this_process_is_abandoned_at_once(study: optuna.Study) -> None:
     watch = LeaseWatch(seconds=1e9)
     with pytest.raises(StorageInternalError), Lease(study.ask()):
         assert watch.lapsed(running(study)) == []
@@ -243,7 +241,7 @@ def test_a_lease_that_cannot_be_written_is_not_held(
     assert numbers(LeaseWatch().lapsed(running(study))) == [0]
 
 
-def test_a_dead_worker_is_left_to_its_supervisor_while_that_runs(study: optuna.Study) -> None:
+def test_a_dead_worker_is_left_to_its_supervisor_while_it_runs(study: optuna.Study) -> None:
     supervisor = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     alive = {"process": supervisor.pid, "started": process_identity(supervisor.pid)}
     held = hold(study, started="dead", supervisor=alive)
@@ -251,7 +249,7 @@ def test_a_dead_worker_is_left_to_its_supervisor_while_that_runs(study: optuna.S
     watch = LeaseWatch(seconds=60, clock=clock)
 
     assert watch.lapsed(running(study)) == []
-    # It may be suspended, or do something else by now.
+    # The supervisor may be suspended or busy, so the lease also expires.
     assert numbers(look_for(60, watch, clock, study)) == [held.number]
     watch = LeaseWatch(seconds=60, clock=clock)
     assert watch.lapsed(running(study)) == []
@@ -275,7 +273,7 @@ def test_a_supervisors_own_dead_worker_is_gone_at_once(study: optuna.Study) -> N
     assert numbers(LeaseWatch().lapsed(running(study))) == [0]
 
 
-def test_a_suspended_process_loses_its_trial_after_its_lease(
+def test_a_suspended_process_loses_its_trial_when_its_lease_expires(
     study: optuna.Study, holder: Callable[..., Any]
 ) -> None:
     clock = ByHand()
@@ -298,7 +296,7 @@ def test_a_suspended_process_loses_its_trial_after_its_lease(
 
 
 @pytest.mark.parametrize("jump", [-1e8, 1e8])
-def test_a_clock_that_is_set_takes_no_trial_from_a_live_process(
+def test_a_clock_change_takes_no_trial_from_a_live_process(
     study: optuna.Study,
     holder: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -310,7 +308,7 @@ def test_a_clock_that_is_set_takes_no_trial_from_a_live_process(
     watch = LeaseWatch(seconds=60, clock=clock)
     assert watch.lapsed(running(study)) == []
 
-    # What reads the wall clock: time.time, and psutil, which adds the start since boot to it.
+    # These read the wall clock: time.time, and psutil, which adds the start time since boot to it.
     now, created = time.time, psutil.Process.create_time
     monkeypatch.setattr(time, "time", lambda: now() + jump)
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: created(self) + jump)
@@ -341,7 +339,7 @@ def test_a_holder_learns_that_another_process_ended_its_trial(
     assert [t.state for t in other.get_trials(deepcopy=False)] == [TrialState.FAIL]
 
 
-def test_a_storage_that_is_away_for_a_while_costs_no_lease(
+def test_a_temporary_storage_outage_loses_no_lease(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = study.ask()

@@ -1,6 +1,6 @@
-"""One trial: what is stored, and what each kind of end becomes.
+"""One trial: what it stores, and the outcome of each kind of end.
 
-Training itself is replaced by a curve, except where a test says otherwise.
+A curve replaces the training itself, except where a test says otherwise.
 """
 
 import json
@@ -23,7 +23,7 @@ from search.optimize.sampling import ReseedingSampler
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import open_storage, quiet_optuna
-from search.training import FitResult, Report, feasibility
+from search.training import FitResult, ValidationReport, feasibility
 from search.training.mirroring import MirroredAccuracy
 from search.trials import objective
 from search.trials import reporter as trial_reporter
@@ -64,7 +64,7 @@ def study(tiny_study: StudySpec, tmp_path: Path) -> Iterator[optuna.Study]:
 def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
     """Replaces training by a curve of validation accuracies; returns the calls made.
 
-    Where it is told to, it chooses so many steps, and says how mirrored images fare.
+    If given, `steps` is the chosen length and `mirrored` the accuracy on mirrored images.
     """
 
     def install(
@@ -83,7 +83,9 @@ def train_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, An
                 rows.append({"epoch": epoch, "step": epoch * 10, **measured})
                 per_epoch = settings["reports_per_epoch"]
                 settings["listener"].on_checkpoint(epoch * 10)
-                settings["listener"].on_report(Report(epoch * per_epoch, float(epoch), rows[-1]))
+                settings["listener"].on_report(
+                    ValidationReport(epoch * per_epoch, float(epoch), rows[-1])
+                )
             stops_early = candidate.training.early_stopping is not None
             best = max(rows, key=lambda row: row["val_accuracy"]) if stops_early else rows[-1]
             return FitResult(
@@ -108,7 +110,7 @@ def run(study: optuna.Study, session: Session) -> TrialResult:
     return run_trial(study.ask(), session)
 
 
-def test_a_complete_trial_stores_what_a_reader_wants(
+def test_a_complete_trial_stores_its_attributes(
     study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.9, 0.8])
@@ -145,7 +147,7 @@ def test_the_candidate_is_stored_before_training_starts(
     assert json.loads(stored[0])["training"]["epochs"] == 2
 
 
-def test_with_early_stopping_the_value_is_the_restored_epochs(
+def test_with_early_stopping_the_value_is_that_of_the_restored_epoch(
     study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     space = session.spec.space
@@ -160,7 +162,7 @@ def test_with_early_stopping_the_value_is_the_restored_epochs(
     assert study.trials[0].user_attrs["best_epoch"] == 1
 
 
-def test_a_pruned_trial_says_why(
+def test_a_pruned_trial_stores_the_reason(
     study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     values = iter([[0.8, 0.9], [0.7, 0.95], [0.3, 0.9]])
@@ -191,7 +193,7 @@ def test_the_last_epoch_is_never_pruned(
     assert outcomes == [Outcome.COMPLETE, Outcome.COMPLETE]
 
 
-def test_pruners_see_nothing_of_the_phase_in_which_the_head_trains_alone(
+def test_pruners_do_not_see_the_phase_in_which_only_the_head_trains(
     study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     def two_phases(trial: Trial) -> Candidate:
@@ -209,15 +211,15 @@ def test_pruners_see_nothing_of_the_phase_in_which_the_head_trains_alone(
 
     values = iter([[0.8, 0.8, 0.8, 0.9], [0.1, 0.1, 0.85, 0.95], [0.9, 0.1, 0.9, 0.9]])
     train_as(lambda candidate: next(values))
-    for share, dropout in ((0.5, 0.0), (0.5, 0.1), (0.25, 0.0)):
-        study.enqueue_trial({"head_share": share, "dropout": dropout})
+    for subset, dropout in ((0.5, 0.0), (0.5, 0.1), (0.25, 0.0)):
+        study.enqueue_trial({"head_share": subset, "dropout": dropout})
     spec = session.spec.model_copy(update={"space": two_phases, "epochs": 4})
     session = changed(session, spec=spec)
 
     results = [run(study, session) for _ in range(3)]
 
-    # At 0.1 the second one's head would have been pruned; the third one's dip is a real one, but
-    # at its epoch the others have nothing to compare it with.
+    # The second trial's 0.1 would be pruned, but only its head trains then. The third trial's dip
+    # is real, but the others have no value at that epoch to compare it with.
     assert [result.outcome for result in results] == [Outcome.COMPLETE] * 3
     assert [list(trial.intermediate_values) for trial in study.trials] == [
         [6, 8],
@@ -226,7 +228,7 @@ def test_pruners_see_nothing_of_the_phase_in_which_the_head_trains_alone(
     ]
 
 
-def test_the_end_of_the_budget_prunes(
+def test_a_spent_budget_prunes_the_running_trial(
     study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.5, 0.9])
@@ -259,7 +261,7 @@ def test_a_graph_that_cannot_be_built_is_infeasible(study: optuna.Study, session
     assert trial.constraints == trial.user_attrs["constraints"] == {"buildable": 1.0}
 
 
-def test_a_candidate_beyond_the_memory_is_infeasible_and_never_built(
+def test_a_candidate_that_exceeds_the_memory_is_infeasible_and_not_built(
     study: optuna.Study,
     session: Session,
     train_as: Callable[[Curve], Any],
@@ -276,7 +278,7 @@ def test_a_candidate_beyond_the_memory_is_infeasible_and_never_built(
     assert calls == []
 
 
-def test_a_candidate_beyond_the_studys_parameters_is_infeasible_and_never_built(
+def test_a_candidate_with_too_many_parameters_is_infeasible_and_not_built(
     study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6])
@@ -322,7 +324,7 @@ def test_an_unexpected_error_fails_the_trial_with_its_traceback(
     assert "break_down" in trial.user_attrs["traceback"]
 
 
-def test_a_candidate_that_was_trained_before_is_not_trained_again(
+def test_an_equal_candidate_is_not_trained_again(
     study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6])
@@ -374,7 +376,7 @@ def test_fixed_epochs_are_neither_timed_nor_mirrored(
     assert "predicted_images_per_second" not in study.trials[0].user_attrs
 
 
-def test_how_many_steps_the_time_allowed_does_not_make_another_candidate(
+def test_candidates_that_differ_only_in_steps_are_equal(
     study: optuna.Study, timed: Session, train_as: Callable[..., Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6], steps=123)
@@ -411,7 +413,7 @@ def test_a_continued_trial_keeps_the_steps_of_the_first_attempt(
     assert study.trials[1].params == study.trials[0].params
 
 
-def test_a_candidate_that_is_too_slow_costs_no_training_and_says_by_how_much(
+def test_a_candidate_that_is_too_slow_is_not_trained_and_says_by_how_much(
     study: optuna.Study, timed: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     calls = train_as(lambda candidate: [0.5, 0.6])
@@ -428,13 +430,13 @@ def test_a_candidate_that_is_too_slow_costs_no_training_and_says_by_how_much(
     assert trial.constraints == trial.user_attrs["constraints"] == {"seconds": 1.0}
 
 
-def test_a_worker_judges_by_the_machine_that_the_final_training_has(
+def test_a_worker_predicts_the_final_training_with_the_whole_machines_speed(
     study: optuna.Study, timed: Session, speed: MachineSpeed, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.5, 0.6])
     one_of_many = speed.model_copy(update={"overhead": 16.0, "arithmetic": 16.0, "memory": 16.0})
     predicted = 16 * _predicted(study, changed(timed, speed=one_of_many, slowdowns=[]))
-    # A quarter of what the whole machine does in the final training.
+    # A quarter of the passes that the whole machine makes in the final training.
     passes = 0.25 * 100.0 * predicted / len(timed.split.train)
     plan = timed.experiment.plan.model_copy(update={"fewest_passes": passes, "speed": speed})
 
@@ -449,7 +451,7 @@ def _predicted(study: optuna.Study, session: Session) -> float:
     return float(study.trials[trial.number].user_attrs["predicted_images_per_second"])
 
 
-def test_what_trials_took_corrects_the_prediction(
+def test_measured_trials_correct_the_prediction(
     study: optuna.Study, timed: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     train_as(lambda candidate: [0.5, 0.6])  # at 100 images/s, far below the prediction
@@ -461,7 +463,7 @@ def test_what_trials_took_corrects_the_prediction(
     assert timed.slowdowns[0] == pytest.approx(predicted / 100, rel=1e-3)
 
     def run_where_it_needs(part: float) -> TrialResult:
-        """Of the passes that were predicted; a correction halves these at most."""
+        """Requires `part` of the predicted passes; a correction halves these at most."""
         assert timed.experiment.plan.retraining_seconds is not None
         passes = (
             part * timed.experiment.plan.retraining_seconds * predicted / len(timed.split.train)
@@ -473,7 +475,7 @@ def test_what_trials_took_corrects_the_prediction(
     assert run_where_it_needs(0.6).outcome is Outcome.INFEASIBLE
 
 
-def test_what_is_found_on_mirrored_images_is_stored_and_not_asked_again(
+def test_the_mirrored_accuracy_is_stored_and_measured_only_once(
     study: optuna.Study, timed: Session, train_as: Callable[..., Any]
 ) -> None:
     found = MirroredAccuracy(0.9, 0.4, worst_class=3, worst_loss=0.8, harmless=False)
@@ -490,7 +492,7 @@ def test_what_is_found_on_mirrored_images_is_stored_and_not_asked_again(
 def test_a_trial_of_the_plans_length_is_never_too_long(
     study: optuna.Study, timed: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The plan may give a trial more than a fifth of the search, where images are many.
+    # With many images the plan may give a trial more than a fifth of the search.
     monkeypatch.setattr(trial_reporter, "_PACE_SECONDS", 0.0)
     monkeypatch.setattr(SearchTime, "most_trial_seconds", lambda *_: 0.0)
     trial = study.ask()
@@ -500,7 +502,7 @@ def test_a_trial_of_the_plans_length_is_never_too_long(
         reporter.on_progress(epoch, 2.0, {})
 
 
-def test_memory_errors_of_the_interpreter_are_infeasible(
+def test_a_memory_error_is_infeasible(
     study: optuna.Study, session: Session, train_as: Callable[[Curve], Any]
 ) -> None:
     def overflow(candidate: Candidate) -> list[float]:

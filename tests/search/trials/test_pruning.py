@@ -1,4 +1,4 @@
-"""A candidate that took several attempts is compared with the others once."""
+"""Pruners compare a candidate with several attempts only once."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,12 +61,12 @@ def test_an_interrupted_candidate_displaces_no_other(
     for value in (0.2, 0.1):
         assert should_prune(report(study, value))
 
-    # Of four candidates the better half goes on.
+    # Of four candidates the better half continues.
     assert not should_prune(report(study, 0.5))
     assert should_prune(report(study, 0.4))
 
 
-def test_a_pruner_of_ones_own_sees_a_study(
+def test_a_custom_pruner_sees_a_study(
     make_study: Callable[[BasePruner], optuna.Study],
 ) -> None:
     seen: list[object] = []

@@ -1,4 +1,4 @@
-"""A trial goes on where its checkpoints are shared, on a machine that has none of its own."""
+"""With shared checkpoints a trial continues on a machine that has none of its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def study(tmp_path: Path) -> Iterator[optuna.Study]:
         yield optuna.create_study(storage=storage, study_name="shared")
 
 
-def test_a_trial_goes_on_elsewhere(
+def test_a_trial_continues_on_another_machine(
     study: optuna.Study, tiny_study: StudySpec, digits: Split, tmp_path: Path
 ) -> None:
     artifacts, warnings = open_artifacts(tmp_path / "everywhere"), list[str]()
@@ -64,9 +64,7 @@ def test_a_trial_goes_on_elsewhere(
     assert warnings == []
 
 
-def test_the_last_attempts_checkpoint_is_taken_wherever_it_is(
-    study: optuna.Study, tmp_path: Path
-) -> None:
+def test_the_latest_checkpoint_is_used_wherever_it_is(study: optuna.Study, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=print)
     for number, (machine, content) in enumerate([(here, b"three epochs"), (there, b"eight")]):
@@ -77,7 +75,7 @@ def test_the_last_attempts_checkpoint_is_taken_wherever_it_is(
         (folder / "checkpoint.npz").write_bytes(content)
         assert shared.push(folder, shared_name(study, study.trials[number]))
         continue_later(study, study.trials[number], Outcome.CRASHED, "died")
-    # One more died here before it trained at all.
+    # Another attempt died here before it trained at all.
     study.ask()
     continue_later(study, study.trials[2], Outcome.CRASHED, "died")
 
@@ -87,7 +85,7 @@ def test_the_last_attempts_checkpoint_is_taken_wherever_it_is(
 
 
 def keep(study: optuna.Study, shared: SharedCheckpoints, folder: Path) -> optuna.trial.FrozenTrial:
-    """Begins a trial and keeps a checkpoint of it; returns the trial, which runs."""
+    """Starts a trial and shares a checkpoint of it; returns the running trial."""
     trial = study.ask()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "checkpoint.npz").write_bytes(b"an epoch")
@@ -101,9 +99,7 @@ def kept(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def test_what_failed_for_good_leaves_no_shared_checkpoint(
-    study: optuna.Study, tmp_path: Path
-) -> None:
+def test_a_failed_trial_leaves_no_shared_checkpoint(study: optuna.Study, tmp_path: Path) -> None:
     shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
     first = keep(study, shared, tmp_path / "here")
     end_crashed(study, first, retries=1, shared=shared)
@@ -116,7 +112,7 @@ def test_what_failed_for_good_leaves_no_shared_checkpoint(
     assert kept(tmp_path / "everywhere") == []
 
 
-def test_what_was_kept_too_late_is_removed_with_the_rest(
+def test_checkpoints_stored_too_late_are_removed_with_the_rest(
     study: optuna.Study, tmp_path: Path
 ) -> None:
     shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
@@ -130,7 +126,7 @@ def test_what_was_kept_too_late_is_removed_with_the_rest(
     assert not (tmp_path / "here").exists()
 
 
-def test_a_store_that_fails_is_asked_once_to_remove_what_is_left(
+def test_after_a_failed_removal_the_store_is_not_asked_again(
     study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts, asked = open_artifacts(tmp_path / "everywhere"), list[str]()
@@ -148,7 +144,9 @@ def test_a_store_that_fails_is_asked_once_to_remove_what_is_left(
     assert len(asked) == 1
 
 
-def test_studies_of_one_name_share_no_checkpoint(study: optuna.Study, tmp_path: Path) -> None:
+def test_studies_with_the_same_name_share_no_checkpoint(
+    study: optuna.Study, tmp_path: Path
+) -> None:
     shared = SharedCheckpoints(open_artifacts(tmp_path / "everywhere"), warn=pytest.fail)
     other = optuna.create_study(
         storage=open_storage(f"sqlite:///{tmp_path / 'others.db'}"), study_name="shared"

@@ -1,4 +1,4 @@
-"""Workers on a real Ray cluster: two nodes of this machine, with tiny real trainings."""
+"""Workers on a real Ray cluster: two nodes on this machine, with tiny real trainings."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ study = StudySpec(
 
 
 class Run:
-    """The command, in a folder of its own."""
+    """A run of the command in a folder of its own."""
 
     def __init__(self, folder: Path, *, epochs: int, study: str = STUDY) -> None:
         self.folder = folder
@@ -62,7 +62,7 @@ class Run:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: object) -> None:
-        """Starts `search.run` with the engine; paths are those of the folder, not absolute."""
+        """Starts `search.run` with the engine; paths are relative to the folder."""
         command = [sys.executable, "-m", "search.run", "--study", self.file, "--engine", "ray"]
         command += ["--storage", "sqlite:///studies.db", "--precision", "float32", *options]
         with self._log.open("ab") as log:
@@ -106,7 +106,7 @@ class Run:
             return []
 
     def training(self, *, epochs: float) -> list[FrozenTrial]:
-        """Returns the trials that a worker has trained for so long at least, and still does."""
+        """Returns the running trials that have trained for at least `epochs`."""
         return [
             trial
             for trial in self.trials()
@@ -159,7 +159,7 @@ def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def check_continued(trials: list[FrozenTrial], dead: FrozenTrial, *, epochs: int) -> None:
-    """A later trial went on from the dead one's checkpoint: its reports are those made before."""
+    """Checks that a later trial continued the dead one: it has the same earlier reports."""
     (later,) = [
         trial for trial in trials if trial.user_attrs.get(TrialAttribute.CONTINUES) == dead.number
     ]
@@ -179,7 +179,7 @@ def check_continued(trials: list[FrozenTrial], dead: FrozenTrial, *, epochs: int
         ([], "none on this machine"),
     ],
 )
-def test_a_cluster_that_is_not_there_is_said_at_once(
+def test_a_missing_cluster_is_reported_at_once(
     make_run: Callable[..., Run],
     monkeypatch: pytest.MonkeyPatch,
     options: list[str],
@@ -199,17 +199,17 @@ def test_a_cluster_that_is_not_there_is_said_at_once(
     assert not run.trials()
 
 
-def test_rays_client_is_refused(make_run: Callable[..., Run]) -> None:
+def test_ray_client_is_refused(make_run: Callable[..., Run]) -> None:
     require_ray()
     run = make_run(epochs=2)
     run.start("--address", "ray://127.0.0.1:10001")
 
     assert run.ends() == 2, run.said()
-    assert "not through Ray's client" in run.said()
+    assert "not through Ray Client" in run.said()
     assert "ray job submit" in run.said()
 
 
-def test_a_study_runs_to_its_end_on_two_nodes(
+def test_a_study_completes_on_two_nodes(
     cluster: LoopbackCluster, make_run: Callable[..., Run]
 ) -> None:
     run = make_run(epochs=5)
@@ -223,20 +223,20 @@ def test_a_study_runs_to_its_end_on_two_nodes(
     assert len({lease(trial)["worker"] for trial in trials}) == 2
     assert list((run.folder / "runs" / "on_ray").glob("*/model.keras"))
     said = run.said()
-    assert said.count("reach nodes through Ray's object store") == 1
+    assert said.count("Ray's object store shares the images") == 1
     for number in range(4):
         assert f"trial {number} started" in said
         assert f"trial {number} complete" in said
 
 
-def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(
+def test_a_dead_worker_is_replaced_and_its_trial_continued(
     cluster: LoopbackCluster, make_run: Callable[..., Run]
 ) -> None:
     run = make_run(epochs=60)
     run.start("--address", cluster.address, "--workers", 1, "--trials", 1, "--no-retrain")
     run.wait_until(lambda: run.training(epochs=3))
     (victim,) = run.training(epochs=3)
-    # What replaces the worker has no file to read the study from, as on another machine.
+    # As on another machine, the replacement has no file to read the study from.
     run.file.unlink()
     os.kill(lease(victim)["process"], signal.SIGKILL)
 
@@ -246,13 +246,13 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(
     stored = trials[victim.number].user_attrs
     assert outcome_of(trials[victim.number]) is Outcome.CRASHED
     assert stored[TrialAttribute.REASON].startswith("its Ray worker at 127.0.0.1 died, after ")
-    # Ray takes no exit codes, and SIGKILL leaves no words.
+    # Ray reports no exit codes, and SIGKILL leaves nothing in the log.
     assert TrialAttribute.SIGNAL not in stored
     assert stored[TrialAttribute.PEAK_MEMORY_MIB] > 100
     check_continued(trials, victim, epochs=60)
 
 
-def test_a_worker_that_crashes_is_asked_about_on_its_node(
+def test_a_crashed_worker_is_diagnosed_on_its_node(
     cluster: LoopbackCluster, make_run: Callable[..., Run]
 ) -> None:
     crash = "__import__('ctypes').string_at(0)"
@@ -272,7 +272,7 @@ def test_a_worker_that_crashes_is_asked_about_on_its_node(
     assert stored[TrialAttribute.REASON].startswith(died)
 
 
-def test_a_candidate_for_which_a_node_has_no_memory_is_infeasible(
+def test_a_candidate_that_exhausts_a_nodes_memory_is_infeasible(
     tmp_path: Path, make_run: Callable[..., Run]
 ) -> None:
     require_ray()
@@ -289,7 +289,7 @@ def test_a_candidate_for_which_a_node_has_no_memory_is_infeasible(
         },
     )
     try:
-        # Ray looks now and then, and must come before the kernel does.
+        # Grow slowly: Ray checks at intervals, and must act before the kernel does.
         piece, pieces = 2**26, 2 * room // 2**26
         grow = f"held = [time.sleep(0.1) or b'x' * {piece} for _ in range({pieces})]"
         run = make_run(epochs=3, study=with_mishap(STUDY, grow))
@@ -305,11 +305,13 @@ def test_a_candidate_for_which_a_node_has_no_memory_is_infeasible(
     stored = dead.user_attrs
     assert stored[TrialAttribute.CONSTRAINTS] == {"memory": 1.0}
     assert stored[TrialAttribute.SIGNAL] == "SIGKILL"
-    reason = "Ray ended its worker at 127.0.0.1, because the node ran out of memory, after 0 epochs"
+    reason = (
+        "Ray killed its worker at 127.0.0.1, because the node ran out of memory, after 0 epochs"
+    )
     assert stored[TrialAttribute.REASON] == reason
 
 
-def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(
+def test_a_hanging_worker_is_killed_and_its_trial_retried(
     cluster: LoopbackCluster, make_run: Callable[..., Run]
 ) -> None:
     run = make_run(epochs=3, study=with_mishap(STUDY, "time.sleep(3600)"))
@@ -323,10 +325,10 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_tried_again(
     (hung,) = [trial for trial in trials if outcome_of(trial) is Outcome.CRASHED]
     assert hung.number == 1
     reason = hung.user_attrs[TrialAttribute.REASON]
-    assert reason == "no sign of life for 45 s, so it was ended, after 0 epochs"
+    assert reason == "no sign of life for 45 s, so it was killed, after 0 epochs"
 
 
-def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(
+def test_ctrl_c_stops_cleanly_and_the_same_command_resumes(
     cluster: LoopbackCluster, make_run: Callable[..., Run]
 ) -> None:
     run = make_run(epochs=60)
@@ -351,7 +353,7 @@ def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(
         check_continued(trials, trial, epochs=60)
 
 
-def test_a_node_killed_in_mid_trial_costs_no_trial(
+def test_a_node_killed_during_a_trial_loses_no_trial(
     tmp_path: Path, make_run: Callable[..., Run]
 ) -> None:
     require_ray()
@@ -374,7 +376,7 @@ def test_a_node_killed_in_mid_trial_costs_no_trial(
     check_continued(trials, victim, epochs=60)
 
 
-def test_a_file_is_no_storage_for_several_machines(
+def test_an_sqlite_file_is_refused_for_several_machines(
     tmp_path: Path, make_run: Callable[..., Run]
 ) -> None:
     require_ray()
@@ -387,7 +389,7 @@ def test_a_file_is_no_storage_for_several_machines(
         assert run.ends() == 2, run.said()
     finally:
         cluster.close()
-    assert "workers on 127.0.0.2 beside 127.0.0.1" in run.said()
+    assert "workers on 127.0.0.2 as well as 127.0.0.1" in run.said()
     assert "search.storage serve" in run.said()
     assert "Traceback" not in run.said()
     assert not run.trials()

@@ -1,4 +1,4 @@
-"""What a worker takes of a Ray cluster, and what is refused before any cluster is asked."""
+"""A worker's resources on a Ray cluster, and what is refused without asking any cluster."""
 
 import math
 import sys
@@ -21,20 +21,20 @@ from search.engines.workers import RayWorkers, WorkerLimits
         (0.5, 0, {"CPU": 1.0}, 2),
         (3, 0, {"CPU": 8.0}, 2),
         (1, 0.25, {"CPU": 16.0, "GPU": 2.0}, 8),
-        (1, 0.4, {"CPU": 16.0, "GPU": 2.0}, 4),  # not 5: none is put together from two GPUs
+        (1, 0.4, {"CPU": 16.0, "GPU": 2.0}, 4),  # not 5: a fraction never spans two GPUs
         (1, 2, {"CPU": 16.0, "GPU": 5.0}, 2),
         (4, 0.25, {"CPU": 8.0, "GPU": 2.0}, 2),
         (1, 0.5, {"CPU": 4.0}, 0),
         (1, 0, {"memory": 1e9}, 0),
     ],
 )
-def test_workers_that_fit_on_a_node(
+def test_how_many_workers_fit_on_a_node(
     cpus: float, gpus: float, resources: dict[str, float], places: int
 ) -> None:
     assert WorkerResources(cpus=cpus, gpus=gpus).fits(resources) == places
 
 
-def test_a_worker_keeps_to_its_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_is_limited_to_its_resources(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = WorkerResources(cpus=3, gpus=0).environment()
     assert alone["OMP_NUM_THREADS"] == alone["TF_NUM_INTRAOP_THREADS"] == "3"
     assert alone["CUDA_VISIBLE_DEVICES"] == "-1"
@@ -47,8 +47,8 @@ def test_a_worker_keeps_to_its_resources(monkeypatch: pytest.MonkeyPatch) -> Non
     assert float(sharing["XLA_PYTHON_CLIENT_MEM_FRACTION"]) <= 0.25
 
 
-def test_a_fraction_is_one_of_the_whole_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is free is less where the other workers run already.
+def test_a_gpu_fraction_refers_to_the_whole_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not the free memory, which is less while the other workers run.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("search.engines.ray.resources.whole_gpu_memory", lambda: 80 * 2**30)
     monkeypatch.setattr("search.engines.ray.worker.whole_gpu_memory", lambda: 80 * 2**30)
@@ -65,7 +65,7 @@ def test_a_fraction_is_one_of_the_whole_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     assert _node(WorkerResources(cpus=2, gpus=0)) == ("this", "10.0.0.1", 16 * 2**30, 16 * 2**30)
 
 
-def test_a_worker_on_ray_is_spent_by_what_it_holds_of_the_node(
+def test_a_ray_worker_is_spent_by_the_node_memory_it_holds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     holds = iter([100, 150, 290, 310])
@@ -78,9 +78,9 @@ def test_a_worker_on_ray_is_spent_by_what_it_holds_of_the_node(
     assert [spent() for _ in range(3)] == [False, False, True]
 
 
-def test_what_ray_could_not_place_is_refused() -> None:
+def test_resources_that_ray_could_not_place_are_refused() -> None:
     assert (RayWorkers().cpus, RayWorkers().gpus) == (1.0, 0.0)
-    with pytest.raises(UserError, match=r"a number above 0, such as 0\.5 or 4; received nan"):
+    with pytest.raises(UserError, match=r"a number above 0; received nan\. Fix: "):
         RayWorkers(cpus=math.nan)
 
 
@@ -88,16 +88,19 @@ def test_what_ray_could_not_place_is_refused() -> None:
     ("options", "problem"),
     [
         (["--address", "127.0.0.1:6379"], "--address needs '--engine ray'"),
-        (["--address", "127.0.0.1:6379"], "Fix: add --engine ray, or leave --address out."),
+        (["--address", "127.0.0.1:6379"], "Fix: add --engine ray, or leave out --address."),
         (["--cpus-each", "2", "--gpus-each", "1"], "--cpus-each, --gpus-each needs"),
         (["--engine", "ray", "--workers", "0"], "received 0 workers"),
-        (["--engine", "ray", "--cpus-each", "0"], "above 0, such as 0.5 or 4; received 0"),
+        (
+            ["--engine", "ray", "--cpus-each", "0"],
+            "above 0; received 0. Fix: use a number such as 0.5",
+        ),
         (["--engine", "ray", "--gpus-each", "1.5"], "--gpus-each must be a fraction"),
         (["--engine", "ray", "--gpus-each", "-1"], "--gpus-each must be a fraction"),
         (["--engine", "dask"], "'dask' is not one of 'local', 'ray'"),
     ],
 )
-def test_bad_combinations_end_with_code_2(
+def test_bad_combinations_exit_with_code_2(
     capsys: pytest.CaptureFixture[str], options: list[str], problem: str
 ) -> None:
     assert invoke(["--study", "quickstart", *options], command="run") == 2
@@ -106,7 +109,7 @@ def test_bad_combinations_end_with_code_2(
     assert "Traceback" not in error
 
 
-def test_a_recipe_takes_no_engine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_refuses_engine_options(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--recipe", "g3_homebrew", "--engine", "ray", "--address", "127.0.0.1:6379"]
     assert invoke(arguments, command="run") == 2
     assert "--engine, --address" in capsys.readouterr().err

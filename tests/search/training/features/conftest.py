@@ -1,4 +1,4 @@
-"""Features are found for a whole split; other trainings' tests take two shares of it."""
+"""Feature tests need a whole split; the other training tests use two subsets of it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The cache of features: computed once by anybody, checked when opened, bounded in size."""
+"""The feature cache: computed once for all processes, checked when opened, bounded in size."""
 
 import mmap
 import os
@@ -101,7 +101,7 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     cache.fetch("b", _computation(_values(1)), waiting=_wait)
 
     assert _names(tmp_path) == ["b", "c", "d"]
-    # Whoever still trains on an entry keeps it.
+    # An open entry stays usable after its removal.
     np.testing.assert_array_equal(kept.features, _values(0))
 
 

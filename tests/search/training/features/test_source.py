@@ -38,7 +38,7 @@ HEADS = {
 
 
 class Notes(Progress):
-    """Keeps what the user is told."""
+    """Records the notes for the user."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -100,7 +100,7 @@ def source(digits: Split, tmp_path: Path) -> FeatureSource:
 
 @pytest.fixture
 def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Collects how many images each backbone evaluated while features were computed."""
+    """Records how many images each backbone processed to compute features."""
     counts: list[int] = []
 
     def counted(*arguments: Any, **options: Any) -> Any:
@@ -142,7 +142,7 @@ def _fit(
 
 @pytest.fixture
 def no_whole_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes `fit` fail where it builds more than a head."""
+    """Makes `fit` fail if it builds more than a head."""
 
     def refuse(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("a whole network was built")
@@ -169,12 +169,12 @@ def test_a_backbone_is_evaluated_once_for_all_heads_and_studies(
     assert clock.seconds["features"] > 0
     (note,) = told.lines
     images = len(digits.development)
-    # Announced: what, how large, where.
-    assert f"{images:,} x 20 in {images * 40 / 2**20:,.1f} MiB below {tmp_path}" in note
+    # The note says what is computed, how large it is, and where it is cached.
+    assert f"{images:,} x 20 in {images * 40 / 2**20:,.1f} MiB under {tmp_path}" in note
 
     again = FeatureSource(digits, cache_directory=tmp_path)
     _fit(candidate(), digits, again)
-    # The winner's retraining sees the same images.
+    # The winner's retraining uses the same images.
     fit(candidate(), digits.development, spec=digits.development_spec, seed=0, features=again)
     assert evaluated == [images]
 
@@ -222,7 +222,7 @@ def test_the_result_is_one_network_that_predicts_what_its_head_did(
     assert loss == pytest.approx(result.history[-1]["val_loss"], abs=5e-3)
     whole = build_model(made.model, digits.spec, seed=0)
     assert result.parameters == whole.count_params() == result.model.count_params()
-    # Of the backbone nothing has changed, and the head's weights are its own.
+    # The backbone's weights are unchanged; the head has its own.
     kept = len(whole.weights) - len(result.weights)
     for before, after in zip(
         whole.get_weights()[:kept], result.model.get_weights()[:kept], strict=True
@@ -340,8 +340,8 @@ def test_without_a_cache_trials_train_on_images(
     assert _find(none, candidate(), digits) is None
     assert told.lines == []
     assert [_find(small, candidate(), digits) for _ in range(3)] == [None] * 3
-    assert "--cache-limit is 0.0 MiB; trials on it run the backbone" in told.lines[-1]
-    assert len([line for line in told.lines if "no features are kept" in line]) == 1
+    assert "--cache-limit is 0.0 MiB; its trials run the backbone" in told.lines[-1]
+    assert len([line for line in told.lines if "features are not cached" in line]) == 1
     assert _fit(candidate(), digits, small).backbone_seed is None
 
 
@@ -421,7 +421,7 @@ def test_an_interrupted_head_training_goes_on(
     assert [row["val_loss"] for row in resumed.history] == pytest.approx(
         [row["val_loss"] for row in whole.history], rel=1e-5
     )
-    # A head's checkpoint is none of the whole network's.
+    # A checkpoint of the head is not used for the whole network.
     on_images = _fit(made, digits, None, checkpoint_directory=folder)
     assert on_images.epochs_trained == 3
     assert on_images.backbone_seed is None
@@ -442,7 +442,7 @@ def test_the_first_phase_of_fine_tuning_trains_on_features(
 
     assert evaluated == [len(digits.development)]
     rows = result.history
-    # What the head has learnt stands in the whole network that is tuned.
+    # Fine-tuning starts with the head's trained weights.
     assert rows[1]["val_loss"] < rows[0]["val_loss"] - 0.02
     assert rows[2]["val_loss"] == pytest.approx(rows[1]["val_loss"], abs=0.02)
     images, labels = digits.validation.gather(slice(None))

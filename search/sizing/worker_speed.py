@@ -1,4 +1,4 @@
-"""Measures how fast some processes train a candidate at once, one setting after another."""
+"""Measures how fast several processes train a candidate at once, one setting after another."""
 
 import os
 import subprocess
@@ -16,28 +16,28 @@ from pydantic import BaseModel, ConfigDict
 from cnn_blocks.config import InputSpec
 from search.sizing.choice import Measurement, Setting, choose, gains, worker_steps
 from search.sizing.machine import Machine
-from search.sizing.measuring_process import BusyTime, MeasurementError, MeasuringProcess
 from search.sizing.messages import Failed, Loaded, Round, Task
+from search.sizing.timing_process import BusyTime, MeasurementError, MeasuringProcess
 from search.system.runtime import Compute, Precision, Xla, cpu_has_bfloat16
 from spaces.candidate import Candidate
 
-# The faster of two windows counts: what disturbs one, another program or a neighbour on the same
-# memory, only ever slows it.
+# The faster of two windows counts, because disturbances (another program, shared memory bandwidth)
+# only slow a window down.
 _WINDOWS = 2
 _WINDOW_SECONDS = 1.5
-# For everything: what takes longer trains so slowly that a search of it must be planned by hand.
+# For all settings together. A candidate that needs longer is too slow to plan automatically.
 _LONGEST_SECONDS = 120.0
 _SECONDS_BETWEEN_CHECKS = 0.1
-# Estimates are estimates, and the kernel needs air as well.
+# A margin for the kernel and for the error of the estimates.
 _USABLE_SHARE = 0.9
-# The driver's own share of every process, and the libraries' kernels.
+# GPU memory that the driver and the libraries' kernels take per process.
 _GPU_PROCESS_BYTES = 600 * 2**20
 
 
 class Measured(BaseModel):
-    """What came out; `problem` says why a measurement ended before its time.
+    """The result of measuring; `problem` says why it ended early.
 
-    `others_share` is the largest part of the processor's time that other programs took meanwhile.
+    `others_share` is the largest share of CPU time that other programs took during a measurement.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,11 +60,11 @@ def measure_workers(
     check: Callable[[], None] = lambda: None,
     longest_seconds: float = _LONGEST_SECONDS,
 ) -> Measured:
-    """Measures precision and XLA with one process where they are "auto", then more processes.
+    """Measures precisions and XLA ("auto" ones) with one process, then tries more processes.
 
-    `environment` gives the environment variables of a setting's process by its number. `check` is
-    called several times a second and may raise. Never raises for what a process does: what was
-    measured until then is returned.
+    `environment` returns the environment variables of a setting's process by its number. `check` is
+    called several times a second and may raise. If a process fails, the measurements so far are
+    returned.
     """
     began = time.monotonic()
     sources = tuple(dict.fromkeys(candidate.model.sources().values()))
@@ -91,7 +91,7 @@ def measure_workers(
 
 
 def most_workers(loaded: Loaded, machine: Machine) -> int:
-    """Returns how many workers' trainings fit into the memory at once, at least one."""
+    """Returns how many workers can train at once without running out of memory, at least one."""
     on_gpu = loaded.on_gpu and machine.free_gpu_memory is not None
     each = loaded.process_memory + (0 if on_gpu else loaded.training_memory)
     fitting = int(machine.free_memory * _USABLE_SHARE) // each
@@ -107,7 +107,7 @@ _DEVICE = "from search.system import runtime as r; r.start_keras(); print(r.devi
 
 
 def uses_gpu(environment: Mapping[str, str]) -> bool:
-    """Returns whether Keras would compute on a GPU, found out by another process."""
+    """Returns whether Keras would use a GPU; a separate process finds out."""
     try:
         answer = subprocess.run(
             [sys.executable, "-c", _DEVICE],
@@ -123,7 +123,7 @@ def uses_gpu(environment: Mapping[str, str]) -> bool:
 
 
 class _RoundFailure(Exception):
-    """A training failed in the setting that is measured; its processes are ready for another."""
+    """A training failed in the current setting; its processes are ready for the next one."""
 
 
 class _Measuring:
@@ -194,12 +194,12 @@ class _Measuring:
                 process.end()
 
     def _measure(self, processes: Sequence[MeasuringProcess], setting: Setting) -> str | None:
-        """Adds a setting's measurement; returns why there is none where a training failed."""
+        """Adds a setting's measurement; if a training failed, returns the reason instead."""
         measured = Round(setting.compute, _WINDOW_SECONDS)
         for process in processes:
             process.send(measured)
         try:
-            # The same window for all: each says when it is warm, and none starts before the last.
+            # All processes share one window: it starts when the last process is warm.
             self._receive(processes)
             busy = BusyTime(processes)
             totals = []
@@ -217,7 +217,7 @@ class _Measuring:
         return None
 
     def _receive(self, processes: Sequence[MeasuringProcess]) -> list[Any]:
-        """Returns the next message of each process; raises _RoundFailure where one failed."""
+        """Returns the next message of each process; raises _RoundFailure if one failed."""
         messages = []
         for process in processes:
             while not process.connection.poll(_SECONDS_BETWEEN_CHECKS):
@@ -234,13 +234,13 @@ class _Measuring:
 def _alternatives(
     compute: Compute, backend: str, *, on_gpu: bool
 ) -> tuple[list[Precision], list[Xla]]:
-    """Returns the precisions and the uses of XLA to compare, the plainest first."""
+    """Returns the precisions and XLA modes to compare, the simplest first."""
     precisions: list[Precision] = ["float32"]
     if on_gpu:
         precisions += ["bfloat16", "float16"]
     elif cpu_has_bfloat16():
         precisions += ["bfloat16"]
-    # On a CPU, XLA takes long to compile what then runs slower; JAX always compiles.
+    # On a CPU, XLA compiles slowly and the result runs slower. JAX always compiles.
     compiling: list[Xla] = ["on"] if backend == "jax" else ["off"]
     if on_gpu and backend != "jax":
         compiling = ["off", "auto"]

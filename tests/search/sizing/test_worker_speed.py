@@ -1,4 +1,4 @@
-"""Rounds in which a training fails: they are passed over, and the processes live on."""
+"""Rounds in which a training fails: they are skipped, and the processes stay alive."""
 
 import subprocess
 import sys
@@ -15,11 +15,11 @@ from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.heads.pooled import Pooled
 from search import training
 from search.errors import NonFiniteLossError
-from search.sizing import measured_training, measurement
+from search.sizing import timing_program, worker_speed
 from search.sizing.machine import Machine
-from search.sizing.measured_training import _Ended, _load, _Stopwatch, _train
-from search.sizing.measurement import Measured, measure_workers
 from search.sizing.messages import Failed, Loaded, Round, Task
+from search.sizing.timing_program import _Ended, _load, _Stopwatch, _train
+from search.sizing.worker_speed import Measured, measure_workers
 from search.system.runtime import Compute
 from spaces.candidate import Candidate, Compilation, TrainingConfig
 from spaces.stages import staged
@@ -41,7 +41,7 @@ Answer = Callable[[Round], tuple[Any, Any]]
 
 
 class Process:
-    """Answers a round, and "go", as told; says so where the parent does not end a round."""
+    """Answers a round and "go" with given values; fails if the parent does not end a round."""
 
     def __init__(self, answer: Answer, on_gpu: bool) -> None:
         self.connection = SimpleNamespace(poll=lambda seconds: True)
@@ -75,10 +75,10 @@ class Process:
 @pytest.fixture
 def measure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Measured]:
     def run(*answers: Answer, on_gpu: bool = False) -> Measured:
-        """Measures with one process for each answer; two steps of workers."""
+        """Measures with one process per answer, for two numbers of workers."""
         processes = iter(answers)
         monkeypatch.setattr(
-            measurement, "MeasuringProcess", lambda *arguments: Process(next(processes), on_gpu)
+            worker_speed, "MeasuringProcess", lambda *arguments: Process(next(processes), on_gpu)
         )
         return measure_workers(
             Candidate(model=MODEL, training=TrainingConfig()),
@@ -161,7 +161,7 @@ def test_a_training_ends_where_another_one_failed_before_it_was_warm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ours, theirs = Pipe()
-    monkeypatch.setattr(measured_training, "_WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(timing_program, "_WARM_UP_SECONDS", 0.0)
     stopwatch = _Stopwatch(theirs, 1.0, 16)
     stopwatch.on_progress(0.1, 1000, {})
 
@@ -207,7 +207,7 @@ def test_a_real_process_outlives_its_trainings_failures() -> None:
 @pytest.mark.slow
 def test_another_process_can_say_where_keras_computes() -> None:
     answer = subprocess.run(
-        [sys.executable, "-c", measurement._DEVICE], capture_output=True, text=True, check=True
+        [sys.executable, "-c", worker_speed._DEVICE], capture_output=True, text=True, check=True
     )
 
     assert answer.stdout.strip() in ("cpu", "gpu")

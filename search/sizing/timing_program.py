@@ -1,7 +1,7 @@
-"""One process that trains a candidate on random images and says how fast.
+"""A process that trains a candidate on random images and reports its speed.
 
-Started as `python -m search.sizing.measured_training FILE_DESCRIPTOR`; `measurement` is at the
-other end. What it measures is `search.training.fit`, as trials run it.
+`measurement` starts it as `python -m search.sizing.timing_program FILE_DESCRIPTOR` and talks to
+it over that connection. It measures `search.training.fit`, which trials run too.
 """
 
 import os
@@ -22,28 +22,28 @@ from search.training.listener import Listener
 
 if TYPE_CHECKING:
     from cnn_blocks.config import InputSpec
-    from search.data import Share, Split
+    from search.data import Split, Subset
     from search.training.features.source import FeatureSource
     from spaces.candidate import Candidate
 
 _SEED = 0
-# More images than these few take the same time; the share repeats them.
+# More distinct images would not change the speed; the subset repeats these.
 _DIFFERENT_IMAGES = 256
 _STEPS_PER_EPOCH = 64
-# Never to be finished: the parent ends the training.
+# Never reached: the parent ends the training.
 _EPOCHS = 1000
-# Takes as long as any other, and lets no training diverge on labels that mean nothing.
+# The rate does not change the speed, and a low one cannot diverge on random labels.
 _LEARNING_RATE = 1e-6
 _WARM_UP_SECONDS = 0.5
 
 
 class _Ended(Exception):
-    """Leaves the training."""
+    """Ends the training."""
 
 
 def main(descriptor: int) -> None:
-    """Measures every round that is sent, until the connection is closed."""
-    # Ctrl-C reaches the whole group of processes; what it means is the parent's to say.
+    """Runs each round that the parent sends, until the connection is closed."""
+    # Ctrl-C reaches the whole process group, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     escape_unencodable()
     connection = Connection(descriptor)
@@ -61,7 +61,7 @@ def main(descriptor: int) -> None:
 class _Training:
     candidate: "Candidate"
     spec: "InputSpec"
-    images: "Share"
+    images: "Subset"
     features: "FeatureSource"
 
 
@@ -75,7 +75,7 @@ def _load(task: Task) -> _Training:
     start_keras()
     for source in task.sources:
         load_source(source)
-    # Of two phases the last one costs the most.
+    # The last phase is the most expensive one.
     candidate = Candidate.from_json(task.candidate).phases()[-1].candidate
     candidate = candidate.with_training(
         epochs=_EPOCHS, early_stopping=None, learning_rate=_LEARNING_RATE
@@ -92,15 +92,15 @@ def _load(task: Task) -> _Training:
 
 
 def _random_split(spec: "InputSpec") -> "Split":
-    """Returns random images, all for development."""
-    from search.data import Dataset, Decoding, Share, Split
+    """Returns a split of random images, all in the development subset."""
+    from search.data import Dataset, Decoding, Split, Subset
     from search.data.dataset import Arrays
 
     generator = np.random.default_rng(_SEED)
     images = generator.integers(0, 256, (_DIFFERENT_IMAGES, *spec.image_shape), dtype=np.uint8)
     labels = generator.integers(0, spec.classes, _DIFFERENT_IMAGES)
     rows = np.arange(_DIFFERENT_IMAGES)
-    everything, nothing = Share(images, labels, rows), Share(images, labels, rows[:0])
+    everything, nothing = Subset(images, labels, rows), Subset(images, labels, rows[:0])
     dataset = Dataset(
         name="random",
         source="random",
@@ -155,14 +155,14 @@ def _train(connection: Connection, measured: Round, training: _Training) -> None
     except TrialFailure as failure:
         if not stopwatch.told:
             connection.send(Failed(str(failure)))
-        # The parent ends every round, when all processes have answered.
+        # The parent ends the round after all processes have answered.
         while connection.recv() != "stop":
             connection.send(Failed(str(failure)))
     keras.utils.clear_session()
 
 
 class _Stopwatch(Listener):
-    """Follows a training: says when it is warm, waits for the others, and counts images."""
+    """Reports when a training is warm, waits for the other processes, and counts images."""
 
     def __init__(self, connection: Connection, seconds: float, images_per_epoch: int) -> None:
         self._connection = connection
@@ -173,12 +173,12 @@ class _Stopwatch(Listener):
         self.told = False
 
     def on_progress(self, epoch: float, epochs: float, metrics: Mapping[str, float]) -> None:
-        """Stands at the end of a step, a few times a second."""
+        """Called at the end of a step, a few times a second."""
         now = time.perf_counter()
         if self._first is None:
             self._first = now
         elif self.told:
-            # The others may not be done: a processor that is free early would speed them up.
+            # Keep training until the parent answers: an idle core would speed up the others.
             if self._connection.poll():
                 self._begin(epoch)
         elif self._began is not None:
@@ -192,7 +192,7 @@ class _Stopwatch(Listener):
             self._begin(epoch)
 
     def _begin(self, epoch: float) -> None:
-        """Waits for the parent to begin a window, or to end the round."""
+        """Waits until the parent starts a window or ends the round."""
         if self._connection.recv() == "stop":
             raise _Ended
         self._began, self.told = (time.perf_counter(), epoch), False
@@ -201,5 +201,5 @@ class _Stopwatch(Listener):
 if __name__ == "__main__":
     main(int(sys.argv[1]))
     sys.stderr.flush()
-    # Not sys.exit: the training framework's threads may take seconds to wind down.
+    # Not sys.exit, because the framework's threads may take seconds to stop.
     os._exit(0)

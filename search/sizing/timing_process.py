@@ -1,4 +1,4 @@
-"""A process that measures, as its parent sees it."""
+"""The parent's side of a measuring process."""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,21 @@ class MeasurementError(Exception):
 
 
 class MeasuringProcess:
-    """A measuring process, as its parent sees it."""
+    """The parent's handle of a measuring process."""
 
     def __init__(self, task: Task, environment: Mapping[str, str]) -> None:
         self._child = ChildProcess(
-            "search.sizing.measured_training", environment=environment, log=task.folder / "log"
+            "search.sizing.timing_program", environment=environment, log=task.folder / "log"
         )
         self.connection = self._child.connection
         self.send(task)
 
     def send(self, message: object) -> None:
-        """Sends a message; that a process has died is found out when it does not answer."""
+        """Sends a message. If the process is dead, `receive` reports it."""
         self._child.send(message)
 
     def receive(self) -> Any:
-        """Returns a message that is there; raises MeasurementError where the process has died."""
+        """Returns a waiting message; raises MeasurementError if the process has died."""
         try:
             return self.connection.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -41,7 +41,7 @@ class MeasuringProcess:
             raise MeasurementError(text) from None
 
     def busy_seconds(self) -> float:
-        """Returns the processor time that the process has taken."""
+        """Returns the CPU seconds that the process has used."""
         try:
             times = psutil.Process(self._child.id).cpu_times()
         except psutil.Error:
@@ -49,35 +49,35 @@ class MeasuringProcess:
         return float(times.user + times.system)
 
     def end(self) -> None:
-        """Leaves no process behind."""
+        """Kills the process and closes the connection."""
         self._child.kill()
         self._child.close()
 
 
 class Busy(Protocol):
-    """A process of ours."""
+    """A process that belongs to the measurement."""
 
     def busy_seconds(self) -> float:
-        """Returns the processor time that the process has taken."""
+        """Returns the CPU seconds that the process has used."""
 
 
 class BusyTime:
-    """Tells how much of the processor's time programs other than ours take from now on."""
+    """Measures the share of CPU time that other programs take from now on."""
 
     def __init__(self, processes: Sequence[Busy]) -> None:
         self._processes = processes
         self._began = self._seconds()
 
     def others_share(self) -> float:
-        """Returns their part of all cores' time, 0 to 1."""
+        """Returns the other programs' share of all cores' time, 0 to 1."""
         spent = [now - then for now, then in zip(self._seconds(), self._began, strict=True)]
         whole, idle, ours = spent
         return max(0.0, whole - idle - ours) / max(whole, 1e-9)
 
     def _seconds(self) -> tuple[float, float, float]:
-        """Returns the seconds of all cores: all of them, the idle ones and those spent by us."""
+        """Returns seconds summed over all cores: in total, idle, and used by `processes`."""
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
-        # Guests' time is among the user's already.
+        # User time already includes guest time.
         whole = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
         return whole, idle, sum(process.busy_seconds() for process in self._processes)

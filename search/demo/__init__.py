@@ -1,0 +1,1 @@
+"""A web page on this machine to try a model: drop an image, see its classes."""
