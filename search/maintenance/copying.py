@@ -23,7 +23,7 @@ from search.maintenance.reading import database_url, open_for_reading, study_nam
 from search.maintenance.running import RunningTrial, running_trial
 from search.storage.attributes import TrialAttribute
 from search.storage.connections import one_line
-from search.storage.notes import renumbered
+from search.storage.dashboard import renumbered
 from search.storage.opening import explained, open_storage
 
 _ROWS = 1000

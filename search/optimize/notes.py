@@ -1,5 +1,6 @@
-"""What the dashboard says of a study and of its best trials, in Markdown."""
+"""What the dashboard says of a study and of its best trials, in Markdown and in two plots."""
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -8,10 +9,11 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from search.optimize.plots import plots_of
 from search.optimize.stored_study import searched_seconds
 from search.progress.words import duration, metric_words, one_line
 from search.storage import StudyAttribute, TrialAttribute
-from search.storage.notes import save_notes
+from search.storage.dashboard import save_for_dashboard
 from search.trials.outcomes import Outcome, count_outcomes, outcome_of
 from spaces.probe import describe_distribution
 
@@ -21,14 +23,20 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&:@=])")
 
 
 def write_notes(study: optuna.Study) -> None:
-    """Writes a note on a study and one on each of its ten best trials."""
-    maximize = study.direction is StudyDirection.MAXIMIZE
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    best = sorted(complete, key=_value, reverse=maximize)[:_NOTED_TRIALS]
-    notes: dict[int | None, str] = {None: _of_study(study, best[0] if best else None)}
-    metric = str(study.user_attrs.get("metric", "value"))
-    notes |= {trial.number: _of_trial(trial, metric) for trial in best}
-    save_notes(study, notes)
+    """Writes a note on a study, one on each of its ten best trials, and plots."""
+    finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    complete = [
+        trial
+        for trial in finished
+        # JSON has no infinite numbers.
+        if trial.state is TrialState.COMPLETE and math.isfinite(_value(trial))
+    ]
+    best = sorted(complete, key=_value, reverse=study.direction is StudyDirection.MAXIMIZE)
+    metric = metric_words(f"val_{study.user_attrs.get('metric', 'value')}")
+    notes: dict[int | None, str] = {None: _of_study(study, best[0] if best else None, metric)}
+    notes |= {trial.number: _of_trial(trial, metric) for trial in best[:_NOTED_TRIALS]}
+    plots = plots_of(best, finished, metric) if best else {}
+    save_for_dashboard(study, notes=notes, plots=plots)
 
 
 def _value(trial: FrozenTrial) -> float:
@@ -36,9 +44,8 @@ def _value(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _of_study(study: optuna.Study, best: FrozenTrial | None) -> str:
+def _of_study(study: optuna.Study, best: FrozenTrial | None, metric: str) -> str:
     stored = study.user_attrs
-    metric = metric_words(f"val_{stored.get('metric', 'value')}")
     outcomes = count_outcomes(study)
     counts = ", ".join(
         f"{outcomes[outcome]:,} {outcome}" for outcome in Outcome if outcomes[outcome]
@@ -68,7 +75,7 @@ def _of_study(study: optuna.Study, best: FrozenTrial | None) -> str:
 def _of_trial(trial: FrozenTrial, metric: str) -> str:
     stored = trial.user_attrs
     facts = [
-        f"{metric_words(f'val_{metric}')} **{_value(trial):z.4f}**",
+        f"{metric} **{_value(trial):z.4f}**",
         ", ".join(_measures(stored)),
         f"{outcome_of(trial)}: {_text(stored.get(TrialAttribute.REASON, 'trained to its end'))}",
     ]

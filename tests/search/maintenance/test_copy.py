@@ -17,7 +17,7 @@ from cnn_blocks.errors import UserError
 from search.cli import app as cli
 from search.optimize.fingerprint import remember_or_refuse
 from search.storage import open_storage, quiet_optuna
-from search.storage.notes import save_notes
+from search.storage.dashboard import save_for_dashboard
 from tests.support.postgresql import Cluster
 from tests.support.storage_samples import (
     IDENTITY,
@@ -105,7 +105,8 @@ def test_notes_and_artifacts_of_trials_follow_their_trials(
     make_studies(source)
     end_running(source)
     study = load(source, "first")
-    save_notes(study, {None: "of the study", 0: "of trial 0", 3: "of trial 3 " * 400})
+    saved = {None: "of the study", 0: "of trial 0", 3: "of trial 3 " * 2000}
+    save_for_dashboard(study, notes=saved)
     # As a person edits one.
     save_note(_trial(study, 1), "by hand")
     artifact = '{"artifact_id": "5", "filename": "a.png", "mimetype": "x/y", "encoding": null}'
@@ -123,7 +124,7 @@ def test_notes_and_artifacts_of_trials_follow_their_trials(
     copied = load(target, "first")
     assert [trial._trial_id for trial in copied.trials] != [t._trial_id for t in study.trials]
     notes = [get_note(_trial(copied, number)) for number in range(5)]
-    assert notes == ["of trial 0", "by hand", "", "of trial 3 " * 400, ""]
+    assert notes == ["of trial 0", "by hand", "", "of trial 3 " * 2000, ""]
     assert get_note(copied) == "of the study"
     attributes = copied._storage.get_study_system_attrs(copied._study_id)
     assert attributes[f"dashboard:artifacts:{copied.trials[2]._trial_id}:5"] == artifact

@@ -1,14 +1,21 @@
 """The notes that the dashboard shows: what they say, and when they are written."""
 
+import json
+import math
+from datetime import datetime, timedelta
 from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import create_trial
 from optuna_dashboard import get_note, save_note  # type: ignore[import-untyped]
+from optuna_dashboard._custom_plot_data import (  # type: ignore[import-untyped]
+    get_plotly_graph_objects,
+)
 
 from search.optimize.notes import write_notes
 from search.storage import StudyAttribute, TrialAttribute
-from search.storage.notes import save_notes
+from search.storage.dashboard import save_for_dashboard
 from search.trials.outcomes import Outcome
 
 
@@ -104,18 +111,18 @@ def test_notes_are_read_once_and_only_changes_are_written(
             return whole(*values)
 
         monkeypatch.setattr(study._storage, name, counted)
-    notes: dict[int | None, str] = {None: "long " * 1000, 0: "", 1: "of trial 1"}
+    notes: dict[int | None, str] = {None: "long " * 5000, 0: "", 1: "of trial 1"}
     for _ in range(2):
         _complete(study, 0.5)
 
     for times in (1, 2):
-        save_notes(study, notes)
+        save_for_dashboard(study, notes=notes)
         assert calls.count("get_study_system_attrs") == times
         # A version and three parts, and a version and one part.
         assert calls.count("set_study_system_attr") == 6
     assert get_note(study) == notes[None]
 
-    save_notes(study, {None: "short"})
+    save_for_dashboard(study, notes={None: "short"})
 
     assert get_note(study) == "short"
     assert _note(study, 1) == "of trial 1"
@@ -133,3 +140,33 @@ def test_what_a_person_wrote_stays(study: optuna.Study) -> None:
     assert _note(study, 0) == "a person's own"
     assert get_note(study) != ours
     assert _note(study, 1) != ""
+
+
+def test_the_plots_leave_pauses_out_and_step_from_best_to_best(study: optuna.Study) -> None:
+    begin = datetime(2026, 11, 1, 12)
+    # In minutes; the third overlaps the second, and nothing runs between 20 and 80.
+    times = [(0, 10, 0.5), (12, 20, 0.4), (15, 18, 0.7), (80, 90, 0.6), (90, 95, math.inf)]
+    for start, end, value in times:
+        trial = create_trial(value=value, user_attrs={TrialAttribute.PARAMETERS: 100 * end})
+        trial.datetime_start = begin + timedelta(minutes=start)
+        trial.datetime_complete = begin + timedelta(minutes=end)
+        study.add_trial(trial)
+
+    write_notes(study)
+
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    plots = get_plotly_graph_objects(attributes)
+    size, time = (json.loads(figure) for _, figure in sorted(plots.items()))
+    (points,) = size["data"]
+    assert (points["x"], points["y"]) == ([1800, 9000, 1000, 2000], [0.7, 0.6, 0.5, 0.4])
+    assert points["text"][0] == "trial 2"
+    assert size["layout"]["xaxis"]["title"]["text"] == "parameters"
+    points, steps = time["data"]
+    assert points["x"] == [16, 28, 10, 18]
+    assert (steps["x"], steps["y"]) == ([10, 16], [0.5, 0.7])
+
+
+def test_a_study_without_a_complete_trial_has_no_plots(study: optuna.Study) -> None:
+    write_notes(study)
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    assert get_plotly_graph_objects(attributes) == {}
