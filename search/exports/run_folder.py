@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 MODEL = "model.keras"
 METRICS = "metrics.json"
-_ENVIRONMENT = "environment.json"
 _TEST_PREDICTIONS = "test_predictions.csv"
 
 
@@ -73,19 +71,10 @@ def read_run_folder(path: str | Path) -> RunFolder:
     Raises UserError where it is none, or its model does not say how images are decoded.
     """
     from search.results.exported_model import read_record
+    from search.results.finished_run import read_environment, read_metrics
 
     path = user_path(path)
-    try:
-        metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
-        environment = json.loads((path / _ENVIRONMENT).read_text(encoding="utf-8"))
-        if not {"data", "split"} <= environment.keys() or "test" not in metrics:
-            raise ValueError("its files are not those of a run")
-    except (OSError, ValueError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"--run takes the folder of a finished run; {path}: {reason}. Fix: name the folder "
-            f"that holds {MODEL} and {METRICS}."
-        ) from error
+    metrics, environment = read_metrics(path), read_environment(path)
     record = read_record(path / MODEL)
     if record.class_names is None or record.decoding is None:
         raise UserError(
