@@ -43,7 +43,7 @@ _PICTURES = {
 
 
 def render_markdown(data: ReportData, *, beside: Path) -> str:
-    """Returns the report's text and tables, with links to pictures next to the file `beside`."""
+    """Returns the report's text and tables, with links to pictures in the folder `beside`."""
     study, run = data.study, data.run
     blocks = [f"# {escaped(data.title)}"]
     blocks += [escaped(lead(data)), f"**{escaped(status(data)['text'])}**"]

@@ -122,7 +122,7 @@ def _grouped(calls: list[LayerCall], numbers: Mapping[int, int]) -> list[list[La
 def _resolution(call: LayerCall) -> tuple[int, int] | None:
     shape = call.outputs[0]
     if type(call.layer).__name__.startswith("ZeroPadding"):
-        return None  # an aid to the next convolution
+        return None  # only prepares the next convolution
     if len(shape) != 4 or (shape[1] or 1) * (shape[2] or 1) == 1:
         return None
     return shape[1] or 1, shape[2] or 1

@@ -14,7 +14,7 @@ from search.report.words import safe
 # At this width a chart that fills a phone's screen keeps its text readable.
 WIDTH = 360.0
 HEIGHT = 240.0
-# Of the charts' font, on average.
+# Average width of a character in the charts' font.
 CHARACTER = 6.4
 Point = tuple[float, float]
 

@@ -18,7 +18,7 @@ _MOST_PARAMETERS = 8
 
 
 def render_study(study: StudyFacts, *, top: int, blocks: bool) -> RenderableType:
-    """Returns a study as text and tables; `blocks` is true if the output can show block elements."""
+    """Returns a study as text and tables; `blocks` allows block elements."""
     parts: list[RenderableType] = [_headline(study)]
     if history := best_so_far(study):
         parts += [Text(), _history(study, history, blocks=blocks)]
