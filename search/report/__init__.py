@@ -5,6 +5,7 @@ into a frozen `ReportData`; `html` and `markdown` only render that.
 
 The charts are inline SVG, written by this package. Plotly was the alternative: its full bundle adds
 4.6 MB to every page (its small bundles lack parallel coordinates), needs JavaScript, prints badly,
-and does not take its colours from CSS. Inline SVG keeps a page below a megabyte, follows dark mode through CSS variables, prints sharply, and lets the page forbid all
+and does not take its colours from CSS. Inline SVG keeps a page in the tens or hundreds of
+kilobytes, follows dark mode through CSS variables, prints sharply, and lets the page forbid all
 scripts and network requests in its content security policy.
 """

@@ -54,7 +54,7 @@ _WINDOW_DEVIATION = 0.11
 _BLUR = 0.2
 # In log-odds. A smaller fall is noise, because any change to an image causes one.
 _LEAST_FALL = 0.1
-# Smaller than the float32 rounding error of a probability near 1.
+# Avoids log(0). It is smaller than the other classes' float32 probabilities for a certain answer.
 _TINY = 1e-30
 
 
