@@ -102,8 +102,8 @@ def _located(run: RunFolder, data: DataSource) -> DataSource:
     source = str(recorded["source"])
     if source not in NAMED_DATA and not user_path(source).exists():
         raise UserError(
-            f"An export is compared on the run's images; {source} no longer exists, or is not below "
-            f"this folder. Fix: name them, or others with the same classes, with --data."
+            f"An export is compared on the run's images; {source} no longer exists, or is not "
+            f"below this folder. Fix: name them, or others with the same classes, with --data."
         )
     # Everything that the run accepted, such as unreadable files, is accepted again.
     layout = data.layout if data.layout != "auto" else recorded.get("layout", "auto")

@@ -41,7 +41,7 @@ def row_of(
 ) -> Comparison:
     """Returns a whole study, with its finished run, as one row.
 
-    `beside` is the study of the report, which this one is compared with.
+    `beside` is the report's own study, to compare this one with.
     """
     best = None if study is None else study.trial(study.best)
     inference = None if run is None or run.material is None else run.material.inference
