@@ -47,14 +47,14 @@ def report(
         Path | None,
         typer.Option(
             metavar="<file>",
-            help="The .html file to write; report.md lies beside it.  [default: report.html in the "
-            "run's folder, or in the study's]",
+            help="The .html file to write, with report.md next to it.  [default: report.html in "
+            "the run's folder, or in the study's]",
         ),
     ] = None,
     storage: StorageOption = None,
     runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
-    """Writes a study's report as one HTML page and as Markdown, in the middle of a search too."""
+    """Writes a study's report as one HTML page and as Markdown, even during a search."""
     if study is None and run is None:
         raise UserError(
             "A report is about a study or a finished run; received neither. Fix: name one with "

@@ -1,4 +1,4 @@
-"""The report as one HTML page that loads nothing."""
+"""The report as one HTML page that loads no other file."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 # A matrix with more classes has no room for numbers.
 _MOST_CLASSES_WITH_NUMBERS = 20
-# Of more classes the weakest come first, the others on request.
+# With more classes the page shows the weakest first and the others on request.
 _MOST_CLASSES_LISTED = 40
 _WEAKEST = 20
 _MOST_DOTS = 9
 
 
 def render_html(data: ReportData) -> str:
-    """Returns the whole page; every text from outside is escaped in it."""
+    """Returns the whole page, with every text from outside escaped."""
     study, run = data.study, data.run
     environment = _environment()
     ended, left_out = ended_early(study)
@@ -57,7 +57,7 @@ def render_html(data: ReportData) -> str:
         ("glance", "At a glance", True),
         ("learning", "Learning and overfitting", run is not None),
         ("test", "Test images", run is not None),
-        ("images", "Mistakes and hits", bool(galleries_shown)),
+        ("images", "Mistakes and correct answers", bool(galleries_shown)),
         ("network", "The network", data.network is not None),
         ("search", "The search", study is not None),
         (
@@ -146,7 +146,7 @@ def _environment() -> "Environment":
 
 
 def _shown(value: object) -> object:
-    """Takes control characters and passwords out of everything that is not markup of ours."""
+    """Removes control characters and passwords from everything except our own markup."""
     return value if isinstance(value, Markup) else words.safe(str(value))
 
 
@@ -175,7 +175,7 @@ def _charts(data: ReportData) -> Mapping[str, Any]:
 
 
 def _comparison(data: ReportData) -> Markup | None:
-    """Returns the winner's accuracy beside the others' as dots; None with nothing to compare."""
+    """Returns the accuracies of the winner and the others as dots; None without any others."""
     by_accuracy = data.study is None or data.study.metric == "accuracy"
     found: list[rows.Row] = []
     for row in data.comparisons:
@@ -191,7 +191,7 @@ def _comparison(data: ReportData) -> Markup | None:
     return rows.draw_rows(
         "comparison",
         found[:_MOST_DOTS],
-        title="Accuracy of the winner beside others",
+        title="Accuracy of the winner and others",
         percent_scale=True,
     )
 
@@ -218,7 +218,7 @@ def _small_matrix(run: RunFacts | None) -> list[dict[str, Any]] | None:
 def _class_rows(
     run: RunFacts | None,
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Returns the scores of all classes, and the weakest ones where there are many."""
+    """Returns the scores of all classes, and the weakest classes if there are many."""
     if run is None:
         return [], []
     found: list[Mapping[str, Any]] = list(run.test["per_class"])
@@ -252,5 +252,5 @@ def _metric(study: StudyFacts | None) -> str:
 
 
 def _lines(text: str) -> Markup:
-    """Returns a text of several lines, each of them escaped."""
+    """Returns several lines of text, each escaped."""
     return Markup("\n").join(escape(words.safe(line)) for line in text.splitlines())

@@ -15,10 +15,10 @@ from search.results.report_material import read_report_material
 
 
 def read_run(directory: Path) -> RunFacts:
-    """Returns what a report says of a finished run.
+    """Returns what a report says about a finished run.
 
-    Raises UserError where the folder holds none; files of a run that a report can do without may
-    be missing.
+    Files that a report does not need may be missing. Raises UserError if the folder holds no
+    finished run.
     """
     metrics = read_metrics(directory)
     test = metrics["test"]
@@ -48,7 +48,7 @@ def read_run(directory: Path) -> RunFacts:
 
 
 def newest_run(parent: Path) -> Path | None:
-    """Returns the newest finished run below a study's folder, None without one."""
+    """Returns the newest finished run below a study's folder; None without one."""
     found = sorted(parent.glob(f"*/{METRICS}"), reverse=True)
     return found[0].parent if found else None
 

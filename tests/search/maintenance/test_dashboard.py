@@ -70,7 +70,7 @@ def test_it_serves_until_a_signal_ends_it(number: int, url: str, study: optuna.S
     assert address.startswith("http://127.0.0.1:")
     assert [found["study_name"] for found in studies] == [study.study_name]
     assert process.returncode == 0
-    assert out == "the dashboard has ended\n"
+    assert out == "the dashboard has stopped\n"
     assert error == ""
 
 

@@ -18,7 +18,7 @@ from search.trials.outcomes import Outcome
     ("trained", "test", "images", "said"),
     [
         (0.99, 0.98, 300, "no sign of overfitting"),
-        (0.99, 0.96, 10_000, "carries over"),
+        (0.99, 0.96, 10_000, "generalises well"),
         (1.0, 0.90, 10_000, "clearly overfits"),
         (1.0, 0.60, 10_000, "overfits strongly"),
         (0.47, 0.40, 10_000, "underfits"),
