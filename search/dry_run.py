@@ -6,12 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
@@ -29,7 +24,7 @@ from search.training import feasibility
 from search.training.class_weighting import ClassWeights, choose_class_weights
 from search.training.metrics import Metric
 from spaces.candidate import Candidate
-from spaces.probe import Space, explore, parameters
+from spaces.probe import Space, describe_distribution, explore, parameters
 from studies.study import LoadedStudy, StudySpec, load_study
 
 if TYPE_CHECKING:
@@ -219,19 +214,6 @@ class _Notes(Progress):
     def handle(self, event: Event) -> None:
         if isinstance(event, Note):
             self.texts.append(event.text)
-
-
-def describe_distribution(distribution: BaseDistribution) -> str:
-    """Returns a parameter's range in words."""
-    if isinstance(distribution, CategoricalDistribution):
-        return ", ".join(map(str, distribution.choices))
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    text = f"{distribution.low:g} to {distribution.high:g}"
-    if distribution.log:
-        text += ", logarithmic"
-    if distribution.step not in (None, 1):
-        text += f", in steps of {distribution.step:g}"
-    return text
 
 
 def _extremes(spec: StudySpec, split: "Split", plan: TimePlan) -> tuple[Candidate, Candidate]:

@@ -47,7 +47,7 @@ from search.report.writing import report_finished_run
 from search.results.run_result import RunResult
 from search.sizing.time_plan import TimePlan
 from search.storage import default_storage, open_storage, quiet_optuna
-from search.storage.artifacts import open_artifacts
+from search.storage.artifacts import keep_results, open_artifacts
 from search.storage.connections import one_line
 from search.storage.places import Places
 from search.system.interruption import Interruption
@@ -160,7 +160,7 @@ def run_study(
             backbones, reason = backbones_at_hand()
             spec = spec.model_copy(update={"backbones": backbones})
             shown.note(reason)
-        # One folder for all studies of a database, as optuna-dashboard's --artifact-dir expects.
+        # One place for all studies of a storage, because the dashboard takes one.
         artifacts = open_artifacts(places.artifacts or places.runs / "artifacts")
         # Connected first: a missing cluster is reported before images load. Retraining needs none.
         with engine.connected():
@@ -208,7 +208,12 @@ def run_study(
             )
             with clock.measure("storage"):
                 stored = store_study(
-                    experiment, split, opened, warm_start=warm_start, progress=shown
+                    experiment,
+                    split,
+                    opened,
+                    warm_start=warm_start,
+                    command=loaded.command,
+                    progress=shown,
                 )
                 earlier = searched_seconds(stored)
             session = open_session(
@@ -237,7 +242,6 @@ def run_study(
             output = retrain_winner(
                 configuration,
                 session,
-                artifacts,
                 parent=directory,
                 budget=budget.completed_by(spec),
                 spent_seconds=lambda: earlier + time.monotonic() - began,
@@ -246,6 +250,12 @@ def run_study(
             remember_phase(session.study, "retraining", time.monotonic() - searched)
             if output is not None:
                 report_finished_run(session.study, output.directory, shown)
+                try:
+                    keep_results(
+                        session.study, output.directory, artifacts, winner=configuration.trial
+                    )
+                except UserError as error:  # the run itself is complete
+                    shown.warning(str(error))
     return RunResult(session.study, configuration, split, url, artifacts.location, output)
 
 

@@ -147,3 +147,16 @@ def space_fingerprint(space: Space, *, draws: int = 24) -> str:
         for probe, candidate in explore(space, draws=draws)
     ]
     return hashlib.sha256(json.dumps(behaviour, sort_keys=True).encode()).hexdigest()
+
+
+def describe_distribution(distribution: BaseDistribution) -> str:
+    """Returns a parameter's range in words."""
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(map(str, distribution.choices))
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    text = f"{distribution.low:g} to {distribution.high:g}"
+    if distribution.log:
+        text += ", logarithmic"
+    if distribution.step not in (None, 1):
+        text += f", in steps of {distribution.step:g}"
+    return text

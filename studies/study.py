@@ -164,12 +164,14 @@ class StudySpec(Configuration):
 class LoadedStudy:
     """A study and the file or module that defines it; `source` is None for a shipped study.
 
-    `warnings` are messages for the user before the study runs.
+    `warnings` are messages for the user before the study runs. `command` is the command line that
+    runs it, if one does.
     """
 
     spec: StudySpec
     source: str | None
     warnings: tuple[str, ...] = ()
+    command: str | None = None
 
     def with_backbones(self, names: Sequence[str]) -> "LoadedStudy":
         """Returns this study with other backbones, named as on the command line.

@@ -11,6 +11,7 @@ import pytest
 PACKAGES = ("cnn_blocks", "spaces", "studies", "search")  # each may import those to its left
 HEAVY = {"jax", "keras", "keras_tuner", "matplotlib", "pandas", "scipy", "sklearn", "tensorflow"}
 HEAVY |= {"ray", "tensorboard", "torch"}
+HEAVY |= {"ai_edge_litert", "huggingface_hub", "onnx", "onnxruntime", "openvino", "tf2onnx"}
 STUDY_MACHINERY = {"optuna", "optuna_dashboard", "keras_tuner"}
 # These extend Keras' own classes, so they import it; they count as heavy themselves.
 KERAS_SIDE = {"cnn_blocks.augmentation_policies"}
@@ -31,7 +32,7 @@ ROOMS = (
     ("sizing",),
     ("results", "trials"),
     ("maintenance", "optimize"),
-    ("engines", "report", "demo"),
+    ("engines", "report", "demo", "exports"),
     # The four stories; a dry run begins like a run.
     ("pipeline",),
     ("recipes", "configurations", "dry_run"),

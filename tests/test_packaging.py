@@ -85,7 +85,9 @@ def test_the_console_script_lists_what_the_wheel_ships(installed: Path, tmp_path
     assert "plain" in _run([sys.executable, str(script), "list", "blocks"], tmp_path, installed)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-dev.lock", "requirements-exports.lock"]
+)
 def test_lock_files_pin_and_hash_and_name_no_index(name: str) -> None:
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     entries = re.split(r"(?m)^(?=\S)", text.replace("\\\n", " "))
@@ -99,13 +101,17 @@ def test_lock_files_pin_and_hash_and_name_no_index(name: str) -> None:
     assert re.findall(r"(?m)^(?:-|torch==|jax==|nvidia)", text) == []
 
 
-def test_development_has_the_versions_that_users_get() -> None:
-    main, development = (
+def test_development_and_exports_have_the_versions_that_users_get() -> None:
+    main, development, exports = (
         set(re.findall(r"(?m)^[a-z0-9._-]+==\S+", (REPOSITORY / name).read_text(encoding="utf-8")))
-        for name in ("requirements.lock", "requirements-dev.lock")
+        for name in ("requirements.lock", "requirements-dev.lock", "requirements-exports.lock")
     )
 
     assert main <= development
+    assert main <= exports
+    # `make test-exports` installs the one over the other.
+    shared = {line.partition("==")[0] for line in exports - development}
+    assert shared.isdisjoint(line.partition("==")[0] for line in development)
 
 
 def _run(command: list[str], folder: Path, path: Path | None = None) -> str:

@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 
 from cnn_blocks.errors import UserError
-from search.cli import demo, export, predict, report, retrain, run, show
+from search.cli import dashboard, demo, evaluate, export, predict, report, retrain, run, show
 from search.cli import list as listing
 from search.cli.shared import PROGRAM
 from search.cli.storage import app as storage_commands
@@ -28,9 +28,11 @@ app = typer.Typer(
 app.add_typer(storage_commands, name="storage")
 app.command(epilog=run.EPILOG)(run.run)
 app.command(name="list", epilog=listing.EPILOG)(listing.list_)
+app.command(epilog=dashboard.EPILOG)(dashboard.dashboard)
 app.command(epilog=export.EPILOG)(export.export)
 app.command(epilog=retrain.EPILOG)(retrain.retrain)
 app.command(epilog=predict.EPILOG)(predict.predict)
+app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(epilog=report.EPILOG)(report.report)
 app.command(epilog=show.EPILOG)(show.show)
 app.command(epilog=demo.EPILOG)(demo.demo)

@@ -1,6 +1,7 @@
 """The command that searches and then retrains the winner, or that trains a recipe."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -352,7 +353,7 @@ def run(
         using = LocalWorkers(number=number, limits=limits)
     with shown_progress() as progress:
         result = pipeline.run_study(
-            searched,
+            replace(searched, command=_command(context)),
             data=source,
             budget=whole,
             storage=storage,
@@ -368,6 +369,25 @@ def run(
             progress=progress,
         )
     typer.echo(summarize_run(result))
+
+
+def _command(context: typer.Context) -> str:
+    """Returns the command line that resumes this run, without a password."""
+    from search.storage import without_password
+
+    words = ["python", "-m", "search", "run"]
+    for option in context.command.params:
+        value = context.params[option.name or ""]
+        if option.name == "retrain_again" or value in (option.default, None, [], ()):
+            continue
+        if option.name == "storage":
+            value = without_password(value)
+        if isinstance(value, bool):
+            words.append((option.opts if value else option.secondary_opts)[0])
+        else:
+            for item in value if isinstance(value, list | tuple) else [value]:
+                words += [option.opts[0], str(item)]
+    return printed_command(*words)
 
 
 def _named(**options: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from search.data.dataset import Dataset, Subset
 from search.data.decoding_settings import Decoding
 from search.data.loading import data_sources, load_data
 from search.data.source import DataSource
-from search.data.splits import Split, split_data
+from search.data.splits import Split, split_data, undivided
 
 __all__ = [
     "DataSource",
@@ -15,4 +15,5 @@ __all__ = [
     "data_sources",
     "load_data",
     "split_data",
+    "undivided",
 ]

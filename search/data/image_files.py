@@ -17,6 +17,7 @@ from search.data.formats import READABLE
 from search.data.image_fit import Fit
 from search.data.inspection import Inspection, inspect
 from search.data.layout import list_images
+from search.data.levels import Levels
 from search.data.listing import Listing
 from search.data.names import class_name_notes, enumerate_names, shown
 from search.data.target import Target, choose_target
@@ -34,13 +35,15 @@ def load_image_files(
     layout: Layout = "auto",
     image_size: tuple[int, int] | None,
     fit: Fit,
+    levels: Levels | None = None,
     max_bad_files: float,
     cache: Cache,
 ) -> tuple[ImageEntry, tuple[str, ...]]:
     """Returns the decoded images of a tree and notes for the user.
 
     `table` is the path of the table that holds the labels; None searches for one. `layout` says
-    whether folders are roles or classes.
+    whether folders are roles or classes. `levels` are the values of deep grey that become 0 and
+    255; None lets the files decide.
     Raises UserError if the files follow no known pattern, there is only one class, a class has no
     training images, or more files than allowed cannot be read.
     """
@@ -56,7 +59,7 @@ def load_image_files(
         in_development = len(listing.paths) - listing.counts.get("test", 0)
         if not inspection.heights[:in_development].any():
             raise _unreadable(tree, listing)
-        target = choose_target(inspection, in_development, image_size, fit)
+        target = choose_target(inspection, in_development, image_size, fit, levels)
         entry = cache.fetch(
             _key(listing, inspection, target),
             lambda development, test: _decode_all(

@@ -21,6 +21,7 @@ from search.data.folder_layout import Layout
 from search.data.formats import advice_for
 from search.data.image_files import load_image_files
 from search.data.image_fit import DEFAULT_FIT, Fit
+from search.data.levels import Levels
 from search.data.named import NAMED_DATA, load_named
 from search.data.npz import load_npz
 from search.data.tree import FolderTree, Tree
@@ -35,6 +36,7 @@ def load_data(
     *,
     image_size: int | tuple[int, int] | None = None,
     fit: Fit | None = None,
+    levels: Levels | None = None,
     max_bad_files: float = 0.01,
     layout: Layout = "auto",
     cache_directory: Path | None = None,
@@ -44,9 +46,10 @@ def load_data(
     Images are decoded once and cached in `cache_directory`, $CNN_SEARCH_CACHE or the user's cache
     directory. `image_size` is the side of a square or (height, width) in pixels; None uses the
     most common size, shrunk to 224 pixels, or a square if shapes vary. `fit` says how images with
-    another aspect ratio are fitted; None is the default. `max_bad_files` is the fraction of
-    unreadable files that may be skipped. `layout` says whether folders are roles or classes if
-    their names are ambiguous.
+    another aspect ratio are fitted; None is the default. `levels` are the values of grey image
+    files with more than 8 bits that become 0 and 255; None lets the files decide. `max_bad_files`
+    is the fraction of unreadable files that may be skipped. `layout` says whether folders are roles
+    or classes if their names are ambiguous.
     Raises UserError if the source cannot be used.
     """
     size, fit = _size(image_size), fit or DEFAULT_FIT
@@ -77,6 +80,7 @@ def load_data(
                 layout=layout,
                 image_size=size,
                 fit=fit,
+                levels=levels,
                 max_bad_files=max_bad_files,
                 cache=cache,
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.data.folder_layout import Layout
 from search.data.image_fit import Fit
+from search.data.levels import Levels
 
 if TYPE_CHECKING:
     from search.data.dataset import Dataset
@@ -27,6 +28,7 @@ class DataSource:
             study's own data.
         image_size: The side of a square, or (height, width), in pixels.
         fit: How images with another aspect ratio are fitted.
+        levels: The values of grey image files with more than 8 bits that become 0 and 255.
         max_bad_files: The fraction of unreadable files that may be skipped.
         layout: Whether the folders are roles (train, val, test) or classes.
     """
@@ -34,6 +36,7 @@ class DataSource:
     location: str | Path | None = None
     image_size: int | tuple[int, int] | None = None
     fit: Fit | None = None
+    levels: Levels | None = None
     max_bad_files: float = 0.01
     layout: Layout = "auto"
 
@@ -64,6 +67,7 @@ class DataSource:
             self.location,
             image_size=self.image_size,
             fit=self.fit,
+            levels=self.levels,
             max_bad_files=self.max_bad_files,
             layout=self.layout,
         )

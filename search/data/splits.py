@@ -145,16 +145,11 @@ def split_data(
     if arrays.own_validation:
         validation_rows = np.arange(pool, len(arrays.development), dtype=np.int64)
 
-    def subset(rows: Indices) -> Subset:
-        return Subset(
-            arrays.development, arrays.development_labels, np.sort(rows), arrays.development_files
-        )
+    everything, own_test = undivided(dataset)
 
-    if arrays.test is not None and arrays.test_labels is not None:
-        own = np.arange(len(arrays.test), dtype=np.int64)
-        test = Subset(arrays.test, arrays.test_labels, own, arrays.test_files)
-    else:
-        test = subset(test_rows)
+    def subset(rows: Indices) -> Subset:
+        return replace(everything, indices=np.sort(rows))
+
     return Split(
         dataset=dataset,
         seed=seed,
@@ -162,8 +157,24 @@ def split_data(
         train=subset(train_rows),
         validation=subset(validation_rows),
         development=subset(np.concatenate([train_rows, validation_rows])),
-        _test=test,
+        _test=subset(test_rows) if own_test is None else own_test,
     )
+
+
+def undivided(dataset: Dataset) -> tuple[Subset, Subset | None]:
+    """Returns a data set's training and validation images as one share, and its test images.
+
+    Nothing is drawn: the test share is None where the data set brings no test images.
+    """
+    arrays = dataset.arrays
+    rows = np.arange(len(arrays.development), dtype=np.int64)
+    development = Subset(
+        arrays.development, arrays.development_labels, rows, arrays.development_files
+    )
+    if arrays.test is None or arrays.test_labels is None:
+        return development, None
+    rows = np.arange(len(arrays.test), dtype=np.int64)
+    return development, Subset(arrays.test, arrays.test_labels, rows, arrays.test_files)
 
 
 def _check(seed: int, fractions: dict[str, float]) -> None:

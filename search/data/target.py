@@ -28,14 +28,20 @@ class Target:
 
 
 def choose_target(
-    inspection: Inspection, in_development: int, image_size: tuple[int, int] | None, fit: Fit
+    inspection: Inspection,
+    in_development: int,
+    image_size: tuple[int, int] | None,
+    fit: Fit,
+    levels: Levels | None = None,
 ) -> Target:
     """Returns the target chosen from the first `in_development` files (training and validation).
 
-    At least one of them must be readable.
+    At least one of them must be readable. `levels` replaces those that the files would decide.
     """
     size, origin = _choose_size(inspection, in_development, image_size, fit)
-    levels, level_notes = _choose_levels(inspection, in_development)
+    level_notes: list[str] = []
+    if levels is None:
+        levels, level_notes = _choose_levels(inspection, in_development)
     pairs = np.stack([inspection.heights, inspection.widths], axis=1)
     pairs = pairs[pairs[:, 0] > 0]
     reshaped = int((~have_shape(pairs[:, 0], pairs[:, 1], size)).sum())

@@ -92,7 +92,10 @@ def work(
             progress.send(CannotWork(str(error), is_user_error=True))
             return EXPLAINED
         except optuna.exceptions.StorageInternalError as error:
-            text = f"The storage stopped working: {one_line(error.__cause__ or error)}."
+            text = (
+                f"The storage stopped working: {one_line(error.__cause__ or error)}. Fix: repair "
+                f"the storage, then run the same command to resume."
+            )
             progress.send(CannotWork(text, is_user_error=False))
             return EXPLAINED
         finally:

@@ -27,7 +27,7 @@ from search.maintenance.reading import (
     study_names,
 )
 from search.maintenance.running import RunningTrial, running_trial
-from search.storage.artifacts import open_artifacts, store_errors
+from search.storage.artifacts import TRIAL_ARTIFACTS_PREFIX, open_artifacts, store_errors
 from search.storage.attributes import TrialAttribute
 from search.storage.connections import one_line
 from search.storage.opening import explained
@@ -82,7 +82,7 @@ def check_storage(
     """
     parsed = database_url(url)
     shown = parsed.render_as_string(hide_password=True)
-    store = None if artifacts is None else _open_store(artifacts)
+    store = None if artifacts is None else open_store(artifacts)
     with explained(parsed):
         if parsed.get_backend_name() != "sqlite":
             with open_for_reading(url) as storage:
@@ -101,7 +101,8 @@ def check_storage(
         )
 
 
-def _open_store(location: str) -> ArtifactStore:
+def open_store(location: str) -> ArtifactStore:
+    """Opens a store of artifacts that exists; UserError for a folder that does not."""
     if "://" not in location and not Path(location).is_dir():
         raise UserError(
             f"Artifacts must be in a folder or below s3://BUCKET/PREFIX; there is no folder "
@@ -193,7 +194,7 @@ def _study_report(
         json.loads(record)
         for attributes in records
         for key, record in attributes.items()
-        if key.startswith(ARTIFACTS_ATTR_PREFIX)
+        if key.startswith((ARTIFACTS_ATTR_PREFIX, TRIAL_ARTIFACTS_PREFIX))
     ]
     # The dashboard replaces the record of a deleted artifact by null.
     stored = [note for note in notes if note is not None]

@@ -23,12 +23,14 @@ from search.maintenance.reading import database_url, open_for_reading, study_nam
 from search.maintenance.running import RunningTrial, running_trial
 from search.storage.attributes import TrialAttribute
 from search.storage.connections import one_line
+from search.storage.dashboard import renumbered
 from search.storage.opening import explained, open_storage
 
 _ROWS = 1000
 _BUSY_SECONDS = 60.0
 _TABLES: dict[str, Table] = models.BaseModel.metadata.tables
 _STUDIES, _TRIALS = _TABLES["studies"], _TABLES["trials"]
+_STUDY_SYSTEM_ATTRIBUTES = _TABLES["study_system_attributes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +48,11 @@ def copy_studies(
     """Copies all studies of a database, or one, into another database; all of them or none.
 
     Everything is kept: names, trial numbers, states, values, parameters, attributes, intermediate
-    values and times. A RUNNING trial whose process is gone is copied unchanged, and the next search
-    on the target continues it. A RUNNING trial that may still have a worker raises UserError,
-    because the worker would write only to the source; `with_running` copies it anyway. A study name
-    that the target already has also raises UserError. In both cases nothing is changed.
+    values, times and the dashboard's notes. A RUNNING trial whose process is gone is copied
+    unchanged, and the next search on the target continues it. A RUNNING trial that may still have a
+    worker raises UserError, because the worker would write only to the source; `with_running`
+    copies it anyway. A study name that the target already has also raises UserError. In both cases
+    nothing is changed.
     """
     from_url, to_url = database_url(source), database_url(target)
     with (
@@ -168,6 +171,8 @@ def _copy_study(reader: Connection, writer: Connection, study: dict[str, Any]) -
             continue
         if "study_id" in table.c:
             found = _rows(reader, table, table.c.study_id == old)
+            if table is _STUDY_SYSTEM_ATTRIBUTES:
+                found = ({**row, "key": renumbered(row["key"], trials)} for row in found)
             _insert(writer, table, ({**row, "study_id": new} for row in found))
         elif "trial_id" in table.c:
             belongs = table.c.trial_id.in_(

@@ -40,7 +40,7 @@ def serve(url: str, *, host: str, port: int, threads: int, announce: Callable[[s
         server, bound = _listen(storage, host=host, port=port, threads=threads)
         try:
             server.start()
-            announce(f"grpc://{_name_for_clients(host)}:{bound}")
+            announce(f"grpc://{name_for_clients(host)}:{bound}")
             server.wait_for_termination()
         finally:
             with interruption.deferred():
@@ -76,7 +76,8 @@ def _listen(storage: BaseStorage, *, host: str, port: int, threads: int) -> tupl
     return server, int(bound)
 
 
-def _name_for_clients(host: str) -> str:
+def name_for_clients(host: str) -> str:
+    """Returns the name under which clients reach a server that listens on `host`."""
     if host in _EVERY_INTERFACE:
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host

@@ -1,5 +1,6 @@
 """The search loop: ask, run, tell, until enough trials have finished, time is up, or Ctrl-C."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from search.errors import SearchFailure, SearchInterrupted
+from search.optimize.notes import write_notes
 from search.optimize.winner import best_trial
 from search.progress.events import SearchFinished, SearchStarted, TrialFinished
 from search.storage import StudyAttribute, TrialAttribute
@@ -93,6 +95,8 @@ def searching(session: Session) -> Iterator[None]:
         yield
     finally:
         remember_seconds(session)
+        if not isinstance(sys.exception(), StorageInternalError):
+            _note_for_dashboard(session)
     if not any(_needs_checkpoints(trial) for trial in study.get_trials(deepcopy=False)):
         remove_left_checkpoints(study, experiment.checkpoints, session.shared)
     reason = session.time.reason_to_end(study)
@@ -133,6 +137,13 @@ def run_trials(
 def remember_seconds(session: Session) -> None:
     """Stores how long the study has been searched, so that a later start can continue the count."""
     session.study.set_user_attr(StudyAttribute.SEARCH_SECONDS, round(session.time.spent, 3))
+
+
+def _note_for_dashboard(session: Session) -> None:
+    try:
+        write_notes(session.study)
+    except Exception as error:  # the search itself is whole
+        session.progress.note(f"the dashboard's notes could not be written: {error}")
 
 
 def waiting_for(others: int) -> str:

@@ -37,12 +37,13 @@ def store_study(
     storage: optuna.storages.BaseStorage,
     *,
     warm_start: Literal["recipes"] | None = None,
+    command: str | None = None,
     progress: Progress | None = None,
 ) -> optuna.Study:
     """Creates or loads the stored study; raises UserError if its identity differs.
 
-    The first start stores its time plan with the study. The indices of each role's images are
-    written to a file next to the checkpoints folder.
+    The first start stores its time plan with the study, every start the command line, if one runs
+    it. The indices of each role's images are written to a file next to the checkpoints folder.
     """
     spec, plan = experiment.study.load(), experiment.plan
     metric, seed = experiment.metric, experiment.seed
@@ -78,6 +79,8 @@ def store_study(
         StudyAttribute.RETRAIN_EPOCHS: spec.retrain_epochs,
         StudyAttribute.BACKBONES: [item.model_dump(mode="json") for item in spec.backbones],
     }
+    if command is not None:
+        described[StudyAttribute.COMMAND] = command
     if StudyAttribute.FLIP_PARAMETERS not in study.user_attrs:
         # Probes the space; the result is valid as long as the space's fingerprint is.
         described[StudyAttribute.FLIP_PARAMETERS] = find_flip_parameters(

@@ -21,7 +21,7 @@ def compare(
     yield row_of(study, run, kind="winner", network=network)
     if study is not None:
         default = study.trial(study.default)
-        if default is not None and default.value is not None:
+        if default is not None and default.value is not None and default.number != study.best:
             yield _trial_row(default, "default", "the study's own first trial")
         for trial in study.counted:
             if trial.recipe is not None and trial.value is not None:

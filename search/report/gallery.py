@@ -84,7 +84,7 @@ def _map(
         "map_alternative": f"The same image, amber where it speaks for {safe(predicted)}: "
         f"mostly {place_in_words(heat)}.",
         "covered": f"{percent(probability)} falls to {percent(occlusion.covered)} with the "
-        f"brightest region blurred",
+        f"most important region blurred",
     }
 
 

@@ -13,7 +13,7 @@ from search.optimize.winner import best_configuration
 from search.report.comparison import compare, row_of
 from search.report.data import NetworkFacts, ReportData, RunFacts, StudyFacts
 from search.report.network import describe_network
-from search.report.run_folder import newest_run, read_run
+from search.report.run_folder import read_run
 from search.report.trials import read_study
 from search.results.configuration_file import BestConfiguration, read_configuration
 
@@ -51,11 +51,6 @@ def gather(
         comparisons=tuple(rows),
         notes=tuple(notes),
     )
-
-
-def find_run(study: str, runs_directory: Path) -> Path | None:
-    """Returns the folder of a study's newest finished run; None without one."""
-    return newest_run(runs_directory / study)
 
 
 def _title(study: StudyFacts | None, run: RunFacts | None) -> str:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from search.report import words
-from search.report.charts import choices, networks, over_time, rows, testing, training
+from search.report.charts import choices, networks, over_time, rows, scores, training
 from search.report.charts.trial_marks import MOST_CURVES
 from search.report.data import ReportData, RunFacts, StudyFacts, TrialFacts
 from search.report.gallery import galleries
 from search.report.prose import (
-    METRIC_WORDS,
     calibration_in_words,
-    history_caption,
     lead,
     network_in_words,
     search_in_words,
@@ -81,7 +79,7 @@ def render_html(data: ReportData) -> str:
         "lead": lead(data),
         "status": status(data),
         "contents": [(identifier, name) for identifier, name, there in contents if there],
-        "metric": words.metric_name(METRIC_WORDS.get(_metric(study), _metric(study))),
+        "metric": words.metric_name(_metric(study)),
         "best": None if study is None else study.trial(study.best),
         "winner_summary": _winner_summary(data),
         "facts": facts(data),
@@ -100,7 +98,6 @@ def render_html(data: ReportData) -> str:
         if data.network is None
         else sum(stage.multiply_accumulates for stage in data.network.stages),
         "search_words": search_in_words(study),
-        "history_caption": history_caption(study),
         "curves_caption": _curves_caption(study),
         "top_trials": top_trials(study),
         "importance": importance,
@@ -142,6 +139,7 @@ def _environment() -> "Environment":
             "hours": lambda hours: words.span(None if hours is None else hours * 3600),
             "shape": networks.shape_words,
             "cut": words.shortened,
+            "title": lambda text: text[:1].upper() + text[1:],
         }
     )
     return environment
@@ -154,7 +152,7 @@ def _shown(value: object) -> object:
 
 def _charts(data: ReportData) -> Mapping[str, Any]:
     study, run, network = data.study, data.run, data.network
-    scores = None if run is None or run.calibration is None else run.calibration
+    calibration = None if run is None else run.calibration
     return {
         "comparison": _comparison(data),
         "compared": None
@@ -163,10 +161,10 @@ def _charts(data: ReportData) -> Mapping[str, Any]:
         "learning": [] if run is None else training.learning_curves(run, study),
         "gap": None if run is None else training.gap(run, study),
         "trial_gaps": None if study is None else training.trial_gaps(study),
-        "calibration": None if scores is None else testing.calibration(scores),
+        "calibration": None if calibration is None else scores.calibration(calibration),
         "confusion": None
         if run is None or len(run.class_names) <= _MOST_CLASSES_WITH_NUMBERS
-        else testing.large_confusion_matrix(run.confusion, run.class_names),
+        else scores.large_confusion_matrix(run.confusion, run.class_names),
         "network": None if network is None else networks.feature_maps(network),
         "history": None if study is None else over_time.history(study),
         "curves": None if study is None else over_time.all_curves(study),
@@ -186,8 +184,7 @@ def _comparison(data: ReportData) -> Markup | None:
         if row.test is not None:
             label = f"{name}, published" if row.kind == "published" else f"{name}, test"
             found.append(rows.Row(label, row.test, class_, row.interval))
-        is_winner = row.kind == "default" and row.remark == f"trial {_best(data)}"
-        if row.validation is not None and by_accuracy and not is_winner:
+        if row.validation is not None and by_accuracy:
             found.append(rows.Row(f"{name}, validation", row.validation, class_))
     if len(found) < 2:
         return None
@@ -208,7 +205,7 @@ def _small_matrix(run: RunFacts | None) -> list[dict[str, Any]] | None:
         cells = [
             {
                 "count": count,
-                "shade": f"{'h' if column == number else 'm'}{testing.shade_of(count / whole)}"
+                "shade": f"{'h' if column == number else 'm'}{scores.shade_of(count / whole)}"
                 if count
                 else "h0",
             }
@@ -244,10 +241,6 @@ def _winner_summary(data: ReportData) -> str:
         return data.network.summary
     best: TrialFacts | None = None if data.study is None else data.study.trial(data.study.best)
     return "" if best is None else best.summary
-
-
-def _best(data: ReportData) -> int | None:
-    return None if data.study is None else data.study.best
 
 
 def _complete(study: StudyFacts) -> int:

@@ -112,7 +112,7 @@ def _grouped(calls: list[LayerCall], numbers: Mapping[int, int]) -> list[list[La
     merged: list[list[LayerCall]] = []
     for place, group in groups.items():
         weightless = not any(getattr(call.layer, "weights", ()) for call in group)
-        if weightless and isinstance(place, tuple) and len(merged) > 1:
+        if weightless and isinstance(place, tuple):
             merged[-1].extend(group)
         else:
             merged.append(group)
@@ -121,9 +121,17 @@ def _grouped(calls: list[LayerCall], numbers: Mapping[int, int]) -> list[list[La
 
 def _resolution(call: LayerCall) -> tuple[int, int] | None:
     shape = call.outputs[0]
+    if type(call.layer).__name__.startswith("ZeroPadding"):
+        return None  # an aid to the next convolution
     if len(shape) != 4 or (shape[1] or 1) * (shape[2] or 1) == 1:
         return None
     return shape[1] or 1, shape[2] or 1
+
+
+def _shape(group: list[LayerCall], *, flat: bool) -> tuple[int, ...]:
+    """Returns what a part puts out for one image."""
+    maps = group if flat else [call for call in group if _resolution(call) is not None] or group
+    return tuple(size or 1 for size in maps[-1].outputs[0][1:])
 
 
 def _stages(groups: list[list[LayerCall]], backbone: Backbone) -> Iterator[StageFacts]:
@@ -137,7 +145,7 @@ def _stages(groups: list[list[LayerCall]], backbone: Backbone) -> Iterator[Stage
             title="Input" if first else "Head" if is_last else f"Stage {number}",
             block=own[number - 1].block.summary() if own and not first and not is_last else "",
             layers=_describe(call.layer for call in group),
-            shape=tuple(size or 1 for size in group[-1].outputs[0][1:]),
+            shape=_shape(group, flat=is_last),
             parameters=sum(
                 count(weight.shape)
                 for layer in layers.values()

@@ -9,7 +9,6 @@ from search.trials.outcomes import Outcome
 
 # Below this calibration error probabilities can be taken as they are.
 _GOOD_CALIBRATION = 0.05
-METRIC_WORDS = {"auc": "AUC", "macro_f1": "macro F1"}
 
 
 def lead(data: ReportData) -> str:
@@ -132,11 +131,6 @@ def search_in_words(study: StudyFacts | None) -> str:
             value = metric_value(default.value, study.metric)
             sentence += f"; the study's own first candidate had {value}."
     return sentence
-
-
-def history_caption(study: StudyFacts | None) -> str:
-    """Returns the caption of the search's history."""
-    return "" if study is None else "Each dot is a trial; pauses between commands do not count."
 
 
 def time_in_words(study: StudyFacts | None) -> str:

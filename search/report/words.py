@@ -1,15 +1,13 @@
 """Numbers and names as a report writes them."""
 
 import math
-import re
 
 from search.progress.words import duration, metric_words
-from search.system.names import shown
+from search.system.names import shown, without_passwords
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 NONE = "\N{EN DASH}"
 _SHARES = {"accuracy", "balanced_accuracy", "macro_f1"}
-_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s/]+@")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -78,7 +76,7 @@ def span(seconds: float | None) -> str:
 
 def safe(text: str) -> str:
     """Returns text from outside without control characters and without passwords of URLs."""
-    return _PASSWORD.sub(r"\1:***@", shown(text))
+    return without_passwords(shown(text))
 
 
 def shortened(text: str, width: int) -> str:

@@ -116,7 +116,17 @@ class Evaluation:
 def evaluate(
     model: "keras.Model", subset: "Subset", class_names: Sequence[str], *, batch_size: int = 256
 ) -> Evaluation:
-    """Scores a model on a subset.
+    """Scores a model on a subset, as `score` does."""
+    probabilities, labels = predict(model, subset, batch_size=batch_size)
+    return score(probabilities, labels, class_names)
+
+
+def score(
+    probabilities: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+) -> Evaluation:
+    """Scores probabilities (N, classes) for images with true labels (N,).
 
     Macro averages include the classes that occur or are predicted, balanced accuracy those that
     occur. A score with a denominator of zero is zero.
@@ -125,7 +135,6 @@ def evaluate(
 
     from search.training.metrics import classification_metrics, ranking_metrics
 
-    probabilities, labels = predict(model, subset, batch_size=batch_size)
     predictions = probabilities.argmax(axis=1)
     classes = range(len(class_names))
     present = np.union1d(labels, predictions)

@@ -38,7 +38,7 @@ def export_run(
     has it is complete. `search_curve` holds (epoch, value) pairs of the winning trial.
     """
     from search.results.exported_model import save_model
-    from search.results.figures import draw_confusion_matrix, draw_examples, draw_learning_curve
+    from search.results.figures import draw_learning_curve
     from search.results.report_material import write_report_material
 
     directory = Path(directory)
@@ -47,12 +47,7 @@ def export_run(
     write_configuration(directory / "best_config.json", configuration)
     write_configuration(directory / "best_config.yaml", configuration)
     write_table(directory / "history.csv", history)
-    write_table(
-        directory / "classification_report.csv",
-        [vars(scores) for scores in _report_rows(evaluation)],
-    )
-    write_table(directory / "test_predictions.csv", prediction_rows(evaluation, test))
-    write_text(directory / "classification_report.txt", classification_report(evaluation))
+    write_evaluation(directory, evaluation, test)
     write_json(directory / "environment.json", environment)
     draw_learning_curve(
         directory / "learning_curve.png",
@@ -61,10 +56,22 @@ def export_run(
         search_curve=search_curve,
         search_metric=configuration.metric or "accuracy",
     )
-    draw_confusion_matrix(directory / "confusion_matrix.png", evaluation)
-    draw_examples(directory / "example_predictions.png", evaluation, test)
     write_report_material(directory, model, evaluation, test)
     write_json(directory / "metrics.json", {**metrics, "test": evaluation.metrics()})
+
+
+def write_evaluation(directory: Path, evaluation: "Evaluation", subset: "Subset") -> None:
+    """Writes the tables and pictures of an evaluation on a subset."""
+    from search.results.figures import draw_confusion_matrix, draw_examples
+
+    write_table(
+        directory / "classification_report.csv",
+        [vars(scores) for scores in _report_rows(evaluation)],
+    )
+    write_table(directory / "test_predictions.csv", prediction_rows(evaluation, subset))
+    write_text(directory / "classification_report.txt", classification_report(evaluation))
+    draw_confusion_matrix(directory / "confusion_matrix.png", evaluation)
+    draw_examples(directory / "example_predictions.png", evaluation, subset)
 
 
 def prediction_rows(evaluation: "Evaluation", test: "Subset") -> list[dict[str, Any]]:

@@ -94,7 +94,11 @@ class Predictor:
         """
         unreadable: list[tuple[str, str]] = []
         found = list(_find(files, unreadable))
-        return self._predict(((file, partial(_content, file)) for file in found), unreadable)
+        return self._predict(
+            ((file, partial(_content, file)) for file in found),
+            unreadable,
+            lambda done: on_progress(done, len(found)),
+        )
 
     def predict_content(self, content: bytes, name: str = "image") -> Predictions:
         """Predicts the content of one image file."""

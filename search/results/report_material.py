@@ -54,7 +54,8 @@ _WINDOW_DEVIATION = 0.11
 _BLUR = 0.2
 # In log-odds: less is what any change of an image does.
 _LEAST_FALL = 0.1
-_TINY = 1e-12
+# Smaller than what float32 leaves to the other classes of a certain answer.
+_TINY = 1e-30
 
 
 class Answer(Configuration):

@@ -23,8 +23,7 @@ def summarize_run(result: RunResult) -> str:
     """Returns the closing text: the result, the time spent, the paths and the next commands."""
     if result.output is None:
         return summarize_search(result.configuration, storage=result.storage)
-    folder = None if result.artifacts.startswith("s3://") else result.artifacts
-    return summarize(result.output, storage=result.storage, artifacts=folder)
+    return summarize(result.output, storage=result.storage, artifacts=result.artifacts)
 
 
 def summarize(
@@ -32,8 +31,8 @@ def summarize(
 ) -> str:
     """Returns the winner, its scores, the time spent, the paths and the next commands.
 
-    `storage` is the URL of the study's database, if there is one, and `artifacts` the folder of its
-    artifacts, if it is a folder.
+    `storage` is the URL of the study's storage, if there is one, and `artifacts` the location of
+    its artifacts.
     """
     configuration, test = output.configuration, output.evaluation
     retraining = output.metrics["retraining"]
@@ -114,11 +113,15 @@ def _next_commands(output: RunOutput, storage: str | None, artifacts: str | None
     directory = output.directory
     model = str(directory / "model.keras")
     configuration = str(directory / "best_config.yaml")
-    # The dashboard opens databases, not a gRPC proxy in front of one.
     commands = []
-    if storage is not None and not storage.startswith("grpc://"):
-        folder = [] if artifacts is None else ["--artifact-dir", artifacts]
-        commands.append(printed_command("optuna-dashboard", without_password(storage), *folder))
+    if storage is not None:
+        place = [] if artifacts is None else ["--artifacts", artifacts]
+        commands.append(
+            printed_command(
+                *("python", "-m", "search", "dashboard"),
+                *("--storage", without_password(storage), *place),
+            )
+        )
     return [
         *commands,
         printed_command(

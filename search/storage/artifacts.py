@@ -20,6 +20,7 @@ import optuna
 from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, DEFAULT_MIME_TYPE
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.trial import FrozenTrial
 
 from cnn_blocks.errors import UserError
 from cnn_blocks.paths import user_path
@@ -31,6 +32,10 @@ _S3 = re.compile(r"s3://(?P<name>[^/?#]+)(?P<prefix>(/[^?#]*)?)")
 # Also "s3:/bucket", which would otherwise create a folder of that name.
 _URL = re.compile(r"s3:|\w+://")
 _COMPLETE = "metrics.json"
+_SHOWN_WITH_THE_WINNER = ("learning_curve.png", "confusion_matrix.png")
+# In the study's system attributes, where the dashboard looks as well. Optuna keeps a trial's
+# artifacts in the trial's attributes, which cannot be written once it is finished.
+TRIAL_ARTIFACTS_PREFIX = "dashboard:artifacts:"
 # Stands next to the results while a retraining runs.
 _NOT_A_RESULT = "retraining.json"
 _S3_SECONDS_TO_CONNECT = 5
@@ -40,11 +45,7 @@ _S3_ATTEMPTS = 3
 
 @dataclass(frozen=True, eq=False)
 class Artifacts:
-    """An artifact store and its location.
-
-    optuna-dashboard reads a folder with `--artifact-dir`, and any store with
-    `optuna_dashboard.run_server(storage, artifact_store=...)`.
-    """
+    """An artifact store, and the location it was opened from."""
 
     location: str
     store: "ArtifactStore"
@@ -82,12 +83,15 @@ def open_artifacts(location: str | Path, *, check: bool = True) -> Artifacts:
     return Artifacts(shown, store)
 
 
-def keep_results(study: optuna.Study, directory: str | Path, artifacts: Artifacts) -> list[str]:
+def keep_results(
+    study: optuna.Study, directory: str | Path, artifacts: Artifacts, *, winner: int | None = None
+) -> list[str]:
     """Stores the files of a finished run as artifacts of its study; returns the artifacts' names.
 
     The names are RUN_FILE, since a study may have several runs. Unchanged files are not written
-    again; changed ones are replaced. Raises UserError if the store fails; the run's own folder is
-    complete in any case.
+    again; changed ones are replaced. The learning curve and the confusion matrix also become
+    artifacts of the `winner`, the trial of that number, for its page in the dashboard. Raises
+    UserError if the store fails; the run's own folder is complete in any case.
     """
     directory, store = Path(directory).resolve(), artifacts.store
     files = [
@@ -99,6 +103,10 @@ def keep_results(study: optuna.Study, directory: str | Path, artifacts: Artifact
     try:
         for path in sorted(files, key=lambda path: (path.name == _COMPLETE, path.name)):
             names.append(_keep(study, path, f"{directory.name}_{path.name}", store))
+        if winner is not None:
+            trial = study.get_trials(deepcopy=False)[winner]
+            for path in (path for path in files if path.name in _SHOWN_WITH_THE_WINNER):
+                _keep(study, path, f"{directory.name}_{path.name}", store, trial=trial)
     except store_errors() as error:
         raise UserError(
             f"The results in {directory} could not be copied to {artifacts.location}: {error}. "
@@ -112,10 +120,12 @@ def artifacts_of(study: optuna.Study) -> list[ArtifactMeta]:
 
     `optuna.artifacts.get_all_artifact_meta` fails on deleted ones.
     """
+    return _recorded(study, ARTIFACTS_ATTR_PREFIX)
+
+
+def _recorded(study: optuna.Study, prefix: str) -> list[ArtifactMeta]:
     attributes = study._storage.get_study_system_attrs(study._study_id)
-    notes = [
-        json.loads(value) for key, value in attributes.items() if key.startswith(_note_key(""))
-    ]
+    notes = [json.loads(value) for key, value in attributes.items() if key.startswith(prefix)]
     return [ArtifactMeta(**note) for note in notes if note is not None]
 
 
@@ -129,34 +139,42 @@ def store_errors() -> tuple[type[Exception], ...]:
     return (OSError, ArtifactNotFound, Boto3Error, BotoCoreError, ClientError)
 
 
-def _keep(study: optuna.Study, path: Path, name: str, store: "ArtifactStore") -> str:
+def _keep(
+    study: optuna.Study,
+    path: Path,
+    name: str,
+    store: "ArtifactStore",
+    *,
+    trial: FrozenTrial | None = None,
+) -> str:
+    prefix = ARTIFACTS_ATTR_PREFIX
+    if trial is not None:
+        prefix = f"{TRIAL_ARTIFACTS_PREFIX}{trial._trial_id}:"
+    # A file of its own for each: the dashboard deletes the files of a study and of its trials.
+    owner = study.study_name if trial is None else f"{study.study_name}/{trial.number}"
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # The same file has the same id, so it is written and recorded once.
-    identifier = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{study.study_name}/{name}/{digest}"))
-    earlier = [artifact for artifact in artifacts_of(study) if artifact.filename == name]
+    identifier = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{owner}/{name}/{digest}"))
+    earlier = [artifact for artifact in _recorded(study, prefix) if artifact.filename == name]
     known = any(artifact.artifact_id == identifier for artifact in earlier)
     if not (known and _holds(store, identifier)):
         with path.open("rb") as file:
             store.write(identifier, file)
         kind, encoding = mimetypes.guess_type(name)
         artifact = ArtifactMeta(identifier, name, kind or DEFAULT_MIME_TYPE, encoding)
-        _note(study, identifier, asdict(artifact))
+        _note(study, f"{prefix}{identifier}", asdict(artifact))
     for artifact in earlier:
         if artifact.artifact_id != identifier:
             # A record cannot be removed; set it to null as the dashboard does to delete.
-            _note(study, artifact.artifact_id, None)
+            _note(study, f"{prefix}{artifact.artifact_id}", None)
             with suppress(ArtifactNotFound):
                 store.remove(artifact.artifact_id)
     return name
 
 
-def _note(study: optuna.Study, identifier: str, note: dict[str, Any] | None) -> None:
-    study._storage.set_study_system_attr(study._study_id, _note_key(identifier), json.dumps(note))
-
-
-def _note_key(identifier: str) -> str:
-    return f"{ARTIFACTS_ATTR_PREFIX}{identifier}"
+def _note(study: optuna.Study, key: str, note: dict[str, Any] | None) -> None:
+    study._storage.set_study_system_attr(study._study_id, key, json.dumps(note))
 
 
 def _holds(store: "ArtifactStore", identifier: str) -> bool:

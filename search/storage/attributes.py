@@ -37,6 +37,7 @@ class StudyAttribute(StrEnum):
     """User attributes of a study, as the dashboard shows them."""
 
     STUDY = "study"
+    COMMAND = "command"
     DESCRIPTION = "description"
     SOURCE = "source"
     DATA = "data"

@@ -32,7 +32,9 @@ _GPU_MEMORY_VARIABLE = "CNN_SEARCH_GPU_MEMORY_MIB"
 _SHARED_PART = 0.9
 _CHATTER = re.compile(
     rb"[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d \d\d:\d\d:\S+: [IWE] |"
-    rb"WARNING: All log messages before absl::|To enable the following instructions"
+    rb"WARNING: All log messages before absl::|To enable the following instructions|"
+    # LiteRT's converter and runtime.
+    rb"INFO: |fully_quantize: "
 )
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 

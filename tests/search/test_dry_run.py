@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cnn_blocks.errors import UserError
-from search.dry_run import describe_distribution, describe_study
+from search.dry_run import describe_study
 from search.optimize.budget import Budget
 from search.sizing.machine_speed import MachineSpeed
 from search.storage.places import Places
@@ -108,11 +107,3 @@ def test_a_dry_run_says_that_a_frozen_backbone_costs_less(
     assert "The frozen backbone runs once" in str(describe_study(brief, data="digits"))
     with_none_kept = describe_study(brief, data="digits", places=Places(cache_limit=0))
     assert "The frozen backbone" not in str(with_none_kept)
-
-
-def test_ranges_are_described_in_words() -> None:
-    assert describe_distribution(IntDistribution(8, 32, step=8)) == "8 to 32, in steps of 8"
-    assert describe_distribution(FloatDistribution(1e-4, 0.1, log=True)) == (
-        "0.0001 to 0.1, logarithmic"
-    )
-    assert describe_distribution(CategoricalDistribution(["max", "average"])) == "max, average"

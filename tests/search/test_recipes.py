@@ -18,7 +18,7 @@ from search.results.run_result import RunOutput
 from search.results.summary import summarize
 from search.system.runtime import Compute
 from spaces.recipes import RECIPES, find_recipe
-from tests.search.results.test_retrain import FILES
+from tests.search.results.test_retrain import FILES, REPORT
 
 
 class Recorder(Progress):
@@ -60,7 +60,7 @@ def run(folder: Path, cache: None) -> RunOutput:
 
 def test_a_recipe_writes_the_files_of_a_run(run: RunOutput, folder: Path) -> None:
     assert run.directory.parent == folder / "bicocca_cnn"
-    assert {path.name for path in run.directory.iterdir()} == FILES
+    assert {path.name for path in run.directory.iterdir()} == FILES | REPORT
 
 
 def test_it_trains_on_train_and_validates_on_validation(run: RunOutput) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cnn_blocks.source_files import load_source
 from spaces import probe
-from spaces.probe import ProbeTrial, Space, space_fingerprint
+from spaces.probe import ProbeTrial, Space, describe_distribution, space_fingerprint
 from spaces.shipped.depth_filters import depth_filters
 
 SPACE = """
@@ -147,3 +147,11 @@ def test_random_floats_lie_in_the_range(
     drawn = ProbeTrial(seed=seed).suggest_float("x", low, low + width, **options)
 
     assert FloatDistribution(low, low + width, **options)._contains(drawn)
+
+
+def test_ranges_are_described_in_words() -> None:
+    assert describe_distribution(IntDistribution(8, 32, step=8)) == "8 to 32, in steps of 8"
+    assert describe_distribution(FloatDistribution(1e-4, 0.1, log=True)) == (
+        "0.0001 to 0.1, logarithmic"
+    )
+    assert describe_distribution(CategoricalDistribution(["max", "average"])) == "max, average"

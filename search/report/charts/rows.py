@@ -29,7 +29,7 @@ def draw_rows(
     percent_scale: bool,
     join: bool = False,
 ) -> Markup:
-    """Returns a dot for every row; with `join` a line spans from the least to the largest value."""
+    """Returns a dot for every row; with `join` a band spans from the first to the last."""
 
     def write(value: float) -> str:
         return percent(value) if percent_scale else compact(value)
@@ -47,8 +47,7 @@ def draw_rows(
         drawing.line((x(value), 6), (x(value), height - 26), "grid")
         draw_tick(drawing, x(value), height - 8, write_tick(value, percent_scale))
     if join and len(rows) > 1:
-        values = [row.value for row in rows]
-        least, most = x(min(values)), x(max(values))
+        least, most = sorted((x(rows[0].value), x(rows[-1].value)))
         drawing.add("rect", x=least, y=6, width=most - least, height=height - 32, class_="span")
     for number, row in enumerate(rows):
         y = 30 + number * _ROW

@@ -120,17 +120,19 @@ def gap_in_words(run: RunFacts) -> str:
             f"{facts}. The difference is within the uncertainty of the test "
             f"({percent(low)} to {percent(high)}): no sign of overfitting."
         )
-    if distance < 0.05:
+    gap = f"{facts}: a gap of {distance * 100:.1f} points"
+    if 1 - trained > distance:
         return (
-            f"{facts}: a gap of {distance * 100:.1f} points. That is a small gap: the network "
-            f"carries over to new images almost as well."
+            f"{gap}. Most of the error is there on the training images already: the network "
+            f"underfits. Longer training or a larger network helps more than regularisation."
         )
-    advice = (
-        "More images help most; then stronger augmentation, dropout or weight decay, and a smaller "
-        "network."
-    )
+    if distance < 0.05:
+        return f"{gap}. That is little: the network carries over to new images almost as well."
     degree = "clearly overfits" if distance < 0.15 else "overfits strongly"
-    return f"{facts}: a gap of {distance * 100:.1f} points. It {degree}. {advice}"
+    return (
+        f"{gap}. It {degree}. More images help most; then stronger augmentation, dropout or "
+        f"weight decay, and a smaller network."
+    )
 
 
 def trial_gaps(study: StudyFacts) -> Markup | None:

@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -162,6 +164,8 @@ def test_quick_answers_import_nothing_heavy(repository: Path) -> None:
         ["run", "--study", "no_such_study"],
         ["run", "--study", "quickstart", "--budget", "x"],
         ["retrain", "--config", "no_such.yaml", "--data", "digits"],
+        ["export", "--run", "no/such/run", "--formats", "keras,saved_model"],
+        ["evaluate", "--model", "no_such.keras", "--data", "digits"],
         *(["list", kind] for kind in KINDS),
     ]
     script = (
@@ -258,8 +262,9 @@ def test_run_hands_every_option_over(
     assert capsys.readouterr().out == "all is well\n"
     (call,) = calls
     del call["progress"]
+    command = call["study"].command
     assert call == {
-        "study": load_study("quickstart"),
+        "study": replace(load_study("quickstart"), command=command),
         "data": DataSource(
             location="digits", image_size=(24, 16), fit="pad", max_bad_files=0.02, layout="classes"
         ),
@@ -289,6 +294,24 @@ def test_run_hands_every_option_over(
         ),
         "retrain_again": True,
     }
+    # The command that is kept with the study asks for the same, but opens no test images again.
+    assert cli.invoke(shlex.split(command)[3:]) == 0
+    again = calls[1]
+    del again["progress"]
+    assert again == {**call, "retrain_again": False}
+
+
+def test_the_command_that_is_kept_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _calls(monkeypatch, "all is well")
+    storage = "postgresql+psycopg://me:secret@host/studies"
+
+    assert cli.invoke(["run", "--data", "it's here", "--storage", storage]) == 0
+
+    assert calls[0]["storage"] == storage
+    assert calls[0]["study"].command == (
+        "python -m search run --data 'it'\"'\"'s here' "
+        "--storage 'postgresql+psycopg://me:***@host/studies'"
+    )
 
 
 def test_limits_that_are_not_given_are_the_workers_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from optuna_dashboard import get_note, save_note  # type: ignore[import-untyped]
 
 from cnn_blocks.errors import UserError
 from search.cli import app as cli
 from search.optimize.fingerprint import remember_or_refuse
 from search.storage import open_storage, quiet_optuna
+from search.storage.dashboard import save_for_dashboard
 from tests.support.postgresql import Cluster
 from tests.support.storage_samples import (
     IDENTITY,
@@ -94,6 +96,42 @@ def test_a_copied_study_goes_on(new_source: MakeUrl, new_target: MakeUrl) -> Non
     study.tell(asked[1], 100.0)
     assert study.best_trial.number == 10
     assert content(source, "first")["trials"][8]["state"] is TrialState.WAITING
+
+
+def test_notes_and_artifacts_of_trials_follow_their_trials(
+    tmp_path: Path,
+) -> None:
+    source, target = f"sqlite:///{tmp_path / 'a.db'}", f"sqlite:///{tmp_path / 'b.db'}"
+    make_studies(source)
+    end_running(source)
+    study = load(source, "first")
+    saved = {None: "of the study", 0: "of trial 0", 3: "of trial 3 " * 2000}
+    save_for_dashboard(study, notes=saved)
+    # As a person edits one.
+    save_note(_trial(study, 1), "by hand")
+    artifact = '{"artifact_id": "5", "filename": "a.png", "mimetype": "x/y", "encoding": null}'
+    study._storage.set_study_system_attr(
+        study._study_id, f"dashboard:artifacts:{study.trials[2]._trial_id}:5", artifact
+    )
+    # The target's ids differ, and belong to another study.
+    with quiet_optuna():
+        other = optuna.create_study(storage=open_storage(target), study_name="other")
+    for _ in range(5):
+        other.tell(other.ask(), 1.0)
+
+    assert cli.invoke(["storage", "copy", "--from", source, "--to", target]) == 0
+
+    copied = load(target, "first")
+    assert [trial._trial_id for trial in copied.trials] != [t._trial_id for t in study.trials]
+    notes = [get_note(_trial(copied, number)) for number in range(5)]
+    assert notes == ["of trial 0", "by hand", "", "of trial 3 " * 2000, ""]
+    assert get_note(copied) == "of the study"
+    attributes = copied._storage.get_study_system_attrs(copied._study_id)
+    assert attributes[f"dashboard:artifacts:{copied.trials[2]._trial_id}:5"] == artifact
+
+
+def _trial(study: optuna.Study, number: int) -> optuna.Trial:
+    return optuna.Trial(study, study.trials[number]._trial_id)
 
 
 def test_a_name_that_the_target_has_changes_nothing(

@@ -16,6 +16,7 @@ import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
+from optuna_dashboard import get_note  # type: ignore[import-untyped]
 
 from search.data import Split
 from search.errors import SearchFailure, SearchInterrupted
@@ -221,6 +222,37 @@ def test_a_search_in_which_every_trial_fails_raises_the_reasons(
 
     with pytest.raises(SearchFailure, match="3 x failed: RuntimeError: no luck"):
         search(session, trials=3)
+
+
+def test_the_dashboards_notes_are_written_however_a_search_ends(
+    study: optuna.Study,
+    session: Session,
+    trials_are: Callable[[Body], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(trial: optuna.Trial, session: Session) -> TrialResult:
+        if trial.number == 1:
+            raise KeyboardInterrupt
+        return complete(trial, session)
+
+    trials_are(interrupted)
+    with pytest.raises(SearchInterrupted):
+        search(session, trials=2)
+    assert "1 complete, 1 interrupted" in get_note(study)
+
+    def fail(study: optuna.Study) -> None:
+        raise RuntimeError("no notes today")
+
+    heard: list[Event] = []
+
+    class Listening(Progress):
+        def handle(self, event: Event) -> None:
+            heard.append(event)
+
+    monkeypatch.setattr(loop, "write_notes", fail)
+    trials_are(complete)
+    search(changed(session, progress=Listening()), trials=2)
+    assert any(isinstance(event, Note) and "no notes today" in event.text for event in heard)
 
 
 def test_a_trial_without_a_lease_is_continued_once_its_lease_expires(

@@ -11,7 +11,7 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.report.charts.testing import SHADES, shade_of
+from search.report.charts.scores import SHADES, shade_of
 from search.report.gather import gather
 from search.report.html import render_html
 from search.results.run_result import RunResult

@@ -182,7 +182,7 @@ def test_an_interruption_ends_the_command_without_a_traceback(
     def interrupt(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predicting, "predict_files", interrupt)
+    monkeypatch.setattr(Predictor, "predict", interrupt)
 
     assert cli.invoke(["predict", "--model", str(model), "a.png"]) == 130
     assert capsys.readouterr().err == "interrupted\n"

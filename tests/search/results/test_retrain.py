@@ -39,6 +39,7 @@ from spaces.candidate import Candidate
 
 pytestmark = pytest.mark.usefixtures("saved_at_once")
 
+REPORT = {"report.html", "report.md"}
 FILES = {
     "model.keras",
     "best_config.json",
@@ -53,6 +54,7 @@ FILES = {
     "environment.json",
     "decoding.json",
     "test_predictions.csv",
+    "report_material",
 }
 
 
@@ -224,14 +226,14 @@ def test_the_environment_names_what_the_result_depended_on(run: RunOutput, split
 
 
 def test_the_summary_ends_with_paths_and_commands_that_can_be_typed(run: RunOutput) -> None:
-    summary = summarize(run, storage="sqlite:///runs/studies.db")
+    summary = summarize(run, storage="sqlite:///runs/studies.db", artifacts="runs/artifacts")
     for part in [
         "tiny, trial 4",
         "validation accuracy 0.9000",
         f"accuracy {run.evaluation.accuracy:.4f}",
         str(run.directory),
         "training steps",
-        "optuna-dashboard sqlite:///runs/studies.db",
+        "python -m search dashboard --storage sqlite:///runs/studies.db --artifacts runs/artifacts",
         f"--config {run.directory / 'best_config.yaml'} --data digits",
     ]:
         assert part in summary
@@ -525,7 +527,7 @@ def test_a_file_alone_is_enough(
         path, data="digits", epochs=1, budget_seconds=60, progress=progress
     )
     assert output.directory.parent == Path("runs") / "tiny"
-    assert {file.name for file in output.directory.iterdir()} == FILES
+    assert {file.name for file in output.directory.iterdir()} == FILES | REPORT
     assert not list(tmp_path.rglob("*.db"))
     assert len(output.metrics["test_openings"]) == 1
     assert not progress.warnings

@@ -47,4 +47,4 @@ def test_a_model_that_does_not_compute_what_was_trained_is_told(
 
     assert bool(progress.warnings) is warns
     if warns:
-        assert "recognises 50.0% of its own training images" in progress.warnings[0]
+        assert "classifies 50.0% of its own training images" in progress.warnings[0]
