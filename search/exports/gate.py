@@ -51,8 +51,8 @@ class Comparison:
         lost = self.keras_accuracy - self.accuracy
         if lost > MOST_ACCURACY_LOST:
             return (
-                f"its accuracy is {self.accuracy:.1%}, that of Keras {self.keras_accuracy:.1%}: more "
-                f"than {MOST_ACCURACY_LOST * 100:g} point is lost"
+                f"its accuracy is {self.accuracy:.1%}, that of Keras {self.keras_accuracy:.1%}: "
+                f"more than {MOST_ACCURACY_LOST * 100:g} point is lost"
             )
         return None
 
