@@ -39,6 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "flips": {"horizontal_flip": True},
     "narrow": {"filters": 32},
+    "small": {"filters": 32, "stem_filters": 0},
     "wide": {"filters": 96},
     "no stem": {"stem_filters": 0},
     "no stem, flips": {"stem_filters": 0, "horizontal_flip": True},

@@ -47,7 +47,7 @@ from search.report.writing import report_finished_run
 from search.results.run_result import RunResult
 from search.sizing.time_plan import TimePlan
 from search.storage import default_storage, open_storage, quiet_optuna
-from search.storage.artifacts import open_artifacts
+from search.storage.artifacts import keep_results, open_artifacts
 from search.storage.connections import one_line
 from search.storage.places import Places
 from search.system.interruption import Interruption
@@ -242,7 +242,6 @@ def run_study(
             output = retrain_winner(
                 configuration,
                 session,
-                artifacts,
                 parent=directory,
                 budget=budget.completed_by(spec),
                 spent_seconds=lambda: earlier + time.monotonic() - began,
@@ -251,6 +250,12 @@ def run_study(
             remember_phase(session.study, "retraining", time.monotonic() - searched)
             if output is not None:
                 report_finished_run(session.study, output.directory, shown)
+                try:
+                    keep_results(
+                        session.study, output.directory, artifacts, winner=configuration.trial
+                    )
+                except UserError as error:  # the run itself is complete
+                    shown.warning(str(error))
     return RunResult(session.study, configuration, split, url, artifacts.location, output)
 
 

@@ -32,9 +32,10 @@ MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 MOST_WORDS = 900
 PYTHON = ("python", ".venv/bin/python")
 # Programs that the documents call and that are not ours.
-OTHERS = {"cd", "git", "optuna-dashboard", "pip", "pre-commit", "source"}
+OTHERS = {"cd", "git", "hf", "pip", "pre-commit", "source"}
 # Options in running text that belong to other programs.
-OTHERS_OPTIONS = {"--artifact-dir"}
+# (`--opt_out` ends at its underscore here).
+OTHERS_OPTIONS = {"--opt"}
 
 
 def _name(page: Path) -> str:

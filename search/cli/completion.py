@@ -1,4 +1,4 @@
-"""Names that a shell completes; answers at once, so nothing heavy is imported."""
+"""Names for shell completion. It must be fast, so it imports nothing heavy."""
 
 import sqlite3
 from contextlib import closing
@@ -8,16 +8,16 @@ import typer
 
 
 def shipped_study_names(incomplete: str) -> list[str]:
-    """Returns the shipped studies whose names begin like this."""
+    """Returns the names of shipped studies that start with `incomplete`."""
     from studies.study import shipped_studies
 
     return [name for name in shipped_studies() if name.startswith(incomplete)]
 
 
 def stored_study_names(context: typer.Context, incomplete: str) -> list[str]:
-    """Returns the stored studies whose names begin like this, from the runs directory's database.
+    """Returns the names of studies in the runs directory's database that start with `incomplete`.
 
-    Other storages are not opened: a server may take longer to answer than a person waits.
+    Other storages are not opened: a server may respond too slowly for completion.
     """
     runs = Path(context.params.get("runs_directory") or "runs")
     database = runs / "studies.db"

@@ -17,7 +17,7 @@ EPILOG = f"""\b
       {PROGRAM} dashboard --runs-directory my_project --no-browser
       {PROGRAM} dashboard --storage postgresql+psycopg://host/studies --artifacts s3://bucket/cnn
 
-    Ctrl-C ends it. From another machine: ssh -L 8080:localhost:8080 HOST."""
+    Press Ctrl-C to stop. From another machine: ssh -L 8080:localhost:8080 HOST."""
 
 
 def dashboard(
@@ -34,7 +34,7 @@ def dashboard(
     host: Annotated[
         str,
         typer.Option(
-            metavar="<name>", help="The interface to listen on; other machines reach 0.0.0.0."
+            metavar="<name>", help="The interface to listen on; 0.0.0.0 is open to other machines."
         ),
     ] = "127.0.0.1",
     port: Annotated[
@@ -58,9 +58,9 @@ def dashboard(
                 "and delete the studies",
                 err=True,
             )
-        typer.echo(f"{address}  (Ctrl-C ends the dashboard)")
+        typer.echo(f"{address}  (press Ctrl-C to stop)")
         if browser and _has_screen():
-            # Some browsers return only when they are closed.
+            # Some browsers do not return until they are closed.
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
     with quiet_optuna():
@@ -72,7 +72,7 @@ def dashboard(
             port=port,
             announce=announce,
         )
-    typer.echo("the dashboard has ended")
+    typer.echo("the dashboard has stopped")
 
 
 def _has_screen() -> bool:

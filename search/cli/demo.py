@@ -20,13 +20,14 @@ EPILOG = f"""\b
 def demo(
     model: Annotated[Path, typer.Option(metavar="<file>", help="The model.keras of a run.")],
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="<number>", help="0 takes a free one.")
+        int,
+        typer.Option(min=0, max=65535, metavar="<number>", help="The port; 0: a free one."),
     ] = 0,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
 ) -> None:
-    """Serves a page on this machine: drop an image, see its classes. Ctrl-C ends it."""
+    """Serves a page on this machine: drop an image, see its classes. Ctrl-C stops it."""
     from search.demo.server import DemoServer
     from search.results.predicting import Predictor
 
@@ -38,10 +39,10 @@ def demo(
     except OSError as error:
         raise UserError(
             f"The page needs a free port; received {port}: {error.strerror or error}. Fix: name "
-            f"another one with --port, or leave it out."
+            f"another one with --port, or leave out --port."
         ) from error
     with server:
-        typer.echo(f"{server.address}   (Ctrl-C ends it)")
+        typer.echo(f"{server.address}   (press Ctrl-C to stop)")
         if browser and _has_screen():
             webbrowser.open(server.address)
         try:

@@ -17,8 +17,8 @@ EPILOG = """\b
       python -m search evaluate --model RUN/model.keras --data path/to/images
       python -m search evaluate --model RUN/model_int8.tflite --data photos.zip --output evaluation
 
-    Images are decoded as the model's training images were. A data set with test images of its own
-    is evaluated on those, any other one on all images."""
+    Images are decoded as the model's training images were. A data set with its own test images is
+    evaluated on them, any other data set on all images."""
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="<folder>",
-            help="A new folder for tables and pictures.  [default: below evaluations, beside the "
+            help="A new folder for tables and pictures.  [default: in evaluations, next to the "
             "model]",
         ),
     ] = None,

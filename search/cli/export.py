@@ -29,7 +29,7 @@ EPILOG = f"""\b
       {PROGRAM} export --study depth_filters --to best.yaml
       {PROGRAM} export --study my_study --storage sqlite:///elsewhere.db --to best.json
 
-    Files of a run are written only if they agree with Keras. The formats onnx, litert and openvino
+    A run's files are kept only if they agree with Keras. The formats onnx, litert and openvino
     and --hub need extras: pip install "{PROGRAM}[onnx,litert,openvino,hub]"
 
     \b
@@ -72,8 +72,8 @@ def export(
         str | None,
         typer.Option(
             metavar="<owner/name>",
-            help="With --run: upload the files to this repository of the Hugging Face Hub, made "
-            "private if it is new.",
+            help="With --run: upload the files to this repository of the Hugging Face Hub; a new "
+            "one is private.",
         ),
     ] = None,
     study: Annotated[
@@ -105,7 +105,7 @@ def export(
 
 
 def _check(context: typer.Context) -> None:
-    """Raises UserError unless the options are those of a run, or those of a study."""
+    """Raises UserError unless the options belong either to a run or to a study."""
     given = {
         str(option.name): option.opts[0]
         for option in context.command.params
@@ -125,7 +125,7 @@ def _check(context: typer.Context) -> None:
     extra = [option for name, option in given.items() if name in others]
     if extra:
         raise UserError(
-            f"An export of a {kind} does without {', '.join(extra)}. Fix: leave out "
+            f"An export of a {kind} does not take {', '.join(extra)}. Fix: leave out "
             f"{'it' if len(extra) == 1 else 'them'}."
         )
 

@@ -47,14 +47,14 @@ def report(
         Path | None,
         typer.Option(
             metavar="<file>",
-            help="The .html file to write; report.md lies beside it.  [default: report.html in the "
-            "run's folder, or in the study's]",
+            help="The .html file to write, with report.md next to it.  [default: report.html in "
+            "the run's folder, or in the study's]",
         ),
     ] = None,
     storage: StorageOption = None,
     runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
-    """Writes a study's report as one HTML page and as Markdown, in the middle of a search too."""
+    """Writes a study's report as one HTML page and as Markdown, even during a search."""
     if study is None and run is None:
         raise UserError(
             "A report is about a study or a finished run; received neither. Fix: name one with "
@@ -62,7 +62,7 @@ def report(
         )
 
     from search.optimize.winner import load_stored_study
-    from search.report.gather import find_run
+    from search.report.run_folder import newest_run
     from search.report.writing import HTML, write_report
     from search.results.plan import METRICS
     from search.storage import default_storage
@@ -73,13 +73,13 @@ def report(
         folder = user_path(name)
         if (folder / METRICS).is_file():
             return None, folder
-        return load_stored_study(name, url), find_run(name, runs)
+        return load_stored_study(name, url), newest_run(runs / name)
 
     with ended_by_interruption():
         stored = None if study is None else load_stored_study(study, url)
         folder = None if run is None else user_path(run)
         if folder is None and study is not None:
-            folder = find_run(study, runs)
+            folder = newest_run(runs / study)
         to = None if output is None else user_path(output)
         if to is None and folder is None and study is not None:
             to = runs / study / HTML

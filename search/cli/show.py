@@ -29,11 +29,11 @@ def show(
         ),
     ],
     top: Annotated[
-        int, typer.Option(min=1, metavar="<number>", help="Trials in the table of the best.")
+        int, typer.Option(min=1, metavar="<number>", help="How many of the best trials to show.")
     ] = 10,
     follow: Annotated[
         bool,
-        typer.Option("--follow", help="Show it again as it changes, until Ctrl-C."),
+        typer.Option("--follow", help="Update the output as the study changes, until Ctrl-C."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     storage: StorageOption = None,

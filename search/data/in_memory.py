@@ -1,7 +1,8 @@
-"""Images that a program holds in memory, kept in the cache so that every process can read them.
+"""Writes images in memory to the cache, so that every process can read them.
 
-Arrays and data sets become a file with all checks and conversions of a file that a person names;
-its name is the SHA-256 of its content, so the same images are the same data in the next session.
+Arrays and data sets become a file, which then passes the same checks and conversions as any file
+named by the user. The file's name is the SHA-256 of its content, so the same images are the same
+data in the next session.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SHORT = {"train": "train", "validation": "val", "test": "test"}
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One role: images as one array, or as a list where their shapes differ."""
+    """One role: images as one array, or as a list if their shapes differ."""
 
     images: NDArray[Any] | list[NDArray[Any]]
     labels: NDArray[Any]
@@ -42,12 +43,12 @@ class _Part:
 def store_in_memory(data: Any, *, cache_directory: Path | None = None) -> Path:
     """Writes images and labels to the cache; returns the path to load them from.
 
-    `data` is `(images, labels)`, `(train, test)` or `(train, validation, test)` of such pairs, a
-    mapping from roles to them, or any of these with an indexable data set with a length in place of
-    a pair: its items are (image, label), or mappings with "image" and "label" as those of Hugging
-    Face. Images are arrays of shape (height, width[, channels]), (1 or 3, height, width) in a data
-    set, or PIL images; they may differ in shape in a data set. Class names come from a data set's
-    `classes` or from its `features`.
+    `data` is `(images, labels)`, `(train, test)` or `(train, validation, test)` of such pairs, or a
+    mapping from roles to such pairs. An indexable data set with a length can replace each pair: its
+    items are (image, label), or mappings with "image" and "label" as in Hugging Face data sets.
+    Images are arrays of shape (height, width[, channels]); in a data set they may also be arrays of
+    shape (1 or 3, height, width) or PIL images, and their shapes may differ. Class names come from
+    a data set's `classes` or `features`.
     Raises UserError for anything else.
     """
     parts = {role: _part(part, role) for role, part in _roles(data).items()}
@@ -64,7 +65,7 @@ def _roles(data: Any) -> dict[str, Any]:
         if unknown or "train" not in roles.values():
             raise UserError(
                 f"A dictionary of data sets has the roles train, validation and test; received "
-                f"{', '.join(roles)}. Fix: name them so, and leave the others out."
+                f"{', '.join(roles)}. Fix: use these names, and leave out any others."
             )
         return {str(roles[str(name)]): part for name, part in data.items()}
     if isinstance(data, tuple) and 2 <= len(data) <= 3 and all(map(_is_part, data)):
@@ -74,7 +75,7 @@ def _roles(data: Any) -> dict[str, Any]:
 
 
 def _is_part(value: Any) -> bool:
-    """Whether a value is a role's images and labels, and not the images or the labels alone."""
+    """Whether a value holds a role's images and labels, not only the images or the labels."""
     return _is_pair(value) or _is_dataset(value)
 
 
@@ -133,14 +134,14 @@ def _as_array(image: Any) -> NDArray[Any]:
     if isinstance(image, Image.Image):
         return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     array = np.asarray(_on_host(image))
-    # PyTorch has the channels first.
+    # PyTorch puts the channels first.
     if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3, 4):
         return array.transpose(1, 2, 0)
     return array
 
 
 def _on_host(value: Any) -> Any:
-    """Returns a tensor that NumPy can read, from any device."""
+    """Returns a tensor from any device in a form that NumPy can read."""
     if hasattr(value, "detach"):  # PyTorch
         value = value.detach()
     return value.cpu() if hasattr(value, "cpu") else value
@@ -170,9 +171,9 @@ def _write_arrays(parts: dict[str, _Part], folder: Path) -> Path:
     for name, array in arrays.items():
         if array.dtype.kind == "O":
             raise UserError(
-                f"Images and labels must be plain arrays; {name} has the type object, as lists of "
-                f"different lengths have. Fix: give all images one shape, or a data set of (image, "
-                f"label) pairs."
+                f"Images and labels must be plain arrays; {name} has the type object, as "
+                f"from lists of different lengths. Fix: give all images one shape, or pass a data "
+                f"set of (image, label) pairs."
             )
     digest = hashlib.sha256()
     for name, array in arrays.items():
@@ -187,7 +188,7 @@ def _write_arrays(parts: dict[str, _Part], folder: Path) -> Path:
 
 
 def _write_files(parts: dict[str, _Part], folder: Path) -> Path:
-    """Writes images of different shapes as PNG files beside a table of their labels."""
+    """Writes images of different shapes as PNG files with a table of their labels."""
     names = parts["train"].class_names
     digest = hashlib.sha256(repr(names).encode())
     for role, part in parts.items():

@@ -1,4 +1,4 @@
-"""The server of the page: one page, one question, this machine only."""
+"""The demo's web server: one page and one prediction endpoint, on this machine only."""
 
 import json
 from http import HTTPStatus
@@ -9,7 +9,7 @@ from typing import Any
 
 from search.results.predicting import Predictor
 
-# A photo of a camera has at most a few tens of megabytes.
+# A camera photo has at most a few tens of megabytes.
 _MOST_BYTES = 64 * 2**20
 _TOP = 5
 _POLICY = (
@@ -19,7 +19,7 @@ _POLICY = (
 
 
 class DemoServer(ThreadingHTTPServer):
-    """Serves the page on the loopback interface; port 0 takes a free one."""
+    """Serves the page on the loopback interface; port 0 picks a free port."""
 
     daemon_threads = True
 
@@ -27,7 +27,7 @@ class DemoServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.predictor = predictor
         self.title = title
-        # Keras predicts for one thread at a time.
+        # Only one thread may call Keras' predict at a time.
         self.lock = Lock()
 
     @property
@@ -43,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_own_host():
             return
         if self.path != "/":
-            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"There is one page: /")
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"The only page is /")
             return
         page = (files("search.demo") / "page.html").read_bytes()
         self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page)
@@ -75,11 +75,11 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _is_own_host(self) -> bool:
-        """Refuses pages of other sites whose name leads to this machine (DNS rebinding)."""
+        """Refuses pages of other sites whose name resolves to this machine (DNS rebinding)."""
         host = self.headers.get("Host", "").rpartition(":")[0]
         if host in ("127.0.0.1", "localhost"):
             return True
-        self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"This page is for this machine only.")
+        self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"This page is only for this machine.")
         return False
 
     def _answer_json(self, value: dict[str, Any]) -> None:
@@ -95,4 +95,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Keeps the terminal quiet: one line a request would hide the address."""
+        """Prints nothing, because a line per request would hide the address."""

@@ -1,1 +1,1 @@
-"""Exports: a run's model in other formats, each compared with Keras before it is written."""
+"""Exports of a run's model in other formats, each compared with Keras before it is kept."""

@@ -1,4 +1,4 @@
-"""The formats by the names that a person types, and the packages that they need."""
+"""The formats by their names on the command line, and the packages that they need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.exports.onnx_file import ONNX
 from search.exports.openvino_file import OPENVINO
 from search.exports.saved_model import SAVED_MODEL
 
-# By name: that of the extra too, where packages are needed.
+# By name, which is also the name of the extra if packages are needed.
 FORMATS: dict[str, tuple[Format, ...]] = {
     "keras": (KERAS,),
     "saved_model": (SAVED_MODEL,),
@@ -29,7 +29,7 @@ FORMATS: dict[str, tuple[Format, ...]] = {
 def chosen_formats(names: str) -> tuple[Format, ...]:
     """Returns the formats of a comma-separated list, in the order of `FORMATS`.
 
-    Raises UserError for an unknown name, and where packages are missing.
+    Raises UserError for an unknown name, and if packages are missing.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
@@ -48,7 +48,7 @@ def chosen_formats(names: str) -> tuple[Format, ...]:
 
 
 def format_of(path: Path) -> str | None:
-    """Returns the name of the format that `export` wrote a file or folder in; None for others."""
+    """Returns the format of a file or folder that `export` wrote; None for others."""
     for name, formats in FORMATS.items():
         file = Path(formats[0].file)
         is_folder = len(file.parts) > 1 and (path / file.name).is_file()
@@ -58,7 +58,7 @@ def format_of(path: Path) -> str | None:
 
 
 def require_packages(modules: Mapping[str, Sequence[str]]) -> None:
-    """Raises UserError where modules, listed by extra, cannot be imported."""
+    """Raises UserError if modules, listed by extra, cannot be imported."""
     missing = {
         extra: [name for name in names if not _is_importable(name)]
         for extra, names in modules.items()
@@ -67,7 +67,7 @@ def require_packages(modules: Mapping[str, Sequence[str]]) -> None:
     if missing:
         listed = ", ".join(name for names in missing.values() for name in names)
         raise UserError(
-            f"Packages are needed for {', '.join(missing)} that are not installed: {listed}. "
+            f"Packages for {', '.join(missing)} are not installed: {listed}. "
             f'Fix: pip install "cnn-search[{",".join(missing)}]".'
         )
 
@@ -75,7 +75,7 @@ def require_packages(modules: Mapping[str, Sequence[str]]) -> None:
 def _is_importable(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ValueError:  # it is in sys.modules without a specification
+    except ValueError:  # it is in sys.modules without a module spec
         return False
 
 

@@ -1,4 +1,4 @@
-"""Evaluating an exported model on any images with the same classes."""
+"""Evaluates an exported model on any images with the same classes."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from search.system.runtime import start_keras, startup_chatter_held
 if TYPE_CHECKING:
     from search.data import Dataset, Decoding, Subset
 
-# Images decoded into memory at a time.
+# The number of images decoded into memory at a time.
 _CHUNK = 4096
 
 
 @dataclass(frozen=True)
 class EvaluationOutput:
-    """An evaluation, where its files are, and for a person on which images it was made."""
+    """An evaluation, the folder of its files, and a description of its images."""
 
     directory: Path
     evaluation: Evaluation
@@ -45,7 +45,7 @@ class EvaluationOutput:
 
 @dataclass(frozen=True)
 class _ModelFile:
-    """A file to evaluate: its format, the folder that export wrote it to, and what it means."""
+    """A file to evaluate: its format, its export folder, its classes and its decoding."""
 
     path: Path
     format: Format
@@ -59,11 +59,11 @@ def evaluate_file(
 ) -> EvaluationOutput:
     """Evaluates a run's model.keras, or a file that `export` wrote, on labelled images.
 
-    Of data that brings test images, those count; of other data, all images. On the data of the
-    model's own run the run's test images count, and the opening is added to its metrics.json.
-    Tables and pictures go to `output`, a new or empty folder, or to a new one below `evaluations`
-    beside the model.
-    Raises UserError where the classes are not the same, or the model cannot be opened.
+    Data with its own test images is evaluated on them, other data on all images. Data of the
+    model's own run is evaluated on the run's test images, and the opening is recorded in the run's
+    metrics.json. Tables and pictures go to `output`, a new or empty folder, or to a new folder in
+    `evaluations` next to the model.
+    Raises UserError if the classes differ, or the model cannot be opened.
     """
     file = _read_model_file(user_path(model))
     directory = _new_folder(file.folder) if output is None else _free_folder(user_path(output))
@@ -153,7 +153,7 @@ def _new_folder(beside: Path) -> Path:
 
 
 def _run_of(file: _ModelFile) -> RunFolder | None:
-    """Returns the run that a model lies in the folder of; None where it lies elsewhere."""
+    """Returns the run whose folder contains a model; None if the model is elsewhere."""
     try:
         return read_run_folder(file.folder)
     except UserError:
@@ -161,7 +161,7 @@ def _run_of(file: _ModelFile) -> RunFolder | None:
 
 
 def _evaluated(run: RunFolder | None, dataset: Dataset, model: Path) -> tuple[Subset, str]:
-    """Returns the images to evaluate on and what they are; opening the test goes on record."""
+    """Returns the images to evaluate on and their description; records an opening of the test."""
     from search.data import undivided
 
     split = None if run is None else run.split_of(dataset)
@@ -188,7 +188,7 @@ def _loaded(file: _ModelFile) -> Predict:
         return file.format.load(file.path)
     except UserError:
         raise
-    except Exception as error:  # runtimes raise nearly anything on files that they cannot read
+    except Exception as error:  # runtimes raise almost any exception on unreadable files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"A model must be a file that its runtime opens; {file.path}: {reason} Fix: export it "

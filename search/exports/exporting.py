@@ -1,4 +1,4 @@
-"""Exporting a run: write each format, compare it with Keras, and keep only what agrees."""
+"""Exports a run: writes each format, compares it with Keras, and keeps only files that agree."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True)
 class Export:
-    """One format's result.
+    """The result of one format.
 
-    `reason` says why the file was not written, None where it was; then `size` is that of the file
-    or folder in bytes, and `milliseconds` are the medians for one image and for a batch of 32.
-    `comparison` is None where no outputs could be had.
+    `reason` says why the file was not written; it is None if the file was written. Then `size` is
+    the size of the file or folder in bytes, and `milliseconds` holds the median latency of one
+    image and of a batch of 32. `comparison` is None if the file gave no outputs.
     """
 
     format: Format
@@ -51,10 +51,10 @@ class Export:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """All formats' results, and the folder they are in.
+    """The results of all formats, and their folder.
 
-    `files` are its exports, those of earlier calls too, with what explains them; empty where
-    nothing was written.
+    `files` are the folder's exports, including those of earlier calls, and the files that describe
+    them. It is empty if nothing was written.
     """
 
     directory: Path
@@ -71,13 +71,13 @@ def export_run(
     on_images: Callable[[str], None] = lambda described: None,
     on_export: Callable[[Export], None] = lambda export: None,
 ) -> ExportResult:
-    """Writes a finished run's model in several formats, each if it agrees with Keras.
+    """Writes a finished run's model in several formats, and keeps those that agree with Keras.
 
     Files go to the run's folder, or to `output`, with exports.json, class_names.json,
-    decoding.json and a model card. `data` replaces the run's own images. `on_images` is told which
-    images are used, `on_export` each result as soon as it is known.
-    Raises UserError where `run` is no finished run, its images cannot be had, or `output` holds
-    exports of another model.
+    decoding.json and a model card. `data` replaces the run's own images. `on_images` receives a
+    description of the images, `on_export` each result as soon as it is known.
+    Raises UserError if `run` is not a finished run, its images are not available, or `output`
+    holds exports of another model.
     """
     folder = read_run_folder(run)
     directory = folder.path if output is None else user_path(output)
@@ -89,7 +89,7 @@ def export_run(
     import keras
 
     exports = []
-    # On a GPU, float32 may be computed with fewer bits.
+    # A GPU may compute float32 with fewer bits.
     with keras.device("cpu:0"):
         model = TrainedModel(
             path=folder.model,
@@ -120,7 +120,7 @@ def _make_writable(directory: Path) -> None:
         tempfile.TemporaryFile(dir=directory).close()
     except OSError as error:
         raise UserError(
-            f"Exports need a folder that can be written to; {directory}: {error.strerror}. Fix: "
+            f"Exports need a writable folder; {directory}: {error.strerror}. Fix: "
             f"choose another --output."
         ) from error
 
@@ -132,16 +132,16 @@ def _export(
     reference: npt.NDArray[np.float32],
     directory: Path,
 ) -> Export:
-    """Writes one format beside its place, opens and compares it, and moves it there."""
+    """Writes one format to a temporary folder, and moves it to its place if it agrees."""
     with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as temporary:
         staged = Path(temporary) / one.file
         staged.parent.mkdir(exist_ok=True)
         try:
             with startup_chatter_held(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # those of converters are not for their users
+                warnings.simplefilter("ignore")  # converters' warnings do not help the user
                 one.write(model, staged)
                 comparison, milliseconds = _measure(one.load(staged), images, reference)
-        except Exception as error:  # converters and runtimes raise nearly anything
+        except Exception as error:  # converters and runtimes raise almost any exception
             return Export(one, reason=_first_line(error))
         objection = comparison.objection(is_exact=one.is_exact)
         if objection is not None:
@@ -177,7 +177,7 @@ def _move(root: Path, target: Path) -> None:
 
 
 class _Record:
-    """exports.json: the figures of the files in a folder, and of those that were refused."""
+    """exports.json: the figures of the files in a folder, and of refused files."""
 
     def __init__(self, directory: Path, run: RunFolder) -> None:
         self._path = directory / RECORD
@@ -193,7 +193,7 @@ class _Record:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{self._path} must be what an earlier export wrote; {error}. Fix: delete it, or "
+                f"{self._path} must be a file from an earlier export; {error}. Fix: delete it, or "
                 f"choose another --output."
             ) from error
         if sha256 != self._sha256:
@@ -201,14 +201,14 @@ class _Record:
                 f"A folder holds the exports of one model; {directory} has those of another. Fix: "
                 f"choose another --output, or delete {self._path.name} there."
             )
-        # A file that was deleted since has no figures.
+        # Drop the figures of files that were deleted since.
         self.formats = {
             name: row for name, row in formats.items() if (directory / row["file"]).exists()
         }
         self._refused = refused
 
     def add(self, export: Export, images: str) -> None:
-        """Writes one result; an earlier file of a format that is refused now keeps its figures."""
+        """Writes one result; if a format is refused now, its earlier file keeps its figures."""
         name = export.format.name
         row = _row(export, images)
         self._refused.pop(name, None)

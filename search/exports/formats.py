@@ -1,4 +1,4 @@
-"""The interface of an export format: how a file is written, and how its runtime opens it."""
+"""The interface of an export format: it writes a file and opens it in its runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from search.data import Decoding
 
 Images: TypeAlias = npt.NDArray[np.uint8]
-# One batch (N, height, width, 3) of images to probabilities (N, classes).
+# Maps one batch of images (N, height, width, 3) to probabilities (N, classes).
 Predict: TypeAlias = Callable[[Images], npt.NDArray[np.float32]]
 
 
@@ -26,9 +26,9 @@ Predict: TypeAlias = Callable[[Images], npt.NDArray[np.float32]]
 class TrainedModel:
     """A model to export.
 
-    `path` is its .keras file and `network` what Keras loaded from it; `class_names` are in the
-    order of its outputs. `calibration` (N, height, width, 3) holds real images from which int8
-    formats take their ranges.
+    `path` is its .keras file and `network` the model loaded from it; `class_names` are in the
+    order of its outputs. `calibration` (N, height, width, 3) holds real images that set the value
+    ranges of int8 formats.
     """
 
     path: Path
@@ -44,11 +44,11 @@ class Format(ABC):
 
     Attributes:
         name: Identifies it in exports.json.
-        file: The file that programs open, relative to the folder of the exports. Where it lies in
-            a folder of its own, that whole folder is the export.
+        file: The file that programs open, relative to the folder of the exports. If it is in its
+            own folder, that whole folder is the export.
         runtime: The distribution that opens it.
-        modules: What must be importable beside this project's own dependencies.
-        is_exact: Whether outputs are those of float32; reduced precision is judged by accuracy.
+        modules: Modules that must be importable in addition to this project's dependencies.
+        is_exact: Whether outputs have float32 precision; reduced precision is judged by accuracy.
     """
 
     name: str

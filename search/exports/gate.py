@@ -1,4 +1,4 @@
-"""The comparison that every exported file must pass: its outputs against those of Keras."""
+"""Compares the outputs of an exported file with those of Keras; every export must pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _SECONDS_OF_CALLS = 1.0
 class Comparison:
     """How an exported file's outputs compare with those of Keras on the same images.
 
-    `largest_difference` is that of a probability, NaN where an output is not a number.
+    `largest_difference` is the largest difference between two probabilities, NaN if an output is
+    not a number.
     """
 
     images: int
@@ -34,7 +35,7 @@ class Comparison:
     keras_accuracy: float
 
     def objection(self, *, is_exact: bool) -> str | None:
-        """Returns why the file must not be written; None where it agrees with Keras."""
+        """Returns why the file must not be kept; None if it agrees with Keras."""
         if not math.isfinite(self.largest_difference):
             return "some of its outputs are not numbers"
         if is_exact and self.largest_difference > LARGEST_DIFFERENCE:
@@ -50,7 +51,7 @@ class Comparison:
         lost = self.keras_accuracy - self.accuracy
         if lost > MOST_ACCURACY_LOST:
             return (
-                f"its accuracy is {self.accuracy:.1%} where Keras has {self.keras_accuracy:.1%}: "
+                f"its accuracy is {self.accuracy:.1%}, that of Keras {self.keras_accuracy:.1%}: "
                 f"more than {MOST_ACCURACY_LOST * 100:g} point is lost"
             )
         return None
@@ -63,7 +64,7 @@ def compare(
 ) -> Comparison:
     """Compares probabilities (N, classes) with those of Keras; `labels` (N,) are the true ones.
 
-    Raises ValueError where their shapes differ.
+    Raises ValueError if their shapes differ.
     """
     if outputs.shape != reference.shape:
         raise ValueError(
@@ -82,7 +83,7 @@ def compare(
 def predict_all(predict: Predict, images: Images) -> npt.NDArray[np.float32]:
     """Returns the probabilities (N, classes) of images, predicted in batches.
 
-    The first batch is a single image: a file whose batch size is fixed fails here.
+    The first batch is a single image, so a file with a fixed batch size fails here.
     """
     starts = [0, *range(1, len(images), BATCH)]
     ends = [*starts[1:], len(images)]
@@ -92,7 +93,7 @@ def predict_all(predict: Predict, images: Images) -> npt.NDArray[np.float32]:
 
 def latency(predict: Predict, images: Images) -> float:
     """Returns the median milliseconds that one batch takes."""
-    predict(images)  # what a runtime prepares for this batch size is not counted
+    predict(images)  # a warm-up: the runtime's preparation does not count
     taken: list[float] = []
     began = time.perf_counter()
     while len(taken) < _FEWEST_CALLS or (

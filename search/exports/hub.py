@@ -1,4 +1,4 @@
-"""Uploading exports to the Hugging Face Hub: only where a repository is named."""
+"""Uploads exports to the Hugging Face Hub, only if a repository is named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def check_repository(name: str) -> None:
-    """Raises UserError where a name is no OWNER/NAME, or huggingface_hub is not installed."""
+    """Raises UserError if a name is not OWNER/NAME, or huggingface_hub is not installed."""
     if not _REPOSITORY.fullmatch(name):
         raise UserError(
             f"--hub takes a repository as OWNER/NAME; received {name!r}. Fix: write one such as "
@@ -25,7 +25,7 @@ def check_repository(name: str) -> None:
 def upload(repository: str, directory: Path, files: Sequence[str]) -> str:
     """Uploads files and folders of a directory, and returns the repository's address.
 
-    A new repository is private. Raises UserError where the Hub refuses or cannot be reached.
+    A new repository is private. Raises UserError if the Hub refuses or cannot be reached.
     """
     import huggingface_hub
 
@@ -39,7 +39,7 @@ def upload(repository: str, directory: Path, files: Sequence[str]) -> str:
             allow_patterns=patterns,
             commit_message="Export by cnn-search",
         )
-    except Exception as error:  # of the network, of the login, of the Hub
+    except Exception as error:  # errors of the network, the login or the Hub
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"The files are in {directory} but not on the Hub: {reason} Fix: log in with "

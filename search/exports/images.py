@@ -1,4 +1,4 @@
-"""The real images that exported files are compared on: a run's training and validation images."""
+"""The real images for comparing exported files: a run's training and validation images."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _FEWEST_CALIBRATION_IMAGES = 32
 
 @dataclass(frozen=True, eq=False)
 class RealImages:
-    """Images (N, height, width, 3) with their labels (N,), and others to calibrate int8 with.
+    """Images (N, height, width, 3) with their labels (N,), and other images to calibrate int8.
 
-    `described` says for a person which images they are.
+    `described` is a readable description of the images.
     """
 
     images: Images
@@ -36,11 +36,11 @@ class RealImages:
 
 
 def real_images(run: RunFolder, data: DataSource) -> RealImages:
-    """Draws images of a run's data, or of `data` where its location is given.
+    """Draws images from a run's data, or from `data` if its location is given.
 
-    They are training and validation images: the run's test images stay closed, also where its data
-    has changed since, and so do test images that other data brings.
-    Raises UserError where the images are gone, or show other classes.
+    They are training and validation images. The run's test images stay closed, even if its data
+    has changed since, and so do the test images of other data.
+    Raises UserError if the images are gone, or have other classes.
     """
     dataset = open_images(_located(run, data), run.class_names, run.decoding)
     split = run.split_of(dataset)
@@ -53,21 +53,21 @@ def real_images(run: RunFolder, data: DataSource) -> RealImages:
     calibration, _ = subset.gather(np.sort(others[:_CALIBRATION_IMAGES]))
     described = f"{len(images)} training and validation images of {dataset.name}"
     if split is None:
-        described = f"{len(images)} images of {dataset.name}, which are not those of the run"
+        described = f"{len(images)} images of {dataset.name}, which are not the run's images"
     return RealImages(images, labels, calibration, described)
 
 
 def open_images(data: DataSource, class_names: tuple[str, ...], decoding: Decoding) -> Dataset:
-    """Loads images as a model expects them: its classes, decoded as its training images were.
+    """Loads images with a model's classes, decoded as its training images were.
 
-    Raises UserError where that cannot be.
+    Raises UserError if that is not possible.
     """
     dataset = replace(
         data, image_size=decoding.size, fit=decoding.fit, levels=decoding.levels
     ).load()
     if dataset.decoding != decoding:
         raise UserError(
-            f"Images must be decoded as those that the model was trained on; the arrays of "
+            f"Images must be decoded like the model's training images; the arrays of "
             f"{dataset.source} have values from {dataset.decoding.levels.low:g} to "
             f"{dataset.decoding.levels.high:g}, the model expects {decoding.levels.low:g} to "
             f"{decoding.levels.high:g}. Fix: name image files, or arrays in that range."
@@ -102,9 +102,9 @@ def _located(run: RunFolder, data: DataSource) -> DataSource:
     source = str(recorded["source"])
     if source not in NAMED_DATA and not user_path(source).exists():
         raise UserError(
-            f"An export is compared on the run's images; {source} is not there any more, or not "
+            f"An export is compared on the run's images; {source} no longer exists, or is not "
             f"below this folder. Fix: name them, or others with the same classes, with --data."
         )
-    # What the run accepted, unreadable files among it, is accepted again.
+    # Everything that the run accepted, such as unreadable files, is accepted again.
     layout = data.layout if data.layout != "auto" else recorded.get("layout", "auto")
     return replace(data, location=source, layout=layout, max_bad_files=1.0)

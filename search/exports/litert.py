@@ -17,7 +17,7 @@ from search.sizing.machine import available_cores
 class LiteRT(Format):
     """A .tflite file; `weights` says how its weights are stored.
 
-    With int8 the convolutions compute in int8 too, with ranges taken from real images. Input
+    With int8 the convolutions also compute in int8, with value ranges from real images. Input
     (uint8) and output (float32) are the same in all three.
     """
 
@@ -26,7 +26,7 @@ class LiteRT(Format):
     def write(self, model: TrainedModel, path: Path) -> None:
         import tensorflow
 
-        # The runtime on its own has no TensorFlow operators to fall back to.
+        # The standalone runtime has no TensorFlow operators to fall back on.
         target: dict[str, Any] = {"supported_ops": [tensorflow.lite.OpsSet.TFLITE_BUILTINS]}
         options: dict[str, Any] = {"target_spec": target}
         if self.weights != "float32":

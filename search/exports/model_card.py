@@ -1,4 +1,4 @@
-"""The model card: README.md in the form of the Hugging Face Hub."""
+"""The model card: README.md in the format of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _TAGS = {"onnx": "onnx", "litert": "tflite", "openvino": "openvino"}
 def write_model_card(
     directory: Path, run: RunFolder, formats: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Writes README.md; of one that exists, only the table of files is renewed.
+    """Writes README.md; in an existing one, replaces only the table of files.
 
-    `formats` are those of exports.json. What a person filled in is kept.
+    `formats` are those of exports.json. Everything that a person filled in is kept.
     """
     path = directory / CARD
     has_keras = (directory / MODEL).is_file()
@@ -126,7 +126,7 @@ def _data(run: RunFolder) -> str:
         f"- Trained on {run.metrics['retraining']['images']:,} images, tested on "
         f"{run.metrics['test']['images']:,} others.",
         f"- Images are resized to {height}x{width} pixels (height x width), antialiased; those of "
-        f"another shape are {_FIT_WORDS[decoding.fit]}. decoding.json has everything that decides "
+        f"another shape are {_FIT_WORDS[decoding.fit]}. decoding.json has all settings that decide "
         f"which pixels the network sees.",
         *(f"- {shown(note)}" for note in map(_without_options, data["notes"]) if note),
         "- To fill in: where the images come from, who took and labelled them, their licence.",
@@ -203,7 +203,7 @@ probabilities = model.predict(images)  # uint8 RGB, (images, {height}, {width}, 
 """
     return (
         f"{code if has_keras else ''}Every file takes uint8 RGB images (images, {height}, {width}, "
-        f"3) with values from 0 to 255, as many at once as wanted: scaling and normalization are "
+        f"3) with values from 0 to 255, in batches of any size: scaling and normalization are "
         f"inside. class_names.json has the classes in the order of the probabilities."
     )
 
@@ -217,9 +217,9 @@ def _limits(run: RunFolder) -> str:
         f"`{shown(row['name'])}` {row['recall']:.1%} of {row['support']}" for row in weakest
     )
     lines = [
-        f"- Every image is given one of the {len(run.class_names)} classes, also an image of none.",
-        "- The test images come from the same source as the training images: on photos of other "
-        "cameras, places or times expect less.",
+        f"- Every image is given one of the {len(run.class_names)} classes, even if it shows none.",
+        "- The test images come from the same source as the training images: on photos from other "
+        "cameras, places or times, expect lower accuracy.",
         "- The probabilities are not calibrated.",
         f"- Recognised least often on the test images: {recalls}.",
     ]

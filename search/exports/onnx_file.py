@@ -1,4 +1,4 @@
-"""ONNX, through tf2onnx; opened by ONNX Runtime."""
+"""ONNX, written with tf2onnx and opened with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class OnnxFile(Format):
         traced = tensorflow.function(
             lambda images: network(images, training=False), input_signature=[images]
         ).get_concrete_function()
-        # Keras' own export names all inputs of the traced function, and so asks users of the file
-        # for the mean and the variance that a Normalization layer holds.
+        # Keras' own export lists all inputs of the traced function. The file would then require the
+        # mean and the variance of a Normalization layer as inputs.
         source, (target,) = "images:0", (output.name for output in traced.outputs)
         convert.from_graph_def(
             tf_loader.from_function(traced, [source], [target]),
@@ -51,9 +51,9 @@ class OnnxFile(Format):
 
 @cache
 def _register_erfc() -> None:
-    """Teaches tf2onnx the operator of the exact GELU.
+    """Adds the operator of the exact GELU to tf2onnx.
 
-    tf2onnx 1.17 has no Erfc and writes a file that ONNX Runtime refuses.
+    tf2onnx 1.17 does not support Erfc and writes a file that ONNX Runtime refuses.
     """
     from tf2onnx.handler import tf_op
     from tf2onnx.utils import make_name
@@ -63,7 +63,7 @@ def _register_erfc() -> None:
 
     @tf_op("Erfc")
     class Erfc:
-        # ONNX has Erf since its operator set 9.
+        # ONNX has had Erf since operator set 9.
         @classmethod
         def version_9(cls, ctx: Any, node: Any, **options: Any) -> None:
             values, name = node.input[0], node.output[0]

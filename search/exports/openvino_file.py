@@ -14,7 +14,7 @@ from search.exports.formats import Format, Images, Predict, TrainedModel
 
 @dataclass(frozen=True)
 class OpenVinoFile(Format):
-    """An .xml file and the .bin file beside it, both needed."""
+    """An .xml file and the .bin file next to it; both are needed."""
 
     def write(self, model: TrainedModel, path: Path) -> None:
         _import_openvino()
@@ -22,7 +22,7 @@ class OpenVinoFile(Format):
 
     def load(self, path: Path) -> Predict:
         openvino = _import_openvino()
-        # On a CPU with bfloat16, OpenVINO would compute in it.
+        # On a CPU with bfloat16, OpenVINO would compute in bfloat16.
         exactly = {"INFERENCE_PRECISION_HINT": "f32"}
         compiled = openvino.Core().compile_model(path, "CPU", exactly)
 
@@ -35,7 +35,7 @@ class OpenVinoFile(Format):
 def _import_openvino() -> Any:
     """Imports OpenVINO without its telemetry, which sends a report at every import.
 
-    Where openvino_telemetry cannot be imported, OpenVINO does without.
+    If openvino_telemetry cannot be imported, OpenVINO works without it.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino

@@ -1,10 +1,9 @@
-"""The folder of a finished run, as far as exports and evaluations need it."""
+"""Reads the parts of a finished run's folder that exports and evaluations need."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,12 @@ if TYPE_CHECKING:
 
 MODEL = "model.keras"
 METRICS = "metrics.json"
-_ENVIRONMENT = "environment.json"
 _TEST_PREDICTIONS = "test_predictions.csv"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a finished run left: its model, what that model means, and what it was made from."""
+    """A finished run: its model, the model's classes and decoding, and the data it came from."""
 
     path: Path
     class_names: tuple[str, ...]
@@ -52,7 +50,7 @@ class RunFolder:
             return frozenset(row["file"] for row in csv.DictReader(file) if "file" in row)
 
     def split_of(self, dataset: Dataset) -> Split | None:
-        """Returns the run's own split of a data set; None where it is not the run's data."""
+        """Returns the run's own split of a data set; None if it is not the run's data."""
         from search.data import split_data
 
         data, recorded = self.environment["data"], self.environment["split"]
@@ -70,22 +68,13 @@ class RunFolder:
 def read_run_folder(path: str | Path) -> RunFolder:
     """Reads the folder of a finished run.
 
-    Raises UserError where it is none, or its model does not say how images are decoded.
+    Raises UserError if it is not one, or if its model does not say how images are decoded.
     """
     from search.results.exported_model import read_record
+    from search.results.finished_run import read_environment, read_metrics
 
     path = user_path(path)
-    try:
-        metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
-        environment = json.loads((path / _ENVIRONMENT).read_text(encoding="utf-8"))
-        if not {"data", "split"} <= environment.keys() or "test" not in metrics:
-            raise ValueError("its files are not those of a run")
-    except (OSError, ValueError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"--run takes the folder of a finished run; {path}: {reason}. Fix: name the folder "
-            f"that holds {MODEL} and {METRICS}."
-        ) from error
+    metrics, environment = read_metrics(path), read_environment(path)
     record = read_record(path / MODEL)
     if record.class_names is None or record.decoding is None:
         raise UserError(
@@ -96,9 +85,9 @@ def read_run_folder(path: str | Path) -> RunFolder:
 
 
 def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
-    """Returns a data set whose labels count a model's classes, in the order of its outputs.
+    """Returns a data set with labels in the order of a model's outputs.
 
-    Raises UserError where the classes are not the same.
+    Raises UserError if the classes differ.
     """
     import numpy as np
 
@@ -111,12 +100,12 @@ def with_classes(dataset: Dataset, class_names: tuple[str, ...]) -> Dataset:
     if missing or unknown:
         parts = [
             f"{words} {enumerate_names(names)}"
-            for words, names in (("lacks", missing), ("has besides", unknown))
+            for words, names in (("lacks", missing), ("also has", unknown))
             if names
         ]
         raise UserError(
             f"The images must have the model's {len(class_names)} classes; {dataset.source} "
-            f"{' and '.join(parts)}. Fix: name images with the same classes, spelled the same."
+            f"{' and '.join(parts)}. Fix: name images with the same classes and spelling."
         )
     numbers = np.array([class_names.index(name) for name in dataset.class_names])
     arrays = dataset.arrays

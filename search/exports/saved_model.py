@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModel, which TensorFlow Serving and TensorFlow.js start from."""
+"""TensorFlow's SavedModel, the input of TensorFlow Serving and TensorFlow.js."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""optuna-dashboard in front of a storage, in this process."""
+"""Serves optuna-dashboard for a storage, in this process."""
 
 import errno
 import ipaddress
@@ -39,12 +39,12 @@ def run_dashboard(
     port: int | None = None,
     announce: Callable[[str], None],
 ) -> None:
-    """Serves optuna-dashboard until Ctrl-C or SIGTERM, after which it returns.
+    """Serves optuna-dashboard, and returns on Ctrl-C or SIGTERM.
 
-    `artifacts` is a folder or s3://BUCKET/PREFIX; None shows those of `default_artifacts`, if it is
-    there. Without a `port` it is 8080, or a free one where that is taken. `announce` gets the
-    address once browsers can connect. Raises UserError for a storage or a folder that is not there
-    and for an address that cannot be listened on.
+    `artifacts` is a folder or s3://BUCKET/PREFIX; None shows those of `default_artifacts`, if that
+    folder exists. The default `port` is 8080, or a free one if 8080 is taken. `announce` receives
+    the address once browsers can connect. Raises UserError if the storage or a folder does not
+    exist, and if the address cannot be listened on.
     """
     try:
         with Interruption():
@@ -55,7 +55,7 @@ def run_dashboard(
             elif user_path(default_artifacts).is_dir():
                 store = open_artifacts(default_artifacts, check=False).store
             with _listen(host, port) as server:
-                # Takes seconds, because it imports scikit-learn; it ships no type information.
+                # Takes seconds because it imports scikit-learn; it has no type information.
                 dashboard: Any = import_module("optuna_dashboard")
                 server.set_app(dashboard.wsgi(storage, store))
                 announce(f"http://{name_for_clients(host)}:{server.server_port}/")
@@ -65,7 +65,7 @@ def run_dashboard(
 
 
 def is_loopback(host: str) -> bool:
-    """Returns whether only this machine reaches a host's address."""
+    """Returns whether only this machine can reach a host's address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -73,11 +73,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _open_existing(url: str) -> BaseStorage:
-    """Opens a storage that holds studies; opening alone would make one."""
+    """Opens an existing storage; Optuna alone would create a missing one."""
     if parse_url(url).get_backend_name() != "grpc":
         with open_for_reading(url):
             pass
-    # In front of a bare database, every page would read all trials again.
+    # Without a cache in front of the database, every page would read all trials again.
     return get_storage(open_storage(url))
 
 
@@ -91,14 +91,14 @@ def _listen(host: str, port: int | None) -> "_Server":
             return _Server(host, 0)
     except OSError as error:
         raise UserError(
-            f"The dashboard needs a host of this machine and a port that nothing listens on; "
+            f"The dashboard needs an address of this machine and a free port; "
             f"received {host}:{DEFAULT_PORT if port is None else port} ({error.strerror}). Fix: "
             f"leave out --port, or name another host or port."
         ) from error
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A WSGI server that answers each request in a thread: a page asks for many things at once."""
+    """A WSGI server with a thread for each request, because a page sends many at once."""
 
     # An open connection does not keep the process alive.
     daemon_threads = True
@@ -108,18 +108,18 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__((host, port), _QuietHandler)
 
     def server_bind(self) -> None:
-        # Not HTTPServer's, which asks the name server for this machine's name.
+        # Skips HTTPServer's own method, which asks the name server for this machine's name.
         TCPServer.server_bind(self)
         host, self.server_port = self.server_address[:2]
         self.server_name = str(host)
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A browser that leaves a page drops its connections.
+        # A browser drops its connections when it leaves a page.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, *values: Any) -> None:
-        """Keeps the line for each request off the terminal."""
+        """Prints nothing, so that requests do not fill the terminal."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from cnn_blocks.errors import UserError
 from search.optimize.budget import Budget
 from search.optimize.stored_study import opening_recorder, openings_of
 from search.optimize.winner import search_curve
@@ -13,7 +12,6 @@ from search.results.plan import Retraining, only_retraining, run_directory
 from search.results.retraining import finish_run
 from search.results.run_result import RunOutput
 from search.sizing.time_plan import DEFAULT_BUDGET_SECONDS
-from search.storage.artifacts import Artifacts, keep_results
 from search.trials.session import Session
 
 # The final training gets at least this part of its planned time.
@@ -23,7 +21,6 @@ _LEAST_PART = 0.25
 def retrain_winner(
     configuration: BestConfiguration,
     session: Session,
-    artifacts: Artifacts,
     *,
     parent: Path,
     budget: Budget,
@@ -78,8 +75,4 @@ def retrain_winner(
                 earlier_openings=openings_of(study),
                 search_curve=search_curve(study.best_trial, session.spec),
             )
-    try:
-        keep_results(study, output.directory, artifacts, winner=configuration.trial)
-    except UserError as error:  # the run itself is complete
-        session.progress.warning(str(error))
     return output

@@ -1,4 +1,4 @@
-"""What the dashboard says of a study and of its best trials, in Markdown and in two plots."""
+"""The dashboard's notes on a study and its best trials, in Markdown, and two plots."""
 
 import math
 import re
@@ -23,12 +23,12 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&:@=])")
 
 
 def write_notes(study: optuna.Study) -> None:
-    """Writes a note on a study, one on each of its ten best trials, and plots."""
+    """Writes a note on a study, a note on each of its ten best trials, and plots."""
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     complete = [
         trial
         for trial in finished
-        # JSON has no infinite numbers.
+        # JSON cannot hold infinite numbers.
         if trial.state is TrialState.COMPLETE and math.isfinite(_value(trial))
     ]
     best = sorted(complete, key=_value, reverse=study.direction is StudyDirection.MAXIMIZE)
@@ -63,10 +63,10 @@ def _of_study(study: optuna.Study, best: FrozenTrial | None, metric: str) -> str
     ]
     if StudyAttribute.COMMAND in stored:
         command = str(stored[StudyAttribute.COMMAND])
-        # Longer than any run of backticks in it.
+        # The fence is longer than any run of backticks in the command.
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
         lines += ["", "## Command", "", fence, command, fence]
-    lines += ["", "## Data", "", _data(stored), "", "## What is searched", ""]
+    lines += ["", "## Data", "", _data(stored), "", "## Searched parameters", ""]
     lines += ["| parameter | values |", "| --- | --- |"]
     lines += [f"| {_text(name)} | {_text(found)} |" for name, found in _ranges(study).items()]
     return "\n".join(lines) + "\n"
@@ -94,7 +94,7 @@ def _measures(stored: dict[str, Any]) -> Iterable[str]:
 
 
 def _network(trial: FrozenTrial) -> str:
-    return _text(trial.user_attrs.get(TrialAttribute.SUMMARY, "a network that is not described"))
+    return _text(trial.user_attrs.get(TrialAttribute.SUMMARY, "a network without a description"))
 
 
 def _data(stored: dict[str, Any]) -> str:
@@ -109,7 +109,7 @@ def _data(stored: dict[str, Any]) -> str:
 
 
 def _ranges(study: optuna.Study) -> dict[str, str]:
-    """Returns the values of each parameter that a trial has asked for, in words."""
+    """Returns in words the range of each parameter that a trial used."""
     found: dict[str, str] = {}
     for trial in study.get_trials(deepcopy=False):
         for name, distribution in trial.distributions.items():
@@ -119,5 +119,5 @@ def _ranges(study: optuna.Study) -> dict[str, str]:
 
 
 def _text(text: object) -> str:
-    """Returns a text on one line, with everything escaped that Markdown would read as its own."""
+    """Returns a text on one line, with Markdown's special characters escaped."""
     return _MARKUP.sub(r"\\\1", one_line(str(text)))

@@ -1,4 +1,4 @@
-"""What a report sets beside the winner."""
+"""What a report compares with the winner."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def compare(
     yield row_of(study, run, kind="winner", network=network)
     if study is not None:
         default = study.trial(study.default)
-        if default is not None and default.value is not None:
+        if default is not None and default.value is not None and default.number != study.best:
             yield _trial_row(default, "default", "the study's own first trial")
         for trial in study.counted:
             if trial.recipe is not None and trial.value is not None:
@@ -39,7 +39,10 @@ def row_of(
     network: NetworkFacts | None = None,
     beside: StudyFacts | None = None,
 ) -> Comparison:
-    """Returns a whole study, with its finished run, as one row; `beside` is the report's own."""
+    """Returns a whole study, with its finished run, as one row.
+
+    `beside` is the report's own study, to compare this one with.
+    """
     best = None if study is None else study.trial(study.best)
     inference = None if run is None or run.material is None else run.material.inference
     if network is not None:
@@ -68,7 +71,7 @@ def row_of(
 
 
 def _differences(study: StudyFacts | None, beside: StudyFacts | None) -> str:
-    """Returns why two studies cannot be compared in full, if so."""
+    """Returns why two studies are not fully comparable; "" if they are."""
     if study is None or beside is None:
         return ""
     found = []

@@ -16,10 +16,10 @@ SearchState: TypeAlias = Outcome | Literal["running", "waiting"]
 class TrialFacts:
     """One trial of a study.
 
-    `value` is the metric at the end, or the last report of a trial that ended early. `began` and
-    `ended` are seconds of search time: time in which no trial ran does not count. `curve` holds
-    (passes over the training images, metric). `parameters` are the network's, `choices` the values
-    that the space suggested.
+    `value` is the metric at the end, or the last reported value of a trial that ended early.
+    `began` and `ended` are seconds of search time, which excludes pauses without a running trial.
+    `curve` holds (passes over the training images, metric). `parameters` counts the network's
+    parameters; `choices` are the values suggested from the space.
     """
 
     number: int
@@ -42,7 +42,7 @@ class TrialFacts:
 
     @property
     def counts(self) -> bool:
-        """Whether it is an attempt of its own, and not one that a later trial continues."""
+        """Whether the trial counts: false if a later trial continues it."""
         return not isinstance(self.state, Outcome) or self.state.counts
 
 
@@ -50,8 +50,8 @@ class TrialFacts:
 class ParameterFacts:
     """A parameter of the space; `choices` are the texts of a categorical one, in order.
 
-    `whole` says that its values are integers. `importance` is its share of what tells good trials
-    from others, None where too few completed.
+    `whole` is true if its values are integers. `importance` is its share of the difference between
+    good trials and others, None if too few completed.
     """
 
     name: str
@@ -65,8 +65,8 @@ class ParameterFacts:
 class StudyFacts:
     """A stored study. `trials` are all of its trials by number; `best` is the winner's number.
 
-    `default` is the first trial that the study itself names, `openings` what is known of the test
-    images' openings, `training_images` what a trial trains on.
+    `default` is the number of the first trial that the study defines itself, `openings` what is
+    recorded about openings of the test images, `training_images` how many images a trial trains on.
     """
 
     name: str
@@ -107,7 +107,7 @@ class StudyFacts:
 
 @dataclass(frozen=True)
 class Bin:
-    """Test images whose confidence lies in [low, high): how many, how sure, how many right."""
+    """Test images with a confidence in [low, high): count, mean confidence and accuracy."""
 
     low: float
     high: float
@@ -129,7 +129,7 @@ class RunFacts:
     """A finished run, read from its folder.
 
     `test` holds the scores of metrics.json. `interval` is the 95% interval of the test accuracy.
-    `environment`, `history` and `material` are empty where the folder lacks them.
+    `environment`, `history` and `material` are empty if the folder lacks them.
     """
 
     directory: Path
@@ -163,9 +163,9 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class StageFacts:
-    """A part of a network; `shape` is what it puts out for one image.
+    """A part of a network; `shape` is its output shape for one image.
 
-    `block` names the kind of block in a stage that a search built, "" elsewhere.
+    `block` names the kind of block in a stage built by a search; otherwise it is "".
     """
 
     title: str
@@ -178,7 +178,7 @@ class StageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts:
-    """The winner, stage by stage; `multiply_accumulates` are those of one prediction."""
+    """The winner, stage by stage; `multiply_accumulates` counts those of one prediction."""
 
     summary: str
     stages: tuple[StageFacts, ...]
@@ -189,9 +189,9 @@ class NetworkFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A row beside the winner: the default, a recipe, a published figure, another study.
+    """A row to compare with the winner: the default, a recipe, a published figure, another study.
 
-    `kind` says which; `remark` what limits the comparison.
+    `kind` says which it is; `remark` says what limits the comparison.
     """
 
     kind: Literal["winner", "default", "recipe", "published", "study"]
@@ -211,9 +211,9 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """Everything that a report says.
+    """The whole content of a report.
 
-    `notes` say what is missing from it and why. `run` is None before the final training.
+    `notes` say what is missing and why. `run` is None before the final training.
     """
 
     title: str

@@ -14,13 +14,13 @@ from search.results.report_material import FOLDER, Group, OcclusionMap, Picture,
 
 _TITLES: dict[Group, str] = {
     "mistake": "The most confident mistakes",
-    "typical": "Typical hits",
-    "unsure": "Hits that were least sure",
+    "typical": "Typical correct answers",
+    "unsure": "Least confident correct answers",
 }
 _MEDIA = {".png": "image/png", ".jpg": "image/jpeg"}
-# Below, enlarging by whole pixels shows what the network saw.
+# Smaller pictures are enlarged by whole pixels, to show what the network saw.
 _PIXELATED_SIDE = 64
-# Grey elsewhere, amber where the image speaks for the class.
+# Amber where the image supports the class, grey elsewhere.
 _AMBER = (255.0, 150.0, 20.0)
 _STRONGEST = 0.78
 
@@ -48,7 +48,7 @@ def _picture(run: RunFacts, picture: Picture) -> dict[str, Any]:
     right = answer.label == picture.true
     pixels = decoded_picture(run.directory, picture.file)
     height, width = pixels.shape[:2]
-    verdict = "rightly recognised" if right else f"taken for {safe(predicted)}"
+    verdict = "recognised correctly" if right else f"taken for {safe(predicted)}"
     occlusion = picture.map
     if occlusion is not None and not _path(run.directory, occlusion.file).is_file():
         occlusion = None
@@ -81,10 +81,10 @@ def _map(
     heat = decoded_picture(directory, occlusion.file).astype(np.float64) / 255
     return {
         "map": _encoded(_lit(pixels, heat)),
-        "map_alternative": f"The same image, amber where it speaks for {safe(predicted)}: "
+        "map_alternative": f"The same image, amber where it supports {safe(predicted)}: "
         f"mostly {place_in_words(heat)}.",
         "covered": f"{percent(probability)} falls to {percent(occlusion.covered)} with the "
-        f"brightest region blurred",
+        f"most important region blurred",
     }
 
 

@@ -1,4 +1,4 @@
-"""From a stored study and a run's folder to everything that a report says."""
+"""Gathers the content of a report from a stored study and a run's folder."""
 
 import importlib.metadata
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from search.optimize.winner import best_configuration
 from search.report.comparison import compare, row_of
 from search.report.data import NetworkFacts, ReportData, RunFacts, StudyFacts
 from search.report.network import describe_network
-from search.report.run_folder import newest_run, read_run
+from search.report.run_folder import read_run
 from search.report.trials import read_study
 from search.results.configuration_file import BestConfiguration, read_configuration
 
@@ -26,8 +26,8 @@ def gather(
 ) -> ReportData:
     """Reads a study and the folder of its finished run; either may be missing.
 
-    `others` are the studies, each with the folder of its run, to compare with. Nothing is written.
-    Raises UserError where `run` is no folder of a finished run.
+    `others` are the studies to compare with, each with the folder of its run. Writes nothing.
+    Raises UserError if `run` is not the folder of a finished run.
     """
     facts = None if study is None else read_study(study)
     finished = None if run is None else read_run(run)
@@ -53,11 +53,6 @@ def gather(
     )
 
 
-def find_run(study: str, runs_directory: Path) -> Path | None:
-    """Returns the folder of a study's newest finished run; None without one."""
-    return newest_run(runs_directory / study)
-
-
 def _title(study: StudyFacts | None, run: RunFacts | None) -> str:
     if study is not None:
         return study.name
@@ -69,7 +64,7 @@ def _notes(study: StudyFacts | None, run: RunFacts | None) -> list[str]:
     notes = []
     if run is not None and run.material is None:
         notes.append(
-            "The run's folder holds no report material, which an earlier version did not keep: "
+            "The run's folder holds no report material, because an earlier version wrote it: "
             "thumbnails, occlusion maps and the model's speed are missing."
         )
     if study is None or run is None:
@@ -79,13 +74,13 @@ def _notes(study: StudyFacts | None, run: RunFacts | None) -> list[str]:
     elif run.trial != study.best:
         notes.append(
             f"The finished run trained trial {run.trial}; the study's best is trial {study.best} "
-            f"now. Run the study's command again to train that one."
+            f"now. Run the study's command again to train that trial."
         )
     return notes
 
 
 def _network(study: optuna.Study | None, run: RunFacts | None) -> NetworkFacts | None:
-    """Returns the winner's stages; None while there is no winner."""
+    """Returns the winner's stages; None without a winner."""
     if run is not None:
         configuration = read_configuration(run.directory / "best_config.json")
         names = run.class_names

@@ -1,4 +1,4 @@
-"""The report as one HTML page that loads nothing."""
+"""The report as one HTML page that loads no other file."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -12,9 +12,7 @@ from search.report.charts.trial_marks import MOST_CURVES
 from search.report.data import ReportData, RunFacts, StudyFacts, TrialFacts
 from search.report.gallery import galleries
 from search.report.prose import (
-    METRIC_WORDS,
     calibration_in_words,
-    history_caption,
     lead,
     network_in_words,
     search_in_words,
@@ -40,14 +38,14 @@ if TYPE_CHECKING:
 
 # A matrix with more classes has no room for numbers.
 _MOST_CLASSES_WITH_NUMBERS = 20
-# Of more classes the weakest come first, the others on request.
+# With more classes the page shows the weakest first and the others on request.
 _MOST_CLASSES_LISTED = 40
 _WEAKEST = 20
 _MOST_DOTS = 9
 
 
 def render_html(data: ReportData) -> str:
-    """Returns the whole page; every text from outside is escaped in it."""
+    """Returns the whole page, with every text from outside escaped."""
     study, run = data.study, data.run
     environment = _environment()
     ended, left_out = ended_early(study)
@@ -59,7 +57,7 @@ def render_html(data: ReportData) -> str:
         ("glance", "At a glance", True),
         ("learning", "Learning and overfitting", run is not None),
         ("test", "Test images", run is not None),
-        ("images", "Mistakes and hits", bool(galleries_shown)),
+        ("images", "Mistakes and correct answers", bool(galleries_shown)),
         ("network", "The network", data.network is not None),
         ("search", "The search", study is not None),
         (
@@ -81,7 +79,7 @@ def render_html(data: ReportData) -> str:
         "lead": lead(data),
         "status": status(data),
         "contents": [(identifier, name) for identifier, name, there in contents if there],
-        "metric": words.metric_name(METRIC_WORDS.get(_metric(study), _metric(study))),
+        "metric": words.metric_name(_metric(study)),
         "best": None if study is None else study.trial(study.best),
         "winner_summary": _winner_summary(data),
         "facts": facts(data),
@@ -100,7 +98,6 @@ def render_html(data: ReportData) -> str:
         if data.network is None
         else sum(stage.multiply_accumulates for stage in data.network.stages),
         "search_words": search_in_words(study),
-        "history_caption": history_caption(study),
         "curves_caption": _curves_caption(study),
         "top_trials": top_trials(study),
         "importance": importance,
@@ -142,13 +139,14 @@ def _environment() -> "Environment":
             "hours": lambda hours: words.span(None if hours is None else hours * 3600),
             "shape": networks.shape_words,
             "cut": words.shortened,
+            "title": lambda text: text[:1].upper() + text[1:],
         }
     )
     return environment
 
 
 def _shown(value: object) -> object:
-    """Takes control characters and passwords out of everything that is not markup of ours."""
+    """Removes control characters and passwords from everything except our own markup."""
     return value if isinstance(value, Markup) else words.safe(str(value))
 
 
@@ -177,7 +175,7 @@ def _charts(data: ReportData) -> Mapping[str, Any]:
 
 
 def _comparison(data: ReportData) -> Markup | None:
-    """Returns the winner's accuracy beside the others' as dots; None with nothing to compare."""
+    """Returns the accuracies of the winner and the others as dots; None without any others."""
     by_accuracy = data.study is None or data.study.metric == "accuracy"
     found: list[rows.Row] = []
     for row in data.comparisons:
@@ -186,15 +184,14 @@ def _comparison(data: ReportData) -> Markup | None:
         if row.test is not None:
             label = f"{name}, published" if row.kind == "published" else f"{name}, test"
             found.append(rows.Row(label, row.test, class_, row.interval))
-        is_winner = row.kind == "default" and row.remark == f"trial {_best(data)}"
-        if row.validation is not None and by_accuracy and not is_winner:
+        if row.validation is not None and by_accuracy:
             found.append(rows.Row(f"{name}, validation", row.validation, class_))
     if len(found) < 2:
         return None
     return rows.draw_rows(
         "comparison",
         found[:_MOST_DOTS],
-        title="Accuracy of the winner beside others",
+        title="Accuracy of the winner and others",
         percent_scale=True,
     )
 
@@ -221,7 +218,7 @@ def _small_matrix(run: RunFacts | None) -> list[dict[str, Any]] | None:
 def _class_rows(
     run: RunFacts | None,
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Returns the scores of all classes, and the weakest ones where there are many."""
+    """Returns the scores of all classes, and the weakest classes if there are many."""
     if run is None:
         return [], []
     found: list[Mapping[str, Any]] = list(run.test["per_class"])
@@ -246,10 +243,6 @@ def _winner_summary(data: ReportData) -> str:
     return "" if best is None else best.summary
 
 
-def _best(data: ReportData) -> int | None:
-    return None if data.study is None else data.study.best
-
-
 def _complete(study: StudyFacts) -> int:
     return sum(trial.state is Outcome.COMPLETE for trial in study.trials)
 
@@ -259,5 +252,5 @@ def _metric(study: StudyFacts | None) -> str:
 
 
 def _lines(text: str) -> Markup:
-    """Returns a text of several lines, each of them escaped."""
+    """Returns several lines of text, each escaped."""
     return Markup("\n").join(escape(words.safe(line)) for line in text.splitlines())

@@ -29,8 +29,8 @@ from search.report.tables import (
     top_trials,
 )
 
-# Whatever could begin markup, HTML, a formula, a mention or another cell; at the beginning of a
-# line also lists; and what GitHub makes a link of.
+# Characters that can begin markup, HTML, a formula, a mention or another cell; list markers at the
+# beginning of a line; and texts that GitHub turns into links.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~^=&$@!])")
 _LEADING = re.compile(r"^(\s*)([-+]|\d+(?=[.)]))")
 _LINK = re.compile(r"(?i)(?<=\w)(:(?=//)|(?<=www)\.)")
@@ -38,12 +38,12 @@ _MOST_ROWS = 60
 _PICTURES = {
     "learning_curve.png": "Accuracy and loss by passes over the training images",
     "confusion_matrix.png": "Confusion matrix",
-    "example_predictions.png": "The most confident mistakes, and hits",
+    "example_predictions.png": "The most confident mistakes and correct answers",
 }
 
 
 def render_markdown(data: ReportData, *, beside: Path) -> str:
-    """Returns the report's words and tables; pictures are linked where they lie `beside` it."""
+    """Returns the report's text and tables, with links to pictures in the folder `beside`."""
     study, run = data.study, data.run
     blocks = [f"# {escaped(data.title)}"]
     blocks += [escaped(lead(data)), f"**{escaped(status(data)['text'])}**"]
@@ -59,7 +59,7 @@ def render_markdown(data: ReportData, *, beside: Path) -> str:
         _table(("", "", ""), [(term, value, remark) for term, value, remark in facts(data)])
     )
     if len(data.comparisons) > 1:
-        blocks += ["## Beside the winner", _comparisons(data)]
+        blocks += ["## Compared with the winner", _comparisons(data)]
     if run is not None:
         blocks += ["## Learning and overfitting", escaped(gap_in_words(run))]
         blocks += ["## Test images", escaped(test_in_words(run))]
@@ -103,7 +103,7 @@ def render_markdown(data: ReportData, *, beside: Path) -> str:
             for stage in data.network.stages
         ]
         blocks += ["## The network", escaped(data.network.summary), escaped(network_in_words(data))]
-        head = ("part", "layers", "puts out", "parameters", "multiply-accumulates")
+        head = ("part", "layers", "output", "parameters", "multiply-accumulates")
         blocks.append(_table(head, stages))
     if study is not None:
         blocks += ["## The search", escaped(search_in_words(study))]
@@ -154,7 +154,7 @@ def render_markdown(data: ReportData, *, beside: Path) -> str:
         blocks.append(_table((group["title"], "time", "share"), rows))
     blocks.append("## To repeat it")
     for title, command in commands(data):
-        # A fence longer than any run of backticks inside.
+        # The fence is longer than any run of backticks inside.
         blocks += [escaped(title), f"````bash\n{words.safe(command).replace('````', '')}\n````"]
     blocks.append(_table(("setting", "value"), settings(data)))
     made = f"{data.made:%Y-%m-%d %H:%M %Z}"
@@ -169,7 +169,7 @@ def escaped(text: str) -> str:
     leading = _LEADING.match(text)
     if leading is None:
         return text
-    # A number is no mark itself; the point behind it is.
+    # A list number is not markup by itself; the point after it is.
     at = leading.end() if leading[2].isdigit() else leading.start(2)
     return f"{text[:at]}\\{text[at:]}"
 
@@ -196,7 +196,7 @@ def _comparisons(data: ReportData) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left_out: int = 0) -> str:
-    """Returns a table of escaped cells; of a long one the first rows, and how many more."""
+    """Returns a table of escaped cells; a long one is cut and says how many rows are left out."""
     lines = [_line(head), "|" + " --- |" * len(head), *map(_line, rows[:_MOST_ROWS])]
     more = max(0, len(rows) - _MOST_ROWS) + left_out
     if more:

@@ -1,4 +1,4 @@
-"""A network as a reader understands it: stage by stage, one for each resolution."""
+"""A network described for a reader: stage by stage, one for each resolution."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ from search.report.words import TIMES
 from spaces.candidate import Candidate
 
 _PREPROCESSING = ("images", "scale", "resize", "standardize")
-# A list of more different layers says less than one without their widths.
+# With more different layers, a list without their widths is easier to read.
 _MOST_DESCRIPTIONS = 8
 _WORDS = {
     "BatchNormalization": "batch norm",
@@ -40,14 +40,14 @@ _SILENT = {"InputLayer", "Identity", "Reshape"}
 def describe_network(candidate: Candidate, spec: InputSpec) -> NetworkFacts:
     """Returns a candidate's stages, from shapes alone: no weight is allocated.
 
-    Raises InfeasibleError where it cannot be built for these images.
+    Raises InfeasibleError if it cannot be built for these images.
     """
     from search.system.runtime import start_keras
 
     start_keras()
     config, outputs = candidate.model.for_training(), list[Any]()
     if isinstance(config.backbone, Staged):
-        # The stages are the candidate's own; of other networks only resolutions are known.
+        # A staged backbone defines its stages; for other networks only resolutions are known.
         recorder = _Recorder(config.backbone, outputs)
         config = config.model_copy(update={"backbone": recorder})
     with without_values():
@@ -65,7 +65,7 @@ def describe_network(candidate: Candidate, spec: InputSpec) -> NetworkFacts:
 
 
 class _Recorder:
-    """A staged backbone that keeps what each of its stages puts out."""
+    """A staged backbone that keeps the output of each stage."""
 
     def __init__(self, backbone: Staged, outputs: list[Any]) -> None:
         self._backbone, self._outputs = backbone, outputs
@@ -76,7 +76,7 @@ class _Recorder:
 
 
 def _stage_numbers(outputs: list[Any]) -> dict[int, int]:
-    """Returns, by the identity of a layer, the number of the stage that it belongs to, from 1."""
+    """Returns the number of each layer's stage, from 1, by the layer's `id`."""
     found: dict[int, int] = {}
     for number, output in enumerate(outputs, start=1):
         pending = [output]
@@ -91,8 +91,8 @@ def _stage_numbers(outputs: list[Any]) -> dict[int, int]:
 def _grouped(calls: list[LayerCall], numbers: Mapping[int, int]) -> list[list[LayerCall]]:
     """Returns the calls by place: preprocessing, each stage, the head.
 
-    Without known stages each resolution is one, and the head is what follows the last map. Layers
-    without a map of their own inside a stage, as in squeeze and excitation, belong to it.
+    Without known stages each resolution is one stage, and the head follows the last feature map.
+    Layers inside a stage that output no map, as in squeeze and excitation, belong to that stage.
     """
     maps = [index for index, call in enumerate(calls) if _resolution(call) is not None]
     last_map = maps[-1] if maps else -1
@@ -112,7 +112,7 @@ def _grouped(calls: list[LayerCall], numbers: Mapping[int, int]) -> list[list[La
     merged: list[list[LayerCall]] = []
     for place, group in groups.items():
         weightless = not any(getattr(call.layer, "weights", ()) for call in group)
-        if weightless and isinstance(place, tuple) and len(merged) > 1:
+        if weightless and isinstance(place, tuple):
             merged[-1].extend(group)
         else:
             merged.append(group)
@@ -121,9 +121,17 @@ def _grouped(calls: list[LayerCall], numbers: Mapping[int, int]) -> list[list[La
 
 def _resolution(call: LayerCall) -> tuple[int, int] | None:
     shape = call.outputs[0]
+    if type(call.layer).__name__.startswith("ZeroPadding"):
+        return None  # only prepares the next convolution
     if len(shape) != 4 or (shape[1] or 1) * (shape[2] or 1) == 1:
         return None
     return shape[1] or 1, shape[2] or 1
+
+
+def _shape(group: list[LayerCall], *, flat: bool) -> tuple[int, ...]:
+    """Returns a part's output shape for one image."""
+    maps = group if flat else [call for call in group if _resolution(call) is not None] or group
+    return tuple(size or 1 for size in maps[-1].outputs[0][1:])
 
 
 def _stages(groups: list[list[LayerCall]], backbone: Backbone) -> Iterator[StageFacts]:
@@ -137,7 +145,7 @@ def _stages(groups: list[list[LayerCall]], backbone: Backbone) -> Iterator[Stage
             title="Input" if first else "Head" if is_last else f"Stage {number}",
             block=own[number - 1].block.summary() if own and not first and not is_last else "",
             layers=_describe(call.layer for call in group),
-            shape=tuple(size or 1 for size in group[-1].outputs[0][1:]),
+            shape=_shape(group, flat=is_last),
             parameters=sum(
                 count(weight.shape)
                 for layer in layers.values()

@@ -7,13 +7,12 @@ from search.report.data import ReportData, RunFacts, StudyFacts
 from search.report.words import metric_name, metric_value, percent, short, span
 from search.trials.outcomes import Outcome
 
-# Below this calibration error probabilities can be taken as they are.
+# Below this calibration error, probabilities can be taken at face value.
 _GOOD_CALIBRATION = 0.05
-METRIC_WORDS = {"auc": "AUC", "macro_f1": "macro F1"}
 
 
 def lead(data: ReportData) -> str:
-    """Returns the line below the title: what was searched, on which images."""
+    """Returns the line below the title: what was searched, and on which images."""
     study, run = data.study, data.run
     parts = []
     if study is not None and study.description:
@@ -30,7 +29,7 @@ def lead(data: ReportData) -> str:
 
 
 def status(data: ReportData) -> dict[str, str]:
-    """Returns how far the study is, and whether that is good, open or bad."""
+    """Returns the study's progress, and whether it is good, open or bad."""
     study, run = data.study, data.run
     states = Counter() if study is None else Counter(str(trial.state) for trial in study.counted)
     unfinished = [f"{states[name]} {name}" for name in ("running", "waiting") if states.get(name)]
@@ -53,7 +52,7 @@ def test_in_words(run: RunFacts) -> str:
     test = run.test
     wrong = test["images"] - round(test["accuracy"] * test["images"])
     sentence = (
-        f"{wrong:,} of {test['images']:,} test images are recognised wrongly. Accuracy "
+        f"{wrong:,} of {test['images']:,} test images are classified wrongly. Accuracy "
         f"{percent(test['accuracy'], 2)}, balanced accuracy "
         f"{percent(test['balanced_accuracy'], 2)}, macro F1 {percent(test['macro_f1'], 2)}, "
         f"loss {test['loss']:z.4f}."
@@ -81,16 +80,16 @@ def calibration_in_words(run: RunFacts | None) -> str:
     right = sum(one.images * one.accuracy for one in found.bins) / images
     sentence = (
         f"Expected calibration error {percent(found.error)}: the model is {percent(sure)} sure on "
-        f"average and right in {percent(right)} of the images."
+        f"average and right on {percent(right)} of the images."
     )
     if found.error < _GOOD_CALIBRATION:
         return f"{sentence} Its probabilities can be taken at face value."
     if right > sure:
         return (
-            f"{sentence} It is underconfident, as label smoothing, MixUp and CutMix make it: a "
-            f"threshold on its probabilities should be set by these figures."
+            f"{sentence} It is underconfident, as label smoothing, MixUp and CutMix make it: set "
+            f"a threshold on its probabilities from these figures."
         )
-    return f"{sentence} It is overconfident: a high probability promises too much."
+    return f"{sentence} It is overconfident: its probabilities are too high."
 
 
 def network_in_words(data: ReportData) -> str:
@@ -127,16 +126,11 @@ def search_in_words(study: StudyFacts | None) -> str:
         if default is None or default.value is None:
             sentence += "."
         elif default.number == best.number:
-            sentence += ", the study's own first candidate: nothing else did better."
+            sentence += ", the study's own first candidate: no other trial did better."
         else:
             value = metric_value(default.value, study.metric)
             sentence += f"; the study's own first candidate had {value}."
     return sentence
-
-
-def history_caption(study: StudyFacts | None) -> str:
-    """Returns the caption of the search's history."""
-    return "" if study is None else "Each dot is a trial; pauses between commands do not count."
 
 
 def time_in_words(study: StudyFacts | None) -> str:

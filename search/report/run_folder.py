@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn_blocks.errors import UserError
 from search.report.data import Calibration, RunFacts
 from search.report.statistics import calibrate, wilson_interval
+from search.results.finished_run import read_metrics
 from search.results.plan import METRICS
 from search.results.report_material import read_report_material
 
 
 def read_run(directory: Path) -> RunFacts:
-    """Returns what a report says of a finished run.
+    """Returns what a report says about a finished run.
 
-    Raises UserError where the folder holds none; files of a run that a report can do without may
-    be missing.
+    Files that a report does not need may be missing. Raises UserError if the folder holds no
+    finished run.
     """
-    metrics = _metrics(directory)
+    metrics = read_metrics(directory)
     test = metrics["test"]
     rows = _table(directory / "history.csv")
     configuration = directory / "best_config.yaml"
@@ -48,24 +48,9 @@ def read_run(directory: Path) -> RunFacts:
 
 
 def newest_run(parent: Path) -> Path | None:
-    """Returns the newest finished run below a study's folder, None without one."""
+    """Returns the newest finished run below a study's folder; None without one."""
     found = sorted(parent.glob(f"*/{METRICS}"), reverse=True)
     return found[0].parent if found else None
-
-
-def _metrics(directory: Path) -> dict[str, Any]:
-    path = directory / METRICS
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not {"test", "retraining"} <= metrics.keys():
-            raise ValueError("it lacks the scores of a run")
-    except (OSError, ValueError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"A finished run is a folder with its metrics.json; {path}: {reason}. Fix: name a "
-            f"folder that `run` wrote, as runs/STUDY/2026-11-20T11-40-56Z."
-        ) from error
-    return metrics
 
 
 def _calibration(path: Path) -> Calibration | None:

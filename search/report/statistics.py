@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from search.report.data import Bin, Calibration, TrialFacts
 from search.trials.outcomes import Outcome
 
-# Of the standard normal distribution: 95% lie within so many deviations.
+# 95% of a normal distribution lie within this many standard deviations.
 _DEVIATIONS = 1.959964
 _BINS = 10
 
 
 def wilson_interval(right: float, images: int) -> tuple[float, float]:
-    """Returns the 95% interval of a share of `images`, of which `right` were right.
+    """Returns the 95% interval of the share `right` / `images`.
 
-    Wilson (1927): unlike the usual approximation it holds for few images and for shares near 1.
+    Wilson (1927): unlike the usual approximation, it holds for few images and for shares near 1.
     """
     if not images:
         return 0.0, 1.0
@@ -28,8 +28,8 @@ def wilson_interval(right: float, images: int) -> tuple[float, float]:
 def calibrate(confidences: Sequence[float], right: Sequence[bool]) -> Calibration | None:
     """Compares confidence with accuracy in ten bins of equal width; None without images.
 
-    The expected calibration error is the mean distance of the two, weighted by images (Naeini et
-    al., 2015).
+    The expected calibration error is the mean distance between the two, weighted by the number of
+    images (Naeini et al., 2015).
     """
     if not confidences:
         return None
@@ -53,7 +53,7 @@ def calibrate(confidences: Sequence[float], right: Sequence[bool]) -> Calibratio
 
 
 def best_so_far(trials: Iterable[TrialFacts], *, maximize: bool) -> tuple[tuple[float, float], ...]:
-    """Returns (seconds of search, best value) at every complete trial that improved on all."""
+    """Returns (seconds of search, best value) at every complete trial that improved the best."""
     complete = [
         (trial.ended, trial.value)
         for trial in trials

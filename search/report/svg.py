@@ -1,6 +1,6 @@
 """Inline SVG: marks, scales and axes, drawn with the colours of the page's style sheet.
 
-Every text is escaped here. Coordinates are pixels of a drawing that the page scales to its column.
+All text is escaped here. Coordinates are pixels of a drawing that the page scales to its column.
 """
 
 import math
@@ -11,19 +11,19 @@ from markupsafe import Markup, escape
 
 from search.report.words import safe
 
-# A chart that fills a phone's width keeps its text readable.
+# At this width a chart that fills a phone's screen keeps its text readable.
 WIDTH = 360.0
 HEIGHT = 240.0
-# Of the charts' font, on average.
+# Average width of a character in the charts' font.
 CHARACTER = 6.4
 Point = tuple[float, float]
 
 
 class Drawing:
-    """An SVG picture with a title and a description for those who do not see it.
+    """An SVG picture with a title and a description for screen readers.
 
     `name` makes their identifiers unique in a page. With `natural` the picture keeps its size and
-    scrolls inside its place; otherwise it fills its column.
+    scrolls in its column; otherwise it fills the column.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Drawing:
         self._marks.append(_element(tag, text, attributes))
 
     def text(self, x: float, y: float, text: str, **attributes: object) -> None:
-        """Adds text that begins, ends or is centred (`text_anchor`) at a point of its baseline."""
+        """Adds text that starts, ends or is centred (`text_anchor`) at a point on its baseline."""
         self.add("text", text, x=x, y=y, **attributes)
 
     def line(self, start: Point, end: Point, class_: str) -> None:
@@ -53,7 +53,7 @@ class Drawing:
         self.add("line", x1=start[0], y1=start[1], x2=end[0], y2=end[1], class_=class_)
 
     def path(self, points: Iterable[Point], class_: str, *, tip: str | None = None) -> None:
-        """Adds a line through points; `tip` shows where the pointer rests."""
+        """Adds a line through points; `tip` is shown when the pointer rests on it."""
         commands = "L".join(f"{_number(x)} {_number(y)}" for x, y in points)
         self.add("path", d=f"M{commands}", class_=class_, tip=tip)
 
@@ -85,7 +85,10 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps values from `low` to `high` to pixels from `start` to `end`; `whole` are integers."""
+    """Maps values from `low` to `high` to pixels from `start` to `end`.
+
+    `whole` is true if the values are integers.
+    """
 
     low: float
     high: float
@@ -95,7 +98,7 @@ class Scale:
     whole: bool = False
 
     def __call__(self, value: float) -> float:
-        """Returns the pixel of a value, kept within a little more than the scale."""
+        """Returns the pixel of a value, clipped a little outside the scale."""
         low, high, value = (self._warp(each) for each in (self.low, self.high, value))
         share = 0.5 if high == low else (value - low) / (high - low)
         return self.start + max(-0.02, min(1.02, share)) * (self.end - self.start)
@@ -129,7 +132,7 @@ def scale_of(
     high: float | None = None,
     padding: float = 0.05,
 ) -> Scale:
-    """Returns a scale that holds all finite values, and `low` and `high` where they are given."""
+    """Returns a scale that holds all finite values, and `low` and `high` if they are given."""
     finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
     least = min(finite, default=1.0 if log else 0.0)
     most = max(finite, default=1.0)
@@ -144,7 +147,7 @@ def scale_of(
 
 @dataclass(frozen=True)
 class Axis:
-    """A scale with its name and how its values are written."""
+    """A scale with its name and the format of its values."""
 
     scale: Scale
     label: str
@@ -178,7 +181,7 @@ def draw_tick(drawing: Drawing, at: float, y: float, text: str) -> None:
 
 
 def draw_legend(drawing: Drawing, entries: Sequence[tuple[str, str]], *, y: float = 12) -> float:
-    """Draws (class, text) entries in rows from a height on; returns the height below them."""
+    """Draws (class, text) entries in rows from the height `y`; returns the height below them."""
     x = 2.0
     for class_, text in entries:
         width = 26 + CHARACTER * len(text) + 12

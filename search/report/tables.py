@@ -28,19 +28,19 @@ _MOST_ENDED = 200
 _MOST_IMPORTANT = 12
 _MEANINGS = {
     "complete": "trained to its end",
-    "pruned": "stopped early: worse than others at the same point, or the time was over",
+    "pruned": "stopped early: worse than others at the same point, or out of time",
     "infeasible": "could not be built, or would not fit into memory or time",
     "failed": "raised an error",
     "interrupted": "stopped from outside; a later trial continues it",
     "crashed": "its process died; a later trial continues it",
-    "running": "trains now",
-    "waiting": "is to be trained",
+    "running": "training now",
+    "waiting": "not started yet",
 }
 _SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def facts(data: ReportData) -> list[tuple[str, str, str]]:
-    """Returns (term, value, remark) of what a reader wants to know first."""
+    """Returns (term, value, remark) of the most important facts."""
     return [*_run_facts(data), *_search_facts(data.study)]
 
 
@@ -101,7 +101,7 @@ def _search_facts(study: StudyFacts | None) -> list[tuple[str, str, str]]:
 
 
 def confused_pairs(run: RunFacts) -> list[dict[str, Any]]:
-    """Returns which classes are most often taken for which."""
+    """Returns the most frequent confusions between two classes."""
     names = run.class_names
     found = [
         (count, row, column, count / sum(line))
@@ -117,7 +117,7 @@ def confused_pairs(run: RunFacts) -> list[dict[str, Any]]:
 
 
 def top_trials(study: StudyFacts | None) -> list[TrialFacts]:
-    """Returns the best complete trials, the best first."""
+    """Returns the best complete trials, best first."""
     if study is None:
         return []
     complete = [trial for trial in study.counted if trial.state is Outcome.COMPLETE]
@@ -142,13 +142,13 @@ def importance_rows(study: StudyFacts | None) -> list[dict[str, Any]]:
 
 
 def outcome_rows(study: StudyFacts | None) -> list[dict[str, Any]]:
-    """Returns how many trials ended how, and the time that they took."""
+    """Returns the number and the time of the trials for each outcome."""
     if study is None:
         return []
     counts = Counter(str(trial.state) for trial in study.trials)
     seconds: dict[str, float] = {}
     for trial in study.counted:
-        # The time of a continued trial is part of its continuation's.
+        # The time of a continued trial counts in its continuation.
         name = str(trial.state)
         seconds[name] = seconds.get(name, 0.0) + trial.seconds
     order = [*(name for name in _MEANINGS if name in counts), *sorted(counts.keys() - _MEANINGS)]
@@ -164,7 +164,7 @@ def outcome_rows(study: StudyFacts | None) -> list[dict[str, Any]]:
 
 
 def ended_early(study: StudyFacts | None) -> tuple[list[TrialFacts], int]:
-    """Returns the trials that did not complete, or left a warning, and how many are left out."""
+    """Returns trials that did not complete or gave a warning, and how many are left out."""
     if study is None:
         return [], 0
     found = [
@@ -202,7 +202,7 @@ def _group(title: str, kind: str, seconds: dict[str, float]) -> dict[str, Any]:
 
 
 def commands(data: ReportData) -> list[tuple[str, str]]:
-    """Returns (purpose, command line) of what repeats, continues and uses the result."""
+    """Returns (purpose, command line) for repeating, continuing and using the result."""
     found = []
     run, study = data.run, data.study
     if run is not None and run.environment.get("command"):
@@ -212,7 +212,7 @@ def commands(data: ReportData) -> list[tuple[str, str]]:
         configuration = str(run.directory / "best_config.yaml")
         found.append(
             (
-                "The winner's training alone:",
+                "Only the winner's training:",
                 printed_command(
                     *("python", "-m", "search.retrain", "--config", configuration),
                     *("--data", source),
@@ -231,7 +231,7 @@ def commands(data: ReportData) -> list[tuple[str, str]]:
     elif study is not None:
         found.append(
             (
-                "Repeat the search's own command to continue it. This report again:",
+                "To continue the search, repeat its command. To write this report again:",
                 printed_command("python", "-m", "search", "report", "--study", study.name),
             )
         )
@@ -239,7 +239,7 @@ def commands(data: ReportData) -> list[tuple[str, str]]:
 
 
 def settings(data: ReportData) -> list[tuple[str, str]]:
-    """Returns (name, value) of data, split, study, machine and versions."""
+    """Returns (name, value) settings of data, split, study, machine and versions."""
     found: dict[str, Any] = {}
     run, study = data.run, data.study
     environment = {} if run is None else run.environment

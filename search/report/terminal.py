@@ -18,7 +18,7 @@ _MOST_PARAMETERS = 8
 
 
 def render_study(study: StudyFacts, *, top: int, blocks: bool) -> RenderableType:
-    """Returns a study as text and tables; `blocks` says that the output can show block elements."""
+    """Returns a study as text and tables; `blocks` allows block elements."""
     parts: list[RenderableType] = [_headline(study)]
     if history := best_so_far(study):
         parts += [Text(), _history(study, history, blocks=blocks)]
@@ -33,7 +33,7 @@ def render_study(study: StudyFacts, *, top: int, blocks: bool) -> RenderableType
 
 
 def study_as_data(study: StudyFacts, *, top: int) -> dict[str, Any]:
-    """Returns what `render_study` shows as plain values for JSON; times in seconds."""
+    """Returns the content of `render_study` as plain values for JSON; times in seconds."""
     return {
         "study": study.name,
         "description": study.description,
@@ -67,7 +67,7 @@ def study_as_data(study: StudyFacts, *, top: int) -> dict[str, Any]:
 
 
 def leaderboard(study: StudyFacts, *, top: int) -> list[TrialFacts]:
-    """Returns the best complete trials, the best one first."""
+    """Returns the best complete trials, best first."""
     complete = [
         trial
         for trial in study.counted
@@ -118,7 +118,7 @@ def _headline(study: StudyFacts) -> Table:
 
 
 def _history(study: StudyFacts, history: list[tuple[float, float]], *, blocks: bool) -> Text:
-    """Returns the best value so far, from left to right by search time."""
+    """Returns the best value so far over search time, from left to right."""
     first, last = history[0][1], history[-1][1]
     text = (
         f"best so far: {words.metric_value(first, study.metric)} after "

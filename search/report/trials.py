@@ -1,4 +1,4 @@
-"""A stored study, read for a report; nothing is written to it."""
+"""Reads a stored study for a report, without writing to it."""
 
 import re
 import warnings
@@ -21,12 +21,12 @@ from search.sizing.time_plan import TimePlan
 from search.storage.attributes import StudyAttribute, TrialAttribute, study_attributes
 from search.trials.outcomes import outcome_of
 
-# With fewer complete trials any ranking of parameters is noise.
+# With fewer complete trials, a ranking of parameters is noise.
 FEWEST_FOR_IMPORTANCE = 5
-# Between two trials of one command; a longer pause is one between two commands.
+# The longest pause between two trials of one command; a longer one separates two commands.
 _LONGEST_PAUSE_SECONDS = 30.0
 _EPOCH_STEPS = re.compile(r"1(?:/(\d+))? epoch")
-# What the report has places of its own for, or what only a program reads.
+# Attributes that the report shows elsewhere, or that only programs read.
 _UNLISTED = (
     StudyAttribute.CLASS_NAMES,
     StudyAttribute.TIME_PLAN,
@@ -39,7 +39,7 @@ _UNLISTED = (
 
 
 def read_study(study: optuna.Study) -> StudyFacts:
-    """Returns what a report says of a study, in whatever state it is."""
+    """Returns what a report says about a study, in any state."""
     stored = study_attributes(study._storage, study._study_id)
     trials = study.get_trials(deepcopy=False)
     plan, training_images = _plan(stored.get(StudyAttribute.TIME_PLAN))
@@ -110,7 +110,7 @@ def _trial(trial: FrozenTrial, clock: "_SearchClock", per_epoch: int | None) -> 
 
 
 class _SearchClock:
-    """Seconds of search time at a moment: pauses in which no trial ran are left out."""
+    """Seconds of search time at a moment, without pauses in which no trial ran."""
 
     def __init__(self, trials: Iterable[FrozenTrial]) -> None:
         runs = sorted(
@@ -174,23 +174,23 @@ def _importance(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str,
         warnings.simplefilter("ignore")
         try:
             return dict(optuna.importance.get_param_importances(study))
-        except (ValueError, RuntimeError):  # nothing varies, or nothing that it can weigh
+        except (ValueError, RuntimeError):  # no parameter varies, or none that can be ranked
             return {}
 
 
 def _plan(stored: str | None) -> tuple[str | None, int | None]:
-    """Returns a time plan in one line, if it has a budget, and its training images."""
+    """Returns a time plan in one line (None without a budget), and its training images."""
     if stored is None:
         return None, None
     try:
         plan = TimePlan.model_validate_json(stored)
-    except ValidationError:  # of a newer version
+    except ValidationError:  # written by a newer version
         return None, None
     return None if plan.budget_seconds is None else plan.describe(), plan.task.images
 
 
 def _split_sizes(path: str | None) -> dict[str, int]:
-    """Returns how many images each role has; {} where the file is on another machine, or gone."""
+    """Returns how many images each role has; {} if the file is gone or on another machine."""
     if path is None or not Path(path).is_file():
         return {}
     try:

@@ -1,24 +1,22 @@
-"""Numbers and names as a report writes them."""
+"""The format of numbers and names in a report."""
 
 import math
-import re
 
 from search.progress.words import duration, metric_words
-from search.system.names import shown
+from search.system.names import shown, without_passwords
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 NONE = "\N{EN DASH}"
 _SHARES = {"accuracy", "balanced_accuracy", "macro_f1"}
-_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s/]+@")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Returns a share of 0..1 as per cent, as in `97.4%`."""
+    """Returns a share of 0..1 as a percentage, as in `97.4%`."""
     return NONE if share is None else f"{share * 100:.{digits}f}%"
 
 
 def metric_value(value: float | None, metric: str) -> str:
-    """Returns a metric's value: accuracies as per cent, others with four digits."""
+    """Returns a metric's value: accuracies as percentages, others with four digits."""
     if value is None or not math.isfinite(value):
         return NONE
     return percent(value) if metric in _SHARES else f"{value:z.4f}"
@@ -30,7 +28,7 @@ def metric_name(metric: str) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is written as per cent."""
+    """Whether a metric is written as a percentage."""
     return metric in _SHARES
 
 
@@ -53,7 +51,7 @@ def compact(number: float) -> str:
 
 
 def milliseconds(seconds: float | None) -> str:
-    """Returns a latency in milliseconds, or in seconds where it is long."""
+    """Returns a latency in milliseconds, or in seconds if it is long."""
     if seconds is None:
         return NONE
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
@@ -67,7 +65,7 @@ def file_size(size: int | None) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Returns a cost in hours, or in smaller units where it is less than a tenth of one."""
+    """Returns a cost in hours, or in smaller units below a tenth of one."""
     return span(seconds) if seconds < 360 else f"{seconds / 3600:.2g} hours"
 
 
@@ -78,7 +76,7 @@ def span(seconds: float | None) -> str:
 
 def safe(text: str) -> str:
     """Returns text from outside without control characters and without passwords of URLs."""
-    return _PASSWORD.sub(r"\1:***@", shown(text))
+    return without_passwords(shown(text))
 
 
 def shortened(text: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""The report's files: gathered, rendered, written whole."""
+"""Writes the report's files: gathers the content, renders it, writes each file atomically."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,13 +24,13 @@ def write_report(
 ) -> Path:
     """Writes report.html and report.md about a study and its finished run; returns the first.
 
-    Without a `run` the study is in the middle, or has failed; without a `study` the run came from a
-    recipe or a configuration. The files go into the run's folder, or where `to` says, the Markdown
-    beside the page. `others` are studies to compare with, each with the folder of its run.
-    The study is only read, no image is opened, and nothing is trained.
+    Without a `run` the study is unfinished or has failed; without a `study` the run came from a
+    recipe or a configuration. The files go into the run's folder, or to `to`, with the Markdown
+    next to the page. `others` are studies to compare with, each with the folder of its run.
+    The study is only read; no image is opened and nothing is trained.
 
-    Raises UserError where neither is given, where a folder holds no finished run, or where the file
-    cannot be written.
+    Raises UserError if neither is given, if a folder holds no finished run, or if the file cannot
+    be written.
     """
     if study is None and run is None:
         raise UserError(
@@ -40,8 +40,8 @@ def write_report(
     if to is None:
         if run is None:
             raise UserError(
-                "A report needs a place; a study without a finished run has no folder. Fix: name "
-                "a file with --output FILE."
+                "A report needs an output file; a study without a finished run has no folder. Fix: "
+                "name a file with --output FILE."
             )
         to = run / HTML
     if to.suffix.lower() not in (".html", ".htm"):
@@ -55,15 +55,15 @@ def write_report(
         write_text(to.with_suffix(".md"), text)
     except OSError as error:
         raise UserError(
-            f"A report needs a writable place; {to}: {error.strerror or error}. Fix: make its "
+            f"A report needs a writable folder; {to}: {error.strerror or error}. Fix: make the "
             f"folder writable, or name another file with --output FILE."
         ) from error
     return to
 
 
 def report_finished_run(study: optuna.Study | None, run: Path, progress: Progress) -> None:
-    """Writes the report of a run that has just finished; a failure is a warning, not its end."""
+    """Writes the report of a run that has just finished; a failure is only a warning."""
     try:
         write_report(study, run)
-    except Exception as error:  # everything else of the run is whole
+    except Exception as error:  # all other results of the run are complete
         progress.warning(f"the report of {run} could not be written: {error}")

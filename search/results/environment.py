@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from search.system.names import without_passwords
+
 if TYPE_CHECKING:
     from search.data import Split
     from search.system.runtime import Compute
@@ -62,7 +64,7 @@ def environment_record(split: "Split", *, seed: int, compute: "Compute") -> dict
         },
         "split": {"seed": split.seed, "fractions": dict(split.fractions), "sha256": split.sha256},
         "git": _git(Path.cwd()),
-        "command": shlex.join(sys.orig_argv),
+        "command": without_passwords(shlex.join(sys.orig_argv)),
     }
 
 

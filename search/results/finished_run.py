@@ -54,18 +54,33 @@ def open_run(directory: str | Path) -> RunOutput:
     predictions of single images. Raises UserError for a folder that holds no finished run.
     """
     folder = user_path(directory)
+    metrics, record = read_metrics(folder), read_environment(folder)
+    return _read(folder, metrics, data=str(record["data"]["source"]), layout="auto", clock=Clock())
+
+
+def read_metrics(directory: Path) -> dict[str, Any]:
+    """Returns what metrics.json of a finished run holds; raises UserError if there is none."""
+    return _read_json(directory / METRICS, {"test", "retraining"})
+
+
+def read_environment(directory: Path) -> dict[str, Any]:
+    """Returns what environment.json of a finished run holds; raises UserError if there is none."""
+    return _read_json(directory / "environment.json", {"data", "split"})
+
+
+def _read_json(path: Path, keys: set[str]) -> dict[str, Any]:
     try:
-        metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        record = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        return _read(
-            folder, metrics, data=str(record["data"]["source"]), layout="auto", clock=Clock()
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not keys <= found.keys():
+            raise ValueError("it is not that of a run")
+    except (OSError, ValueError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"A finished run is a folder with model.keras, metrics.json and best_config.json; "
-            f"{folder} is none ({error}). Fix: name a folder below the runs directory, such as "
-            f"runs/auto/2026-11-30T10-00-00Z."
+            f"A finished run is a folder with model.keras, metrics.json and environment.json; "
+            f"{path}: {reason}. Fix: name a folder that `run` wrote, such as "
+            f"runs/STUDY/2026-11-20T11-40-56Z."
         ) from error
+    return found
 
 
 def _read(

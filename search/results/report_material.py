@@ -1,11 +1,11 @@
-"""What a report shows of the test images and of the model's speed, kept while both are at hand.
+"""Pictures of test images and the model's speed, saved by the evaluation for a report.
 
-A run opens its test images once. A report may be made at any later time, so the evaluation keeps
-the few pictures that a report shows, in a folder beside the other results.
+A run opens its test images once, but a report can be written at any later time. So the evaluation
+saves the few pictures that a report shows, in a folder next to the other results.
 
 The maps come from occlusion: a region of the image is blurred, and the map shows how much the
 odds of the predicted class fall. Unlike Grad-CAM this needs no gradients and no particular layer,
-so it is the same code for every network and every backend.
+so the same code works for every network and every backend.
 """
 
 import time
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FOLDER = "report_material"
 MATERIAL = "material.json"
 
-# A name in the folder, never a path out of it.
+# A file name in the folder, never a path out of it.
 FileName: TypeAlias = Annotated[str, Field(pattern=r"^\w[\w.]*$")]
 Group: TypeAlias = Literal["mistake", "typical", "unsure"]
 Image: TypeAlias = npt.NDArray[np.uint8]
@@ -40,7 +40,7 @@ Predict: TypeAlias = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 _MOST: dict[Group, int] = {"mistake": 12, "typical": 8, "unsure": 4}
 _ANSWERS = 3
 _MOST_MAPS = 8
-# Larger pictures would be shrunk by the page anyway.
+# The page would shrink larger pictures anyway.
 _LONGEST_SIDE = 128
 _LOSSLESS_SIDE = 64
 _SECONDS = 6.0
@@ -48,13 +48,13 @@ _BATCH = 64
 _CHUNK = 32
 _MOST_CALLS = 30
 _FEWEST_CALLS = 3
-_WINDOWS = 8  # a side
-# Of the image's side; neighbouring windows overlap.
+_WINDOWS = 8  # per side
+# As a share of the image's side; neighbouring windows overlap.
 _WINDOW_DEVIATION = 0.11
 _BLUR = 0.2
-# In log-odds: less is what any change of an image does.
+# In log-odds. A smaller fall is noise, because any change to an image causes one.
 _LEAST_FALL = 0.1
-# Smaller than what float32 leaves to the other classes of a certain answer.
+# Avoids log(0). It is smaller than the other classes' float32 probabilities for a certain answer.
 _TINY = 1e-30
 
 
@@ -66,10 +66,10 @@ class Answer(Configuration):
 
 
 class OcclusionMap(Configuration):
-    """Where an image speaks for the predicted class.
+    """A map of the regions of an image that support the predicted class.
 
-    `file` is a grey picture of the thumbnail's size, white where blurring costs most. `covered` is
-    the predicted class's probability with the most important region blurred.
+    `file` is a grey picture of the thumbnail's size, white where blurring lowers the odds most.
+    `covered` is the predicted class's probability with the most important region blurred.
     """
 
     file: FileName
@@ -77,7 +77,7 @@ class OcclusionMap(Configuration):
 
 
 class Picture(Configuration):
-    """A test image that a report shows: a thumbnail, the truth and the likeliest answers.
+    """A test image in a report: a thumbnail, the true class and the likeliest answers.
 
     `source` is the file in the data set, or the row of an array.
     """
@@ -91,7 +91,7 @@ class Picture(Configuration):
 
 
 class Inference(Configuration):
-    """How fast the exported model predicts on the machine of the run, in seconds a call."""
+    """The speed of the exported model on the machine of the run, in seconds per call."""
 
     device: str
     single_seconds: PositiveFloat
@@ -101,7 +101,7 @@ class Inference(Configuration):
 
 
 class ReportMaterial(Configuration):
-    """What the folder holds; pictures are in the order in which a report shows them."""
+    """The content of the folder, with pictures in the order of the report."""
 
     format_version: Literal[1] = 1
     inference: Inference
@@ -118,7 +118,7 @@ def write_report_material(
 ) -> ReportMaterial:
     """Writes thumbnails, occlusion maps and the model's speed into a folder below `directory`.
 
-    Call it where the final evaluation holds the `test` images. Maps are made while `seconds` last.
+    Call it while the final evaluation has the `test` images open. No map starts after `seconds`.
     """
     folder = Path(directory) / FOLDER
     deadline = time.monotonic() + seconds
@@ -147,8 +147,8 @@ def write_report_material(
 def choose_pictures(evaluation: "Evaluation") -> list[tuple[Group, int]]:
     """Returns which test images a report shows, as positions within the subset.
 
-    The most confident mistakes; of some classes the right answer of median confidence; and the
-    right answers that the model was least sure of.
+    These are the most confident mistakes, the correct answer with median confidence for some
+    classes, and the least confident correct answers.
     """
     wrong = evaluation.predictions != evaluation.labels
     surest = np.argsort(-evaluation.confidences, kind="stable")
@@ -171,7 +171,7 @@ def choose_pictures(evaluation: "Evaluation") -> list[tuple[Group, int]]:
 
 
 def measure_inference(model: "keras.Model", images: Image) -> Inference:
-    """Times the model on one image and on all `images` at once, by the median of some calls."""
+    """Times the model on one image and on all `images` at once: medians of several calls."""
     from cnn_blocks.work import layer_calls
     from search.system.runtime import device_kind
 
@@ -186,10 +186,11 @@ def measure_inference(model: "keras.Model", images: Image) -> Inference:
 
 
 def occlusion_map(predict: Predict, image: Image, label: int) -> tuple[Heat, float] | None:
-    """Returns where an image (H, W, 3) speaks for a class, and its probability without that region.
+    """Returns a map of the regions of an image (H, W, 3) that support a class.
 
     The map (H, W) is 1 where blurring lowers the log-odds of the class most, 0 where it does not
-    lower them. None where no region matters.
+    lower them. The second value is the probability with the most important region blurred. None if
+    no region matters.
     """
     height, width, _ = image.shape
     windows = _windows(height, width)
@@ -228,7 +229,7 @@ def _blurred(image: Image) -> Image:
 
 
 def _mapped(pictures: Sequence[Picture]) -> list[int]:
-    """Returns which pictures get a map: mistakes and typical ones in turns."""
+    """Returns the pictures that get a map, alternating between mistakes and typical ones."""
     groups = [
         [index for index, picture in enumerate(pictures) if picture.group == group]
         for group in ("mistake", "typical")
@@ -277,7 +278,7 @@ def _save(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     picture = Pillow.fromarray(pixels)
     picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Pillow.Resampling.LANCZOS)
     with whole_file(path) as temporary:
-        picture.save(temporary, quality=90)  # of JPEG; PNG keeps every pixel
+        picture.save(temporary, quality=90)  # for JPEG; PNG is lossless
 
 
 def _median_seconds(model: "keras.Model", images: Image) -> float:
@@ -294,7 +295,7 @@ def _median_seconds(model: "keras.Model", images: Image) -> float:
 
 
 def read_report_material(directory: Path) -> ReportMaterial | None:
-    """Returns what a run's folder holds for a report; None where a run of before left nothing."""
+    """Returns the report material in a run's folder; None if an older version wrote the run."""
     path = directory / FOLDER / MATERIAL
     if not path.is_file():
         return None

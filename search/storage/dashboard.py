@@ -1,8 +1,9 @@
 """Notes and plots that optuna-dashboard shows with a study and its trials.
 
-It keeps all of them in the system attributes of the study, those of a trial under the trial's id,
-which other storages count differently. Its own `save_note` and `save_plotly_graph_object` read all
-of them again at each save, and importing it takes as long as importing scikit-learn.
+optuna-dashboard keeps all of them in the system attributes of the study. The key of a trial's note
+contains the trial's id, which differs between storages. This module writes them itself, because
+optuna-dashboard's `save_note` and `save_plotly_graph_object` read all of them again at each save,
+and importing it takes as long as importing scikit-learn.
 """
 
 import json
@@ -12,9 +13,10 @@ from typing import Any
 
 import optuna
 
-# Characters; in JSON a few times as many bytes, and MySQL takes 65,535 bytes.
+# In characters. JSON needs a few times as many bytes, and MySQL accepts at most 65,535 bytes.
 _PART = 10_000
-# The dashboard adds one to a version when a person edits a note: then it is no multiple any more.
+# The dashboard adds 1 to the version when a person edits a note, so an edited note's version is not
+# a multiple of this step.
 _VERSIONS = 1000
 _OF_A_TRIAL = re.compile(r"dashboard:(?P<artifacts>artifacts:)?(?P<trial>\d+):")
 
@@ -25,10 +27,11 @@ def save_for_dashboard(
     notes: Mapping[int | None, str],
     plots: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Saves notes in Markdown by trial number, that of the study under None, and plots by name.
+    """Saves notes and plots for optuna-dashboard.
 
-    A plot is a Plotly figure as data: `data` and `layout`. Only what has changed is written. A note
-    that a person edited in the dashboard stays as it is.
+    Notes are Markdown by trial number, with the study's own note under None. Plots are Plotly
+    figures as data (`data` and `layout`) by name. Only changes are written. A note that a person
+    edited in the dashboard stays as it is.
     """
     trials = study.get_trials(deepcopy=False)
     stored = study._storage.get_study_system_attrs(study._study_id)
@@ -44,7 +47,7 @@ def save_for_dashboard(
 
 
 def renumbered(key: str, trials: Mapping[int, int]) -> str:
-    """Returns the key of a study's system attribute where its trials have other ids."""
+    """Returns the key of a study's system attribute with its trial id replaced by the new one."""
 
     def new(found: re.Match[str]) -> str:
         trial = int(found["trial"])
@@ -54,7 +57,7 @@ def renumbered(key: str, trials: Mapping[int, int]) -> str:
 
 
 def _changed(stored: Mapping[str, Any], prefix: str, text: str) -> dict[str, str]:
-    """Returns the attributes to write, so that those of a prefix make up a text."""
+    """Returns the attributes to write, so that those with a prefix together hold a text."""
     parts = {
         f"{prefix}{start // _PART}": text[start : start + _PART]
         for start in range(0, len(text), _PART)

@@ -1,8 +1,10 @@
 """Converts external names to text that can be displayed and stored."""
 
+import re
 from typing import Any
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s/]+@")
 _UNDECODABLE = range(0xDC80, 0xDD00)  # how Python keeps the bytes of names that are not UTF-8
 
 
@@ -20,6 +22,11 @@ def spreadsheet_cell(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(_FORMULA) or _is_number(value):
         return value
     return f"'{value}"
+
+
+def without_passwords(text: str) -> str:
+    """Returns text with the passwords of URLs replaced by asterisks."""
+    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def decoded(name: str) -> str:

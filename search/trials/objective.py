@@ -141,6 +141,9 @@ def _evaluate(trial: optuna.Trial, session: Session, lease: Lease | None) -> flo
         trial.set_user_attr(TrialAttribute.BEST_EPOCH, result.best["epoch"])
         trial.set_user_attr(TrialAttribute.EPOCHS_TRAINED, result.epochs_trained)
         trial.set_user_attr(TrialAttribute.STEPS, result.history[-1]["step"])
+        if "accuracy" in result.best:
+            accuracy = round(float(result.best["accuracy"]), 4)
+            trial.set_user_attr(TrialAttribute.TRAINING_ACCURACY, accuracy)
         trial.set_user_attr(TrialAttribute.IMAGES_PER_SECOND, round(result.images_per_second, 1))
         if result.mirrored is not None:
             trial.set_user_attr(TrialAttribute.MIRRORED, asdict(result.mirrored))
@@ -206,6 +209,7 @@ def _repeat(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
     for name in (
         TrialAttribute.PARAMETERS,
         TrialAttribute.BEST_EPOCH,
+        TrialAttribute.TRAINING_ACCURACY,
         TrialAttribute.IMAGES_PER_SECOND,
         TrialAttribute.STEPS,
     ):

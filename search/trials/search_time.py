@@ -1,4 +1,4 @@
-"""The wall-clock time of a search, and which trials it leaves room for."""
+"""The wall-clock time of a search, and which trials still fit into it."""
 
 import time
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.progress.words import duration
 from search.storage import TrialAttribute
 
-# One slow candidate must not eat the budget of all others; its retraining would be slow as well.
+# One slow candidate must not use up the budget of the others; its retraining would be slow too.
 _TRIAL_SHARE_OF_BUDGET = 0.2
 _GRACE_OF_FIRST_TRIALS = 0.5
 
@@ -26,7 +26,7 @@ class SearchTime:
     started: float = field(default_factory=time.monotonic)
 
     def begin(self, spent_before: float) -> None:
-        """Starts the clock, after so many seconds of earlier starts."""
+        """Starts the clock; `spent_before` is the seconds used by earlier starts."""
         self.spent_before = spent_before
         self.started = time.monotonic()
 
@@ -41,7 +41,7 @@ class SearchTime:
         return None if self.seconds is None else self.seconds - self.spent
 
     def reason_to_end(self, study: optuna.Study) -> str | None:
-        """Returns why no trial that starts now could become the winner; None where one could."""
+        """Returns why no trial that starts now can become the winner; None if one can."""
         left = self.left
         if left is None:
             return None
@@ -59,10 +59,11 @@ class SearchTime:
         )
 
     def reason_to_stop(self, study: optuna.Study, *, first: bool = False) -> str | None:
-        """Returns why a running trial has to stop; None where it may go on.
+        """Returns why a running trial has to stop; None if it may continue.
 
-        It goes on while no trial is complete: a search without a winner would be lost time. One of
-        the study's `first` trials, known to be good, may take half of the budget more.
+        It continues while no trial is complete, because a search without a winner is wasted time.
+        One of the study's `first` trials, which are known to be good, may take up to half of the
+        budget in addition.
         """
         left = self.left
         if left is None or not any_complete(study):

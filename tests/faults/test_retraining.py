@@ -30,7 +30,7 @@ def test_a_retraining_killed_anywhere_ends_as_if_it_had_not_been(
     make_place: Callable[..., Place],
 ) -> None:
     place = make_place(epochs=2)
-    options: dict[str, Any] = {"trials": 1, "retrain_epochs": EPOCHS}
+    options: dict[str, Any] = {"trials": 1, "retraining_epochs": EPOCHS}
     place.start(**options).succeeds()
     (undisturbed,) = place.finished()
 

@@ -67,7 +67,7 @@ def take(kind, *names):
 limits = WorkerLimits(**options.pop("limits"))
 try:
     result = run_study(
-        budget=take(Budget, "trials", "retrain"),
+        budget=take(Budget, "trials", "retrain", "retraining_epochs"),
         places=take(Places, "runs_directory", "artifacts"),
         compute=take(Compute, "precision", "xla"),
         workers=LocalWorkers(number=options.pop("workers", 0), limits=limits),

@@ -1,4 +1,4 @@
-"""What the trials chose, and how they fared with it."""
+"""What the trials chose, and the values that they reached."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,14 +36,14 @@ from search.report.words import compact, shortened
 
 _MOST_AXES = 8
 _MOST_SLICES = 8
-# Trials are coloured by rank in so many groups.
+# Number of groups by rank, each with its colour.
 _RANKS = 7
 _MISSING = "not used"
 _SLICE_WIDTH, _SLICE_HEIGHT = 280.0, 190.0
 
 
 def sizes(study: StudyFacts) -> Markup | None:
-    """Returns the value of every complete trial by the network's parameters."""
+    """Returns the value of every complete trial against the network's parameter count."""
     found = [trial for trial in study.counted if is_complete(trial) and trial.parameters]
     if len({trial.parameters for trial in found}) < 3:
         return None
@@ -68,7 +68,7 @@ def sizes(study: StudyFacts) -> Markup | None:
 
 
 def slices(study: StudyFacts) -> list[Markup]:
-    """Returns, for the most important parameters, the value of every complete trial by theirs."""
+    """Returns a chart of every complete trial's value against each important parameter."""
     found = [trial for trial in study.counted if is_complete(trial)]
     varied = [column for column in _columns(study, found) if column.varies]
     return [
@@ -190,11 +190,11 @@ class _Column:
 
     @property
     def varies(self) -> bool:
-        """Whether trials differ in it."""
+        """Whether trials have different values."""
         return len(set(self.values)) > 1
 
     def position(self, trial: TrialFacts) -> float:
-        """Returns where a trial's value lies."""
+        """Returns the position of a trial's value on the axis."""
         value = trial.choices[self.name]
         if self.choices:
             text = str(value)
@@ -208,7 +208,7 @@ class _Column:
         return scale_of(self.values, start, end, log=self.log, whole=self.whole)
 
     def describe(self, trials: Sequence[TrialFacts], study: StudyFacts) -> str:
-        """Says where the better half of the trials lies."""
+        """Describes the values of the better half of the trials."""
         ranked = sorted(trials, key=lambda trial: trial.value or 0.0, reverse=study.maximize)
         better = ranked[: max(1, len(ranked) // 2)]
         if self.choices:
@@ -219,7 +219,7 @@ class _Column:
             found = ", ".join(f"{choice} {count}" for choice, count in counted.items() if count)
             return f"Among the better half: {found}."
         values = [float(trial.choices[self.name]) for trial in better]
-        return f"The better half lies from {compact(min(values))} to {compact(max(values))}."
+        return f"The better half ranges from {compact(min(values))} to {compact(max(values))}."
 
 
 def _columns(study: StudyFacts, trials: Sequence[TrialFacts]) -> list[_Column]:

@@ -15,7 +15,7 @@ _SPACING = 26.0
 
 
 def feature_maps(network: NetworkFacts) -> Markup:
-    """Returns a box for what each stage puts out: as high as the map, as deep as its channels."""
+    """Returns a box for each stage's output: its height is the map's, its depth the channels."""
     stages = network.stages
     largest = max(_side(stage) for stage in stages)
     most = max(_channels(stage) for stage in stages)
@@ -89,7 +89,7 @@ def _draw_box(
     if flat:
         drawing.add("rect", x=x, y=floor - height, width=width, height=height, class_="front", rx=2)
         return
-    # The map's own plane is drawn slanted, to the left; its channels lie behind one another.
+    # The map's plane is slanted, on the left; the channels lie behind one another.
     slant, top = height * _SLANT, floor - height
     front = [(x, floor), (x, top), (x + slant, top - slant), (x + slant, floor - slant)]
     upper = [(x, top), (x + width, top), (x + width + slant, top - slant), (x + slant, top - slant)]

@@ -1,4 +1,4 @@
-"""How the search went, over time and trial by trial."""
+"""The course of the search, over time and trial by trial."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ _COMPARED = ("s-winner", "s-test", "s-validation", "s-other", "s-train")
 
 
 def history(study: StudyFacts) -> Markup | None:
-    """Returns every trial's value by search time, and the best so far; None before the first."""
+    """Returns every trial's value and the best so far by search time; None without values."""
     valued = [trial for trial in study.counted if value_of(trial) is not None and has_ended(trial)]
     if not valued:
         return None
@@ -80,7 +80,7 @@ def history(study: StudyFacts) -> Markup | None:
 
 
 def all_curves(study: StudyFacts) -> Markup | None:
-    """Returns the learning curves of all trials in thin lines, the winner's in a thick one."""
+    """Returns the learning curves of all trials as thin lines, the winner's as a thick one."""
     found = [trial for trial in study.counted if len(trial.curve) > 1]
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""Values on one scale, a row each, with their intervals: readable on the narrowest screen."""
+"""Values with their intervals on one scale, one row each: readable on a narrow screen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _ROW = 38.0
 
 @dataclass(frozen=True)
 class Row:
-    """A named value; `interval` holds the ends of its 95% interval."""
+    """A labelled value; `interval` is its 95% interval."""
 
     label: str
     value: float
@@ -29,7 +29,7 @@ def draw_rows(
     percent_scale: bool,
     join: bool = False,
 ) -> Markup:
-    """Returns a dot for every row; with `join` a line spans from the least to the largest value."""
+    """Returns a dot for every row; `join` draws a band from the first to the last."""
 
     def write(value: float) -> str:
         return percent(value) if percent_scale else compact(value)
@@ -47,8 +47,7 @@ def draw_rows(
         drawing.line((x(value), 6), (x(value), height - 26), "grid")
         draw_tick(drawing, x(value), height - 8, write_tick(value, percent_scale))
     if join and len(rows) > 1:
-        values = [row.value for row in rows]
-        least, most = x(min(values)), x(max(values))
+        least, most = sorted((x(rows[0].value), x(rows[-1].value)))
         drawing.add("rect", x=least, y=6, width=most - least, height=height - 32, class_="span")
     for number, row in enumerate(rows):
         y = 30 + number * _ROW
@@ -67,7 +66,7 @@ def draw_rows(
 
 
 def write_tick(value: float, percent_scale: bool) -> str:
-    """Returns a tick without digits that are not needed."""
+    """Returns the text of a tick, without unneeded digits."""
     if not percent_scale:
         return compact(value)
     return f"{value * 100:.4g}%"

@@ -1,4 +1,4 @@
-"""What the test images showed."""
+"""The charts of the test results."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from search.report.words import compact, percent, shortened
 _LEFT, _BOTTOM = 48.0, 44.0
 _COUNTS = 56.0
 _LEAST_RADIUS, _RADIUS = 2.5, 4.0
-# Cells of one shade share a path; the eye tells about so many apart.
+# Cells of one shade share a path. The eye distinguishes about this many shades.
 SHADES = 9
 _NAME_CHARACTERS = 26
 _SMALL_CHARACTER = 6.2
@@ -29,7 +29,7 @@ _MOST_NAMED = 150
 
 
 def calibration(found: Calibration) -> Markup:
-    """Returns accuracy by confidence, and below it how many images have that confidence."""
+    """Returns accuracy by confidence, with the number of images at each confidence below it."""
     filled = [one for one in found.bins if one.images]
     described = "; ".join(
         f"{percent(one.low, 0)} to {percent(one.high, 0)} sure: {percent(one.accuracy)} right of "
@@ -83,7 +83,7 @@ def calibration(found: Calibration) -> Markup:
 
 
 def shade_of(share: float) -> int:
-    """Returns the shade, 0 to 9, of a share of a class; its root, because mistakes are rare."""
+    """Returns the shade, 0 to 9, of a share of a class, from its root because mistakes are rare."""
     return 0 if share <= 0 else max(1, min(SHADES, round(share**0.5 * SHADES)))
 
 

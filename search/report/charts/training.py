@@ -1,4 +1,4 @@
-"""How the winner learnt, and how far training and unseen images lie apart."""
+"""The winner's learning curves, and the gap between training images and unseen images."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ _PANELS = ("accuracy", "loss")
 
 
 def learning_curves(run: RunFacts, study: StudyFacts | None) -> list[Markup]:
-    """Returns accuracy and loss by passes over the training images, of the final training.
+    """Returns accuracy and loss of the final training by passes over the training images.
 
-    The winner's validation values in the search stand beside them, and the test result.
+    Both charts also show the winner's validation values in the search, and the test result.
     """
     if not run.history:
         return []
@@ -92,13 +92,13 @@ def gap(run: RunFacts, study: StudyFacts | None) -> Markup:
 
 
 def training_accuracy(run: RunFacts) -> float | None:
-    """Returns the exported model's accuracy on its training images; None where unknown."""
+    """Returns the exported model's accuracy on its training images; None if unknown."""
     found = run.retraining.get("training_accuracy_of_the_model", run.retraining.get("accuracy"))
     return None if found is None else float(found)
 
 
 def gap_in_words(run: RunFacts) -> str:
-    """Says how far the accuracies on training and on test images lie apart, and what it means."""
+    """Returns the gap between training and test accuracy in words, and what it means."""
     trained, test = training_accuracy(run), float(run.test["accuracy"])
     if trained is None:
         return ""
@@ -112,31 +112,33 @@ def gap_in_words(run: RunFacts) -> str:
     if low <= baseline["accuracy"]:
         return (
             f"{facts}. Always answering “{baseline['class']}” reaches "
-            f"{percent(baseline['accuracy'])}: the network has hardly learnt anything, so that the "
-            f"gap says nothing. More time, or other settings, come first."
+            f"{percent(baseline['accuracy'])}: the network has hardly learnt anything, so the "
+            f"gap says nothing. Try more time or other settings first."
         )
     if trained <= high:
         return (
             f"{facts}. The difference is within the uncertainty of the test "
             f"({percent(low)} to {percent(high)}): no sign of overfitting."
         )
-    if distance < 0.05:
+    gap = f"{facts}: a gap of {distance * 100:.1f} points"
+    if 1 - trained > distance:
         return (
-            f"{facts}: a gap of {distance * 100:.1f} points. That is a small gap: the network "
-            f"carries over to new images almost as well."
+            f"{gap}. Most of the error already occurs on the training images: the network "
+            f"underfits. Longer training or a larger network helps more than regularisation."
         )
-    advice = (
-        "More images help most; then stronger augmentation, dropout or weight decay, and a smaller "
-        "network."
-    )
+    if distance < 0.05:
+        return f"{gap}. That is little: the network generalises well to new images."
     degree = "clearly overfits" if distance < 0.15 else "overfits strongly"
-    return f"{facts}: a gap of {distance * 100:.1f} points. It {degree}. {advice}"
+    return (
+        f"{gap}. It {degree}. More images help most; then stronger augmentation, dropout or "
+        f"weight decay, and a smaller network."
+    )
 
 
 def trial_gaps(study: StudyFacts) -> Markup | None:
     """Returns every trial by its accuracy on training and on validation images.
 
-    None where trials did not record the former, or are not ranked by accuracy.
+    None if trials did not record the training accuracy, or are not ranked by accuracy.
     """
     if study.metric != "accuracy":
         return None

@@ -1,4 +1,4 @@
-"""What the charts of a search share: scales of the metric and of time, and marks of trials."""
+"""Shared by the charts of a search: scales of the metric and of time, and marks of trials."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,14 +23,14 @@ def trial_dot(drawing: Drawing, study: StudyFacts, trial: TrialFacts, x: float, 
 
 
 def winner_last(trials: Sequence[TrialFacts], study: StudyFacts) -> list[TrialFacts]:
-    """Returns the trials with the winner last, which then is drawn on top."""
+    """Returns the trials with the winner last, so that it is drawn on top."""
     return sorted(trials, key=lambda trial: trial.number == study.best)
 
 
 def thinned(
     trials: Sequence[TrialFacts], most: int, *, keep: int | None = None
 ) -> list[TrialFacts]:
-    """Returns at most so many trials, evenly spaced, the one to `keep` among them."""
+    """Returns at most `most` trials, evenly spaced and including `keep`."""
     if len(trials) <= most:
         return list(trials)
     step = len(trials) / most
@@ -41,12 +41,12 @@ def thinned(
 
 
 def value_of(trial: TrialFacts) -> float | None:
-    """Returns a trial's value where it is a finite number."""
+    """Returns a trial's value; None unless it is a finite number."""
     return trial.value if trial.value is not None and math.isfinite(trial.value) else None
 
 
 def has_ended(trial: TrialFacts) -> bool:
-    """Whether it is known when the trial ended."""
+    """Whether the trial's end is recorded."""
     return trial.ended is not None
 
 
@@ -56,7 +56,7 @@ def is_complete(trial: TrialFacts) -> bool:
 
 
 def tip_of(trial: TrialFacts, study: StudyFacts) -> str:
-    """Returns what is shown where the pointer rests on a trial."""
+    """Returns the text shown when the pointer rests on a trial."""
     value = metric_value(trial.value, study.metric)
     return f"trial {trial.number} ({trial.state}): {value}. {shortened(trial.summary, 70)}"
 
@@ -67,12 +67,12 @@ def value_name(study: StudyFacts) -> str:
 
 
 def writer(study: StudyFacts) -> Callable[[float], str]:
-    """Returns how a study's values are written on an axis."""
+    """Returns the function that formats a study's values on an axis."""
     return tick_writer(study.metric)
 
 
 def tick_writer(metric: str) -> Callable[[float], str]:
-    """Returns how a metric's values are written on an axis."""
+    """Returns the function that formats a metric's values on an axis."""
     if is_share(metric):
         return lambda value: f"{value * 100:.4g}%"
     return compact
@@ -86,7 +86,7 @@ def reaches_one(metric: str, values: Sequence[float | None]) -> bool:
 def value_scale(
     study: StudyFacts, values: Sequence[float | None], start: float, end: float
 ) -> Scale:
-    """Returns a scale of the metric; a few diverged trials do not squeeze all others."""
+    """Returns a scale of the metric on which a few diverged trials do not compress all others."""
     finite = sorted(value for value in values if value is not None and math.isfinite(value))
     if len(finite) > 20 and not study.maximize:
         finite = finite[: max(2, int(len(finite) * 0.97))]
@@ -94,7 +94,7 @@ def value_scale(
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
-    """Returns the seconds and the name of a unit that suits a duration."""
+    """Returns the length in seconds and the name of a suitable unit for a duration."""
     return next(
         ((unit, name) for least, unit, name in _UNITS if seconds >= least), (1.0, "seconds")
     )
@@ -103,7 +103,7 @@ def time_unit(seconds: float) -> tuple[float, str]:
 def staircase(
     steps: Sequence[Point], end: float, x: Callable[[float], float], y: Callable[[float], float]
 ) -> list[Point]:
-    """Returns the pixels of a line that rises at each (seconds, value) and runs on to an end."""
+    """Returns the pixels of a line that steps at each (seconds, value) and continues to an end."""
     points = [(x(steps[0][0]), y(steps[0][1]))]
     for (_, before), (seconds, value) in pairwise(steps):
         points += [(x(seconds), y(before)), (x(seconds), y(value))]

@@ -133,7 +133,7 @@ def test_other_classes_are_refused_and_nothing_is_opened(
             shutil.rmtree(data / "digit 3")
         else:
             shutil.copytree(data / "digit 3", data / "three")
-        part = {"missing": "lacks digit 3", "unknown": "has besides three"}[change]
+        part = {"missing": "lacks digit 3", "unknown": "also has three"}[change]
         with pytest.raises(UserError, match=f"{part}. Fix: name images with the same classes"):
             evaluated(run / "model.keras", data)
     assert len(openings(run)) == 1

@@ -216,7 +216,7 @@ def test_a_folder_holds_the_exports_of_one_model(run: Path, tmp_path: Path) -> N
         with pytest.raises(UserError, match=fix):
             export_run(run, [KERAS], output=tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can be written to"):
+    with pytest.raises(UserError, match="need a writable folder"):
         export_run(run, [KERAS], output=tmp_path / "file")
 
 
@@ -247,7 +247,7 @@ def test_changed_data_lends_no_test_image_either(run: Path, photos: Path, tmp_pa
 
     found = real_images(folder, DataSource(location=str(changed)))
 
-    assert found.described == "256 images of changed, which are not those of the run"
+    assert found.described == "256 images of changed, which are not the run's images"
     tested = len(folder.test_files)
     assert tested == 60
     left = 400 - 1 - len(folder.test_files - {"digit 0/00.png"})
@@ -268,7 +268,7 @@ def test_images_of_other_classes_are_refused(run: Path, photos: Path, tmp_path: 
     other = Path(shutil.copytree(photos, tmp_path / "other"))
     (other / "digit 3").rename(other / "three")
 
-    with pytest.raises(UserError, match="lacks digit 3 and has besides three"):
+    with pytest.raises(UserError, match="lacks digit 3 and also has three"):
         real_images(read_run_folder(run), DataSource(location=str(other)))
 
 

@@ -26,7 +26,7 @@ GOOD = {
         # Reduced precision is judged by accuracy alone.
         ({"largest_difference": 0.3, "agreeing_labels": 250}, False, None),
         ({"accuracy": 0.8901}, False, None),
-        ({"accuracy": 0.8899}, False, "accuracy is 89.0% where Keras has 90.0%"),
+        ({"accuracy": 0.8899}, False, "accuracy is 89.0%, that of Keras 90.0%"),
         ({"accuracy": 0.95}, False, None),
     ],
 )

@@ -70,7 +70,7 @@ def test_it_serves_until_a_signal_ends_it(number: int, url: str, study: optuna.S
     assert address.startswith("http://127.0.0.1:")
     assert [found["study_name"] for found in studies] == [study.study_name]
     assert process.returncode == 0
-    assert out == "the dashboard has ended\n"
+    assert out == "the dashboard has stopped\n"
     assert error == ""
 
 
@@ -189,9 +189,9 @@ def test_a_browser_opens_where_there_is_a_screen(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--storage", "sqlite:///no.db"], "no.db is not there"),
-        (["--runs-directory", "nowhere"], "nowhere/studies.db is not there"),
-        (["--storage", "sqlite:///empty.db"], "has no tables of Optuna"),
+        (["--storage", "sqlite:///no.db"], "no.db does not exist"),
+        (["--runs-directory", "nowhere"], "nowhere/studies.db does not exist"),
+        (["--storage", "sqlite:///empty.db"], "has no Optuna tables"),
         (["--storage", "studies.db"], "sqlite:///studies.db"),
         (["--storage", "grpc://127.0.0.1:1"], "must be a storage server"),
         (["--storage", "sqlite:///a.db", "--artifacts", "no_folder"], "no folder 'no_folder'"),

@@ -38,7 +38,7 @@ def test_a_run_s_folder_alone_and_a_folder_to_compare_with(
     run = ("--run", finished.directory, "--compare", hostile.directory, "--output", to)
     assert _report(*run) == 0
 
-    assert "Beside the winner" in to.read_text(encoding="utf-8")
+    assert "Compared with the winner" in to.read_text(encoding="utf-8")
     assert to.with_suffix(".md").is_file()
 
 

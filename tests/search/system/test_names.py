@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.system.names import decoded, is_text, shown, spreadsheet_cell
+from search.system.names import decoded, is_text, shown, spreadsheet_cell, without_passwords
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,9 @@ def test_text_is_what_utf8_can_hold() -> None:
 )
 def test_no_cell_is_a_formula(value: object, cell: object) -> None:
     assert spreadsheet_cell(value) == cell
+
+
+def test_a_password_of_a_url_is_not_shown() -> None:
+    line = "search run --storage postgresql+psycopg://me:secret@host/studies --data photos:new"
+
+    assert without_passwords(line) == line.replace("secret", "***")
