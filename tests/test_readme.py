@@ -266,7 +266,7 @@ def test_the_tutorial_runs_from_its_own_folder(
         env=_environment(repository),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
 
     assert (done.returncode, done.stderr) == (0, "")

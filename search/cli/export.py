@@ -125,8 +125,8 @@ def _check(context: typer.Context) -> None:
     extra = [option for name, option in given.items() if name in others]
     if extra:
         raise UserError(
-            f"An export of a {kind} does not take {', '.join(extra)}. Fix: leave out "
-            f"{'it' if len(extra) == 1 else 'them'}."
+            f"An export of a {kind} does not take {', '.join(extra)}. Fix: leave "
+            f"{'it' if len(extra) == 1 else 'them'} out."
         )
 
 

@@ -231,7 +231,7 @@ def moved(run: Path, source: Path) -> None:
 def test_images_that_are_gone_are_asked_for(run: Path, photos: Path, tmp_path: Path) -> None:
     moved(run, tmp_path / "gone")
 
-    with pytest.raises(UserError, match=r"gone is not there.*Fix: name them.*--data"):
+    with pytest.raises(UserError, match=r"gone no longer exists.*Fix: name them.*--data"):
         export_run(run, [KERAS])
     assert not (run / "exports.json").exists()
 
@@ -296,8 +296,8 @@ def test_an_interruption_leaves_nothing_half_written(run: Path) -> None:
         (["--run", "RUN", "--study", "x", "--to", "a.yaml"], "received both"),
         ([], "received neither"),
         (["--study", "x"], "'--to' is missing"),
-        (["--study", "x", "--to", "a.yaml", "--formats", "onnx"], "without --formats"),
-        (["--run", "RUN", "--to", "a.yaml"], "without --to"),
+        (["--study", "x", "--to", "a.yaml", "--formats", "onnx"], "does not take --formats"),
+        (["--run", "RUN", "--to", "a.yaml"], "does not take --to"),
         (["--run", "RUN", "--runs-directory", "x", "--storage", "y"], "leave out them"),
         (["--run", "RUN", "--formats", "onx"], "'onnx'"),
         (["--run", "no/such/run"], "no/such/run"),

@@ -208,7 +208,7 @@ def test_a_run_of_an_earlier_version(
     page = page_of(finished.study, old)
     _check(page)
 
-    assert "an earlier version did not keep" in page.text
+    assert "because an earlier version wrote it" in page.text
     assert "images" not in _sections(page)
 
 
