@@ -67,10 +67,9 @@ def test_the_dashboard_shows_a_run_without_an_error(
             "validation accuracy by network size",
             "validation accuracy by search time",
             "learning_curve.png",
-            "split_fractions",
         )
         browser.get(f"{address}/dashboard/studies/{study_id}/note")
-        note = _text_with(browser, "Best so far", "What is searched")
+        note = _text_with(browser, "Best so far", "Searched parameters")
         rows = browser.find_elements(By.CSS_SELECTOR, "table tr")
         table = [row.text.replace("\n", " ") for row in rows]
         browser.get(f"{address}/dashboard/studies/{study_id}/trials?numbers={best.number}")

@@ -195,7 +195,10 @@ def test_a_browser_opens_where_there_is_a_screen(
         (["--storage", "studies.db"], "sqlite:///studies.db"),
         (["--storage", "grpc://127.0.0.1:1"], "must be a storage server"),
         (["--storage", "sqlite:///a.db", "--artifacts", "no_folder"], "no folder 'no_folder'"),
-        (["--storage", "sqlite:///a.db", "--host", "no.such.host.invalid"], "address of this machine"),
+        (
+            ["--storage", "sqlite:///a.db", "--host", "no.such.host.invalid"],
+            "address of this machine",
+        ),
         (["--port", "99999"], "'--port'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -23,7 +23,7 @@ from search.optimize.sampling import ReseedingSampler
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import open_storage, quiet_optuna
-from search.storage.attributes import TrialAttribute, trial_attribute
+from search.storage.attributes import TrialAttribute, set_trial_attribute, trial_attribute
 from search.training import FitResult, ValidationReport, feasibility
 from search.training.mirroring import MirroredAccuracy
 from search.trials import objective
@@ -400,7 +400,9 @@ def test_a_continued_trial_keeps_the_steps_of_the_first_attempt(
     def die(candidate: Candidate) -> list[float]:
         trial = study.trials[-1]
         told = candidate.with_length(steps=77)
-        study._storage.set_trial_user_attr(trial._trial_id, "candidate", told.to_json())
+        set_trial_attribute(
+            study._storage, trial._trial_id, TrialAttribute.CANDIDATE, told.to_json()
+        )
         raise KeyboardInterrupt
 
     train_as(die)
