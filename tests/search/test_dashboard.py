@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -43,9 +44,13 @@ def _images(browser: webdriver.Chrome) -> list[str]:
 
     def loaded(driver: webdriver.Chrome) -> list[str] | None:
         found = driver.execute_script(script)
-        return [source for source, _ in found] if found and all(o for _, o in found) else None
+        complete = found and all(done for _, done in found)
+        return [source for source, _ in found] if complete else None
 
-    return list(WebDriverWait(browser, WAIT_SECONDS).until(loaded, "no artifact is shown"))
+    shown: list[str] | None = WebDriverWait(browser, WAIT_SECONDS).until(
+        loaded, "an artifact is not shown"
+    )
+    return shown or []
 
 
 def test_the_dashboard_shows_a_run_without_an_error(
@@ -75,9 +80,9 @@ def test_the_dashboard_shows_a_run_without_an_error(
         browser.get(f"{address}/dashboard/studies/{study_id}/trials?numbers={best.number}")
         trial = _text_with(browser, "images_per_second", "trained to its end")
         images = _images(browser)
-        errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+        log: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
 
-    assert errors == []
+    assert [line for line in log if line["level"] == "SEVERE"] == []
     assert "tiny" in study
     assert "Filters and dropout of one stage." in note
     assert f"validation accuracy {best.value:.4f}, trial {best.number}" in note
