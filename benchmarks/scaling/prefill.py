@@ -17,6 +17,7 @@ from sqlalchemy import Connection, create_engine, func, insert, select, text
 
 from benchmarks.scaling.trial import REPORTS, candidate_attributes, result_attributes
 from search.storage import open_storage, quiet_optuna
+from search.storage.attributes import set_trial_attribute
 from studies.shipped.depth_filters import study as spec
 
 _TRIALS_AT_ONCE = 1_000
@@ -30,7 +31,7 @@ def draw_trials(count: int) -> list[FrozenTrial]:
             trial = study.ask()
             candidate = spec.candidate(trial)
             for name, value in {**candidate_attributes(candidate), **result_attributes()}.items():
-                trial.set_user_attr(name, value)
+                set_trial_attribute(trial.storage, trial._trial_id, name, value)
             # As with successive halving: every trial has a first rung, every other one a second.
             steps = REPORTS if trial.number % 2 else REPORTS // 2
             for step in range(1, steps + 1):

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from search.storage import TrialAttribute
+from search.storage.attributes import TrialAttribute, set_trial_attribute
 from search.trials.pruning import should_prune
 from spaces.candidate import Candidate
 from studies.shipped.depth_filters import study as spec
@@ -38,24 +38,24 @@ class Latencies:
         self.seconds[operation].append(time.perf_counter() - began)
 
 
-def candidate_attributes(candidate: Candidate) -> dict[str, Any]:
+def candidate_attributes(candidate: Candidate) -> dict[TrialAttribute, Any]:
     """Returns what a trial stores before it trains."""
     return {
-        TrialAttribute.CANDIDATE.value: candidate.to_json(),
-        TrialAttribute.SUMMARY.value: candidate.summary(),
-        TrialAttribute.PARAMETERS.value: 1_234_567,
-        TrialAttribute.MEMORY_MIB.value: 890,
+        TrialAttribute.CANDIDATE: candidate.to_json(),
+        TrialAttribute.SUMMARY: candidate.summary(),
+        TrialAttribute.PARAMETERS: 1_234_567,
+        TrialAttribute.MEMORY_MIB: 890,
     }
 
 
-def result_attributes() -> dict[str, Any]:
+def result_attributes() -> dict[TrialAttribute, Any]:
     """Returns what a trial stores after it has trained."""
     return {
-        TrialAttribute.BEST_EPOCH.value: 4.0,
-        TrialAttribute.EPOCHS_TRAINED.value: 4.0,
-        TrialAttribute.IMAGES_PER_SECOND.value: 3456.7,
-        TrialAttribute.SECONDS.value: 123.456,
-        TrialAttribute.OUTCOME.value: "complete",
+        TrialAttribute.BEST_EPOCH: 4.0,
+        TrialAttribute.EPOCHS_TRAINED: 4.0,
+        TrialAttribute.IMAGES_PER_SECOND: 3456.7,
+        TrialAttribute.SECONDS: 123.456,
+        TrialAttribute.OUTCOME: "complete",
     }
 
 
@@ -65,17 +65,17 @@ def simulate(study: optuna.Study, latencies: Latencies, *, give_up_at: float) ->
     Raises CutError if `give_up_at`, a time of `time.perf_counter`, passes during the trial.
     """
 
-    def store(attributes: dict[str, Any]) -> None:
+    def store(attributes: dict[TrialAttribute, Any]) -> None:
         for name, value in attributes.items():
             with latencies.measure("attribute"):
-                trial.set_user_attr(name, value)
+                set_trial_attribute(trial.storage, trial._trial_id, name, value)
         if time.perf_counter() > give_up_at:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise CutError
 
     with latencies.measure("ask"):
         trial = study.ask()
-    store({"lease": {"host": "host", "process": 12345, "worker": "0" * 32, "beat": 0}})
+    store({TrialAttribute.LEASE: {"host": "host", "process": 12345, "worker": "0" * 32, "beat": 0}})
     with latencies.measure("suggest"):
         candidate = spec.candidate(trial)
     store(candidate_attributes(candidate))
@@ -88,7 +88,7 @@ def simulate(study: optuna.Study, latencies: Latencies, *, give_up_at: float) ->
             trial.report(value, step)
         with latencies.measure("prune"):
             should_prune(trial)
-        store({TrialAttribute.EPOCHS_TRAINED.value: step / spec.reports_per_epoch})
+        store({TrialAttribute.EPOCHS_TRAINED: step / spec.reports_per_epoch})
     store(result_attributes())
     with latencies.measure("tell"):
         study.tell(trial, value)

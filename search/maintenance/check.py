@@ -28,7 +28,7 @@ from search.maintenance.reading import (
 )
 from search.maintenance.running import RunningTrial, running_trial
 from search.storage.artifacts import TRIAL_ARTIFACTS_PREFIX, open_artifacts, store_errors
-from search.storage.attributes import TrialAttribute
+from search.storage.attributes import TrialAttribute, trial_attribute
 from search.storage.connections import one_line
 from search.storage.opening import explained
 from search.trials.outcomes import count_outcomes
@@ -206,7 +206,7 @@ def _study_report(
         best_value=None if best is None else best.value,
         best_trial=None if best is None else best.number,
         running=[
-            running_trial(trial.number, trial.user_attrs.get(TrialAttribute.LEASE))
+            running_trial(trial.number, trial_attribute(trial, TrialAttribute.LEASE))
             for trial in trials
             if trial.state is TrialState.RUNNING
         ],

@@ -15,13 +15,13 @@ from typing import Any
 
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import URL, Connection, Table, create_engine, event, insert, select
+from sqlalchemy import URL, Connection, Table, create_engine, event, func, insert, select
 from sqlalchemy import exc as sqlalchemy_errors
 
 from cnn_blocks.errors import UserError
 from search.maintenance.reading import database_url, open_for_reading, study_names
 from search.maintenance.running import RunningTrial, running_trial
-from search.storage.attributes import TrialAttribute
+from search.storage.attributes import TrialAttribute, system_key
 from search.storage.connections import one_line
 from search.storage.dashboard import renumbered
 from search.storage.opening import explained, open_storage
@@ -119,16 +119,14 @@ def _study_row(reader: Connection, name: str) -> dict[str, Any]:
 
 def _running(reader: Connection, study_id: int) -> list[RunningTrial]:
     """Returns the RUNNING trials of a study and the processes that own them."""
-    attributes = _TABLES["trial_user_attributes"].c
-    leases = (
-        select(_TRIALS.c.number, attributes.value_json)
-        .outerjoin(
-            _TABLES["trial_user_attributes"],
-            (attributes.trial_id == _TRIALS.c.trial_id) & (attributes.key == TrialAttribute.LEASE),
+    now, earlier = _TABLES["trial_system_attributes"], _TABLES["trial_user_attributes"]
+    leases = select(_TRIALS.c.number, func.coalesce(now.c.value_json, earlier.c.value_json))
+    for table, key in ((now, system_key(TrialAttribute.LEASE)), (earlier, TrialAttribute.LEASE)):
+        leases = leases.outerjoin(
+            table, (table.c.trial_id == _TRIALS.c.trial_id) & (table.c.key == key)
         )
-        .where(_TRIALS.c.study_id == study_id, _TRIALS.c.state == TrialState.RUNNING)
-        .order_by(_TRIALS.c.number)
-    )
+    leases = leases.where(_TRIALS.c.study_id == study_id, _TRIALS.c.state == TrialState.RUNNING)
+    leases = leases.order_by(_TRIALS.c.number)
     return [
         running_trial(number, None if lease is None else json.loads(lease))
         for number, lease in reader.execute(leases)

@@ -46,19 +46,20 @@ def run_dashboard(
     the address once browsers can connect. Raises UserError if the storage or a folder does not
     exist, and if the address cannot be listened on.
     """
-    storage = _open_existing(url)
-    store: ArtifactStore | None = None
-    if artifacts is not None:
-        store = open_store(artifacts)
-    elif user_path(default_artifacts).is_dir():
-        store = open_artifacts(default_artifacts, check=False).store
-    # optuna-dashboard has no type information.
-    dashboard: Any = import_module("optuna_dashboard")
     try:
-        with Interruption(), _listen(host, port) as server:
-            server.set_app(dashboard.wsgi(storage, store))
-            announce(_address(host, server.server_port))
-            server.serve_forever()
+        with Interruption():
+            storage = _open_existing(url)
+            store: ArtifactStore | None = None
+            if artifacts is not None:
+                store = open_store(artifacts)
+            elif user_path(default_artifacts).is_dir():
+                store = open_artifacts(default_artifacts, check=False).store
+            with _listen(host, port) as server:
+                # Takes seconds because it imports scikit-learn; it has no type information.
+                dashboard: Any = import_module("optuna_dashboard")
+                server.set_app(dashboard.wsgi(storage, store))
+                announce(f"http://{name_for_clients(host)}:{server.server_port}/")
+                server.serve_forever()
     except SearchInterrupted:
         return
 
@@ -94,10 +95,6 @@ def _listen(host: str, port: int | None) -> "_Server":
             f"received {host}:{DEFAULT_PORT if port is None else port} ({error.strerror}). Fix: "
             f"leave out --port, or name another host or port."
         ) from error
-
-
-def _address(host: str, port: int) -> str:
-    return f"http://{name_for_clients(host)}:{port}/"
 
 
 class _Server(ThreadingMixIn, WSGIServer):

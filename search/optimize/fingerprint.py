@@ -1,11 +1,11 @@
 """The stored identity of a study, and the refusal to resume it with a different one."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cnn_blocks.errors import UserError
 from search.sizing.time_plan import TimePlan
+from search.storage.attributes import set_study_attribute, study_attributes
 from spaces.probe import space_fingerprint
 from studies.study import StudySpec
 
@@ -88,7 +88,7 @@ def refuse_foreign(storage: "optuna.storages.BaseStorage", name: str, direction:
         study_id = storage.get_study_id_from_name(name)
     except KeyError:
         return
-    if "space_fingerprint" in storage.get_study_user_attrs(study_id):
+    if "space_fingerprint" in study_attributes(storage, study_id):
         return
     trials = storage.get_n_trials(study_id)
     directions = [found.name.lower() for found in storage.get_study_directions(study_id)]
@@ -108,7 +108,7 @@ def remember_or_refuse(study: "optuna.Study", identity: StudyIdentity) -> None:
     Raises UserError that lists each difference with the stored and the received value.
     """
     received = asdict(identity)
-    stored: Mapping[str, Any] = study.user_attrs
+    stored = study_attributes(study._storage, study._study_id)
     differences = [
         f"{_WORDS[name]} (stored: {stored[name]}, received: {value})"
         for name, value in received.items()
@@ -122,4 +122,4 @@ def remember_or_refuse(study: "optuna.Study", identity: StudyIdentity) -> None:
         )
     for name, value in received.items():
         if name not in stored:
-            study.set_user_attr(name, value)
+            set_study_attribute(study._storage, study._study_id, name, value)

@@ -16,7 +16,7 @@ from search.optimize.fingerprint import identify, remember_or_refuse
 from search.optimize.warm_start import enqueue_once, enqueue_recipes
 from search.progress.events import Progress
 from search.sizing.time_plan import TimePlan
-from search.storage import StudyAttribute
+from search.storage.attributes import StudyAttribute, set_study_attribute, study_attributes
 from search.training.class_weighting import choose_class_weights
 from search.training.metrics import DIRECTIONS
 from search.training.mirroring import find_flip_parameters
@@ -81,7 +81,7 @@ def store_study(
     }
     if command is not None:
         described[StudyAttribute.COMMAND] = command
-    if StudyAttribute.FLIP_PARAMETERS not in study.user_attrs:
+    if StudyAttribute.FLIP_PARAMETERS not in study_attributes(storage, study._study_id):
         # Probes the space; the result is valid as long as the space's fingerprint is.
         described[StudyAttribute.FLIP_PARAMETERS] = find_flip_parameters(
             lambda trial: spec.candidate(trial, plan.task), draws=min(_FLIP_DRAWS, spec.probes)
@@ -90,15 +90,16 @@ def store_study(
     indices = experiment.checkpoints.with_name("split.npz")
     if not indices.exists():
         split.save_indices(indices)
-    study.set_user_attr(StudyAttribute.INDICES, str(indices))
+    _describe(study, {StudyAttribute.INDICES: str(indices)})
     return study
 
 
 def _describe(study: optuna.Study, described: Mapping[str, Any]) -> None:
     """Stores attributes of a study; writes only those that change."""
+    stored = study_attributes(study._storage, study._study_id)
     for attribute, value in described.items():
-        if study.user_attrs.get(attribute) != value:
-            study.set_user_attr(attribute, value)
+        if stored.get(attribute) != value:
+            set_study_attribute(study._storage, study._study_id, attribute, value)
 
 
 def stored_plan(storage: optuna.storages.BaseStorage, name: str) -> TimePlan | None:
@@ -187,7 +188,7 @@ def with_class_weights(
 
 def _stored_attributes(storage: optuna.storages.BaseStorage, name: str) -> dict[str, Any]:
     try:
-        return storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+        return study_attributes(storage, storage.get_study_id_from_name(name))
     except KeyError:
         return {}
 

@@ -21,6 +21,7 @@ from search.storage import (
     quiet_optuna,
     without_password,
 )
+from search.storage.attributes import study_attributes, trial_attribute
 from search.training.mirroring import flip_parameters, flips_are_harmless
 from spaces.candidate import Candidate
 from studies.study import StudySpec
@@ -45,15 +46,14 @@ def best_configuration(study: optuna.Study) -> BestConfiguration:
             f"A study needs a complete trial to have a winner; {study.study_name!r} has none. "
             f"Fix: run it again with more --trials."
         )
-    if TrialAttribute.CANDIDATE not in trial.user_attrs:
+    text = trial_attribute(trial, TrialAttribute.CANDIDATE)
+    if text is None:
         raise UserError(
             f"A winner is rebuilt from the candidate stored with its trial; {study.study_name!r} "
             f"has none, so another program made it. Fix: name a study that `run` made."
         )
-    stored = study.user_attrs
-    candidate = _candidate(
-        trial.user_attrs[TrialAttribute.CANDIDATE], stored.get(StudyAttribute.SOURCE)
-    )
+    stored = study_attributes(study._storage, study._study_id)
+    candidate = _candidate(text, stored.get(StudyAttribute.SOURCE))
     candidate = _lengthened(_mirrored(candidate, trial, study), trial, stored)
     height, width = (int(size) for size in stored["image_shape"].split("x"))
     return BestConfiguration(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from search.optimize.winner import best_trial
 from search.report.data import ParameterFacts, SearchState, StudyFacts, TrialFacts
 from search.sizing.time_plan import TimePlan
-from search.storage import StudyAttribute, TrialAttribute
+from search.storage.attributes import StudyAttribute, TrialAttribute, study_attributes
 from search.trials.outcomes import outcome_of
 
 # With fewer complete trials, a ranking of parameters is noise.
@@ -40,7 +40,8 @@ _UNLISTED = (
 
 def read_study(study: optuna.Study) -> StudyFacts:
     """Returns what a report says about a study, in any state."""
-    stored, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    stored = study_attributes(study._storage, study._study_id)
+    trials = study.get_trials(deepcopy=False)
     plan, training_images = _plan(stored.get(StudyAttribute.TIME_PLAN))
     split = _split_sizes(stored.get(StudyAttribute.INDICES))
     steps_per_epoch = _EPOCH_STEPS.fullmatch(str(stored.get("step_unit", "")))

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
 from cnn_blocks.errors import InfeasibleError
-from search.storage import StudyAttribute, TrialAttribute
+from search.storage.attributes import StudyAttribute, TrialAttribute, study_attributes
 from spaces.probe import ProbeTrial, Space, explore
 
 # The flip parameter of studies that store no list of flip parameters.
@@ -106,7 +106,8 @@ def _is_flag(distribution: BaseDistribution) -> bool:
 
 def flip_parameters(study: optuna.Study) -> list[str]:
     """Returns the names of the parameters with which a study's space switches flips."""
-    found: list[str] = study.user_attrs.get(StudyAttribute.FLIP_PARAMETERS, [_FLIP])
+    stored = study_attributes(study._storage, study._study_id)
+    found: list[str] = stored.get(StudyAttribute.FLIP_PARAMETERS, [_FLIP])
     return found
 
 

@@ -22,7 +22,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.storage import TrialAttribute
+from search.storage.attributes import TrialAttribute, system_key, trial_attribute
 from search.system.crash import Death
 from search.trials.checkpoints import remove_shared
 from search.trials.lease import LeaseWatch, is_gone, lease_of
@@ -251,7 +251,6 @@ def _continuations(study: optuna.Study, number: int) -> list[int]:
 
 def _continuation(trial: FrozenTrial) -> FrozenTrial:
     kept = (
-        TrialAttribute.CANDIDATE,
         TrialAttribute.SUMMARY,
         TrialAttribute.EPOCHS_TRAINED,
         TrialAttribute.CHECKPOINT_STEP,
@@ -266,9 +265,11 @@ def _continuation(trial: FrozenTrial) -> FrozenTrial:
     # An enqueued trial's fixed values also cover the parameters that it had not suggested yet.
     fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     rungs = {k: v for k, v in trial.system_attrs.items() if k.startswith("completed_rung_")}
+    stored = trial_attribute(trial, TrialAttribute.CANDIDATE)
+    candidate = {} if stored is None else {system_key(TrialAttribute.CANDIDATE): stored}
     return create_trial(
         state=TrialState.WAITING,
         user_attrs=attributes,
-        system_attrs={"fixed_params": fixed, **rungs},
+        system_attrs={"fixed_params": fixed, **rungs, **candidate},
         intermediate_values=trial.intermediate_values,
     )

@@ -17,7 +17,7 @@ import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
-from search.storage import TrialAttribute
+from search.storage.attributes import TrialAttribute, set_trial_attribute, trial_attribute
 from search.system.processes import host_identity, process_identity
 
 LEASE_SECONDS = 120.0
@@ -87,7 +87,7 @@ class Lease:
 
     def _write(self) -> None:
         lease = {**self._holder, "beat": self._beat}
-        self._storage.set_trial_user_attr(self._trial_id, TrialAttribute.LEASE, lease)
+        set_trial_attribute(self._storage, self._trial_id, TrialAttribute.LEASE, lease)
 
 
 class LeaseWatch:
@@ -130,7 +130,7 @@ class LeaseWatch:
 
 def lease_of(trial: FrozenTrial) -> dict[str, Any]:
     """Returns a trial's lease; empty if none was written."""
-    lease: dict[str, Any] = trial.user_attrs.get(TrialAttribute.LEASE) or {}
+    lease: dict[str, Any] = trial_attribute(trial, TrialAttribute.LEASE) or {}
     return lease
 
 

@@ -18,7 +18,7 @@ from search.errors import OutOfMemoryError, TrialFailure
 from search.progress.events import TrialStarted
 from search.sizing.cost import TrainingCost, corrected, predict_cost
 from search.sizing.machine_speed import MachineSpeed
-from search.storage import TrialAttribute
+from search.storage.attributes import TrialAttribute, set_trial_attribute, trial_attribute
 from search.training import feasibility, fit
 from search.training.metrics import RANKING_METRICS
 from search.training.mirroring import flips_are_harmless
@@ -75,7 +75,12 @@ def run_trial(trial: optuna.Trial, session: Session, lease: Lease | None = None)
     with session.clock.measure("storage"):
         if failure is not None:
             text = "".join(traceback.format_exception(failure))
-            _store(trial, TrialAttribute.TRACEBACK, text[-_TRACEBACK_CHARACTERS:])
+            set_trial_attribute(
+                trial.storage,
+                trial._trial_id,
+                TrialAttribute.TRACEBACK,
+                text[-_TRACEBACK_CHARACTERS:],
+            )
         _store(trial, TrialAttribute.REASON, result.reason)
         _store(trial, TrialAttribute.OUTCOME, result.outcome)
         _tell(trial, result)
@@ -149,7 +154,7 @@ def _evaluate(trial: optuna.Trial, session: Session, lease: Lease | None) -> flo
 
 def _continued(trial: optuna.Trial, candidate: Candidate) -> Candidate:
     """Returns the candidate with the length that an interrupted attempt had chosen, if any."""
-    stored = trial.user_attrs.get(TrialAttribute.CANDIDATE)
+    stored = trial_attribute(trial.storage.get_trial(trial._trial_id), TrialAttribute.CANDIDATE)
     if stored is None or TrialAttribute.CONTINUES not in trial.user_attrs:
         return candidate
     training = json.loads(stored)["training"]
@@ -187,7 +192,7 @@ def _find_equal(trial: optuna.Trial, candidate: Candidate) -> optuna.trial.Froze
     wanted = _without_steps(candidate.to_json())
     states = (TrialState.COMPLETE, TrialState.PRUNED)
     for other in trial.study.get_trials(deepcopy=False, states=states):
-        if _without_steps(other.user_attrs.get(TrialAttribute.CANDIDATE, "")) != wanted:
+        if _without_steps(trial_attribute(other, TrialAttribute.CANDIDATE, "")) != wanted:
             continue
         if outcome_of(other) is Outcome.COMPLETE:
             return other

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from cnn_blocks.errors import InfeasibleError
 from search.progress.events import TrialAdvanced
-from search.storage import TrialAttribute
+from search.storage.attributes import TrialAttribute, set_trial_attribute
 from search.training.listener import Listener
 from search.training.result import ValidationReport
 from search.trials.checkpoints import shared_name
@@ -42,7 +42,9 @@ def share_checkpoint(trial: optuna.Trial, session: Session) -> None:
 def remember_candidate(trial: optuna.Trial, candidate: Candidate, session: Session) -> None:
     """Stores the candidate of a trial, from which its network can be rebuilt."""
     with session.clock.measure("storage"):
-        trial.set_user_attr(TrialAttribute.CANDIDATE, candidate.to_json())
+        set_trial_attribute(
+            trial.storage, trial._trial_id, TrialAttribute.CANDIDATE, candidate.to_json()
+        )
         trial.set_user_attr(TrialAttribute.SUMMARY, candidate.summary())
 
 

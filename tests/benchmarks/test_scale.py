@@ -15,6 +15,7 @@ from benchmarks.scaling.storages import proxy, sqlite
 from benchmarks.scaling.trial import REPORTS, CutError, Latencies, simulate
 from search.storage import open_storage
 from studies.shipped.depth_filters import study as spec
+from tests.support.attributes import candidate_of
 from tests.support.postgresql import Cluster
 
 
@@ -59,10 +60,7 @@ def test_a_simulated_trial_stores_a_whole_trial(database: str, trials: list[Froz
 
     last = study.trials[-1]
     assert (last.number, last.state) == (3, TrialState.COMPLETE)
-    assert (
-        spec.candidate(optuna.trial.FixedTrial(last.params)).to_json()
-        == (last.user_attrs["candidate"])
-    )
+    assert spec.candidate(optuna.trial.FixedTrial(last.params)).to_json() == candidate_of(last)
     counts = {name: len(seconds) for name, seconds in latencies.seconds.items()}
     assert counts == {
         "ask": 1,

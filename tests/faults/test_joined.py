@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from search.storage import TrialAttribute
+from search.trials.lease import lease_of
 from search.trials.outcomes import Outcome
 from tests.support.fault_runs import (
     PATIENCE,
@@ -53,7 +54,7 @@ def test_one_of_two_searches_finishes_what_both_began(make_place: Callable[..., 
     print(f"{len(crashed)} crashed, {TRIALS} counted, by {len(held_by(trials))} workers")
     assert len(crashed) > KILLS // 3
     assert set(kills.values()) == {KILLS // 2, KILLS - KILLS // 2}
-    holders = [trial.user_attrs.get(TrialAttribute.LEASE, {}) for trial in crashed]
+    holders = [lease_of(trial) for trial in crashed]
     left = [t for t, lease in zip(crashed, holders, strict=True) if lease.get("process") in last]
     # The other command finds their trials abandoned: how the workers died is unknown.
     assert left

@@ -8,6 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.storage import TrialAttribute
+from search.trials.lease import lease_of
 from search.trials.outcomes import Outcome
 from tests.support.fault_runs import (
     PATIENCE,
@@ -62,7 +63,7 @@ def test_a_hundred_kills_change_no_result(make_place: Callable[..., Place]) -> N
     print(f"{kills} kills in {seconds:.0f} s, {while_training} of workers at a trial: ", end="")
     print(f"{len(trials)} trials, {len(crashed)} crashed, {total} counted")
     # A worker killed between asking for a trial and its first heartbeat leaves no lease.
-    known = [trial for trial in crashed if TrialAttribute.LEASE in trial.user_attrs]
+    known = [trial for trial in crashed if lease_of(trial)]
     assert len(known) >= KILLS // 4
     assert {trial.user_attrs[TrialAttribute.SIGNAL] for trial in known} == {"SIGKILL"}
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]

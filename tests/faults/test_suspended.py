@@ -6,6 +6,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage import TrialAttribute
+from search.trials.lease import lease_of
 from search.trials.outcomes import Outcome, outcome_of
 from tests.support.fault_runs import Place
 
@@ -21,7 +22,7 @@ def test_a_suspended_workers_trial_goes_on_elsewhere_and_it_gives_up(
     run = place.start(workers=2, trials=TRIALS, limits={"lease_seconds": 6})
     run.wait_until(lambda: len(place.running(trained=2)) == 2)
     lost = place.running()[0]
-    process = lost.user_attrs[TrialAttribute.LEASE]["process"]
+    process = lease_of(lost)["process"]
     (worker,) = [worker for worker in run.workers() if worker.pid == process]
     worker.suspend()
     try:
@@ -35,8 +36,7 @@ def test_a_suspended_workers_trial_goes_on_elsewhere_and_it_gives_up(
         lambda: [
             other
             for other in place.trials()
-            if other.user_attrs.get(TrialAttribute.LEASE, {}).get("process") == process
-            and other.number != lost.number
+            if lease_of(other).get("process") == process and other.number != lost.number
         ]
     )
     run.succeeds()
@@ -49,7 +49,7 @@ def test_a_suspended_workers_trial_goes_on_elsewhere_and_it_gives_up(
     (continued,) = later(place, lost.number)
     assert continued.state is TrialState.COMPLETE
     assert sorted(continued.intermediate_values) == list(range(1, EPOCHS + 1))
-    assert continued.user_attrs[TrialAttribute.LEASE]["process"] != process
+    assert lease_of(continued)["process"] != process
 
 
 def trial(place: Place, number: int) -> FrozenTrial:

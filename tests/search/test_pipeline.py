@@ -35,6 +35,7 @@ from search.trials.session import Session
 from spaces.candidate import Candidate
 from studies.study import StudySpec
 from tests.search.optimize.test_stored_study import store_golden
+from tests.support.attributes import candidate_of, stored_on
 
 STUDY_FILE = '''
 """Networks of one stage."""
@@ -98,7 +99,7 @@ def test_a_study_completes_and_a_repeated_run_retrains(
     assert capfd.readouterr() == ("", "")
     assert [trial.state.is_finished() for trial in result.study.trials] == [True] * 3
     assert result.study.trials[0].params == {"filters": 3, "dropout": 0.0}
-    assert result.candidate == Candidate.from_json(result.study.best_trial.user_attrs["candidate"])
+    assert result.candidate == Candidate.from_json(candidate_of(result.study.best_trial))
     assert result.directory.parent == places["places"] / "tiny"
     assert (result.directory / "model.keras").is_file()
     assert result.model.output_shape == (None, 10)
@@ -107,7 +108,7 @@ def test_a_study_completes_and_a_repeated_run_retrains(
     assert [opening["purpose"] for opening in result.study.user_attrs["test_openings"]] == [
         "final evaluation"
     ]
-    assert Path(result.study.user_attrs["split_indices"]).is_file()
+    assert Path(stored_on(result.study)["split_indices"]).is_file()
     assert "where the time went" in summarize_run(result)
 
     again = run_study(spec, **places)
@@ -169,7 +170,7 @@ def test_two_concurrent_commands_use_the_first_plan(
     monkeypatch.setattr(pipeline, "plan_run", plan_slowly)
     joined = run_study(timed_study, budget=Budget(seconds=30, retrain=False), **settings)
 
-    plan = TimePlan.model_validate_json(joined.study.user_attrs["time_plan"])
+    plan = TimePlan.model_validate_json(stored_on(joined.study)["time_plan"])
     assert plan.budget_seconds == 20
 
 
@@ -185,13 +186,13 @@ def test_a_budget_is_divided_once_and_a_later_one_is_ignored(
     settings = {**places, "budget": 30, "trials": 2, "progress": progress}
     first = run_study(timed_study, workers="auto", **settings)
 
-    stored = first.study.user_attrs["time_plan"]
+    stored = stored_on(first.study)["time_plan"]
     plan = TimePlan.model_validate_json(stored)
     assert plan.budget_seconds == 30
     assert plan.search_seconds is not None and plan.retraining_seconds is not None
     assert plan.describe() in progress.lines
     assert [trial.user_attrs["outcome"] for trial in first.study.trials][:1] == ["complete"]
-    chosen = Candidate.from_json(first.study.trials[0].user_attrs["candidate"]).training.steps
+    chosen = Candidate.from_json(candidate_of(first.study.trials[0])).training.steps
     assert chosen is not None and 1 <= chosen <= 2 * 1259 / 256 + 1
     assert first.metrics["retraining"]["epochs"] == pytest.approx(3, rel=0.1)
     assert set(first.study.user_attrs["seconds_by_phase"]) == {"search", "retraining"}
@@ -201,7 +202,7 @@ def test_a_budget_is_divided_once_and_a_later_one_is_ignored(
         budget = Budget(seconds=seconds, trials=2, retrain=False)
         later = run_study(timed_study, budget=budget, progress=again, **places)
 
-        assert later.study.user_attrs["time_plan"] == stored
+        assert stored_on(later.study)["time_plan"] == stored
         assert len(later.study.trials) == 2
         assert any("keeps its first budget (30 s)" in line for line in again.lines) is told
 
@@ -393,7 +394,7 @@ def test_a_planned_run_keeps_its_plan_after_a_kill(tmp_path: Path, repository: P
         process.kill()
         process.communicate(timeout=60)
     begun = _stored(tmp_path)
-    interrupted = Candidate.from_json(begun.trials[0].user_attrs["candidate"])
+    interrupted = Candidate.from_json(candidate_of(begun.trials[0]))
     assert interrupted.training.steps is not None
 
     command = _command(tmp_path, "--budget", "10m", text=PLANNED_FILE)
@@ -402,11 +403,11 @@ def test_a_planned_run_keeps_its_plan_after_a_kill(tmp_path: Path, repository: P
     assert resumed.returncode == 0, resumed.stderr
     assert "keeps its first budget (45 s)" in resumed.stdout + resumed.stderr
     study = _stored(tmp_path)
-    assert study.user_attrs["time_plan"] == begun.user_attrs["time_plan"]
+    assert stored_on(study)["time_plan"] == stored_on(begun)["time_plan"]
     continued = study.trials[1]
     assert continued.user_attrs["continues_trial"] == 0
     assert continued.params == study.trials[0].params
-    trained = Candidate.from_json(continued.user_attrs["candidate"]).training.steps
+    trained = Candidate.from_json(candidate_of(continued)).training.steps
     assert trained == interrupted.training.steps
     assert len(list((tmp_path / "runs/long").glob("*/model.keras"))) == 1
 

@@ -24,6 +24,7 @@ from spaces.candidate import Candidate, FineTuning, TrainingConfig
 from spaces.stages import staged
 from spaces.suggest import Trial
 from studies.study import LoadedStudy, StudySpec, load_study
+from tests.support.attributes import candidate_of
 
 HOMEBREW = (0, 1, 2, 3, 4)
 OTHERS = (5, 6, 7, 8, 9)
@@ -85,7 +86,7 @@ def test_a_users_keras_file_is_searched_retrained_and_exported(file: Path, tmp_p
     # In half of each training only the head trains, which pruners do not see.
     study = load_stored_study("tiny", storage=options["storage"])
     assert [list(trial.intermediate_values) for trial in study.trials] == [[2], [2]]
-    stored = json.loads(study.trials[0].user_attrs["candidate"])["model"]["backbone"]
+    stored = json.loads(candidate_of(study.trials[0]))["model"]["backbone"]
     assert (stored["path"], len(stored["sha256"])) == (str(file), 64)
     configuration = read_configuration(result.directory / "best_config.yaml")
     assert configuration.candidate == result.candidate

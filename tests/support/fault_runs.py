@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_blocks.errors import UserError
 from search.optimize.winner import best_configuration
 from search.storage import TrialAttribute, open_storage, quiet_optuna
+from search.trials.lease import lease_of
 from search.trials.outcomes import Outcome, outcome_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -237,7 +238,7 @@ class Place:
             trial
             for trial in self.trials()
             if trial.state is TrialState.RUNNING
-            and TrialAttribute.LEASE in trial.user_attrs
+            and lease_of(trial)
             and trial.user_attrs.get(TrialAttribute.EPOCHS_TRAINED, 0) >= trained
         ]
 
@@ -300,13 +301,13 @@ def repeats(trial: FrozenTrial) -> bool:
 
 def held_by(trials: list[FrozenTrial]) -> set[str]:
     """Returns the names of the workers that held trials."""
-    leases = [trial.user_attrs.get(TrialAttribute.LEASE, {}) for trial in trials]
+    leases = [lease_of(trial) for trial in trials]
     return {lease["worker"] for lease in leases if lease}
 
 
 def at_a_trial(place: Place, run: Run) -> list[psutil.Process]:
     """Returns the workers of a run that are running a trial."""
-    holders = {trial.user_attrs[TrialAttribute.LEASE]["process"] for trial in place.running()}
+    holders = {lease_of(trial)["process"] for trial in place.running()}
     return [worker for worker in run.workers() if worker.pid in holders]
 
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.optimize.fingerprint import StudyIdentity
 from search.storage import StudyAttribute, TrialAttribute, open_storage, quiet_optuna
+from search.storage.attributes import set_trial_attribute
 from search.system.processes import host_identity, process_identity
 from search.trials.outcomes import Outcome
 
@@ -74,7 +75,9 @@ def _make_first(storage: BaseStorage) -> None:
         trial.set_constraint("parameters", number - 5.5)
         for step, value in enumerate([0.1 + 0.2, math.nan, math.inf, -math.inf, 5e-324]):
             trial.report(value, step)
-        trial.set_user_attr(TrialAttribute.CANDIDATE, {"large": "x" * 100_000})
+        set_trial_attribute(
+            storage, trial._trial_id, TrialAttribute.CANDIDATE, {"large": "x" * 100_000}
+        )
         trial.set_user_attr(TrialAttribute.OUTCOME, outcome)
         done = state is TrialState.COMPLETE
         study.tell(trial, number / 3 if done else None, state=state)
@@ -101,8 +104,8 @@ def lease(url: str, holder: dict[str, Any], name: str = "first") -> None:
     with _opened(url) as storage:
         study = optuna.load_study(study_name=name, storage=storage)
         for trial in study.get_trials(states=[TrialState.RUNNING]):
-            storage.set_trial_user_attr(
-                trial._trial_id, TrialAttribute.LEASE, {"worker": "w", "beat": 1, **holder}
+            set_trial_attribute(
+                storage, trial._trial_id, TrialAttribute.LEASE, {"worker": "w", "beat": 1, **holder}
             )
 
 

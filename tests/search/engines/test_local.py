@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.storage import TrialAttribute
 from search.trials.attempts import recover_abandoned
-from search.trials.lease import LeaseWatch
+from search.trials.lease import LeaseWatch, lease_of
 from search.trials.outcomes import Outcome, count_outcomes
 from tests.support.fault_runs import PATIENCE, STUDY, Place, Run, held_by, with_outcome
 from tests.support.jobs import with_mishap
@@ -23,7 +23,7 @@ MakePlace = Callable[..., Place]
 
 
 def worker_of(run: Run, trial: FrozenTrial) -> psutil.Process:
-    process = trial.user_attrs[TrialAttribute.LEASE]["process"]
+    process = lease_of(trial)["process"]
     (worker,) = [worker for worker in run.workers() if worker.pid == process]
     return worker
 
@@ -143,7 +143,7 @@ def test_a_spent_worker_works_until_its_successor_is_ready(make_place: MakePlace
 
 def with_lease(place: Place, number: int) -> list[FrozenTrial]:
     trials = [trial for trial in place.trials() if trial.number == number]
-    return [trial for trial in trials if TrialAttribute.LEASE in trial.user_attrs]
+    return [trial for trial in trials if lease_of(trial)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

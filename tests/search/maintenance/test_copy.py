@@ -16,7 +16,7 @@ from optuna_dashboard import get_note, save_note  # type: ignore[import-untyped]
 from cnn_blocks.errors import UserError
 from search.cli import app as cli
 from search.optimize.fingerprint import remember_or_refuse
-from search.storage import open_storage, quiet_optuna
+from search.storage import TrialAttribute, open_storage, quiet_optuna
 from search.storage.dashboard import save_for_dashboard
 from tests.support.postgresql import Cluster
 from tests.support.storage_samples import (
@@ -182,6 +182,20 @@ def test_a_trial_that_may_be_worked_on_is_copied_on_request_only(
     assert "--with-running" in refusal
     assert words in capsys.readouterr().err
     assert content(target, "first") == content(source, "first")
+
+
+def test_a_lease_of_an_earlier_version_counts_as_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = f"sqlite:///{tmp_path / 'a.db'}", f"sqlite:///{tmp_path / 'b.db'}"
+    make_studies(source)
+    study = load(source, "first")
+    holder = {"worker": "w", "beat": 1, "host": "elsewhere", "process": 7, "started": "1"}
+    study._storage.set_trial_user_attr(study.trials[7]._trial_id, TrialAttribute.LEASE, holder)
+
+    assert cli.invoke(["storage", "copy", "--from", source, "--to", target]) == 2
+
+    assert "process 7 on elsewhere, on another machine" in capsys.readouterr().err
 
 
 def test_a_row_that_the_target_refuses_undoes_the_copy(

@@ -11,6 +11,7 @@ from search.optimize.fingerprint import identify, remember_or_refuse, step_unit
 from search.sizing.time_plan import TimePlan
 from search.storage import quiet_optuna
 from studies.study import StudySpec
+from tests.support.attributes import stored_on
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_the_same_identity_resumes(
         remember_or_refuse(study, identity)
 
     assert study.user_attrs["step_unit"] == "1/2 epoch"
-    assert study.user_attrs["split_sha256"] == digits.sha256
+    assert stored_on(study)["split_sha256"] == digits.sha256
     assert study.user_attrs["split_fractions"] == "validation 0.15, test 0.15"
 
 
@@ -54,7 +55,7 @@ def test_another_identity_is_refused_with_a_fix(
         remember_or_refuse(study, replace(identity, **{field: value}))  # type: ignore[arg-type]
 
     assert "--study-name NEW" in str(raised.value)
-    assert study.user_attrs[field] == getattr(identity, field)
+    assert stored_on(study)[field] == getattr(identity, field)
 
 
 def test_another_seed_gives_another_split(tiny_study: StudySpec, digits: Split) -> None:

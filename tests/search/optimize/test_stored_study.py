@@ -26,6 +26,7 @@ from search.progress.events import Progress
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import StudyAttribute, open_storage, quiet_optuna
+from search.storage.attributes import set_study_attribute
 from search.trials.session import Session
 from spaces.candidate import Candidate
 from studies.study import StudySpec
@@ -154,7 +155,9 @@ def test_a_plan_of_another_version_is_refused_with_a_fix(
     session: Session, storage: optuna.storages.BaseStorage
 ) -> None:
     study = opened(session, storage)
-    study.set_user_attr(StudyAttribute.TIME_PLAN, '{"format_version": 99}')
+    set_study_attribute(
+        storage, study._study_id, StudyAttribute.TIME_PLAN, '{"format_version": 99}'
+    )
 
     with pytest.raises(UserError, match=r"readable by this version.*--study-name NEW"):
         stored_plan(storage, "tiny")

@@ -15,8 +15,10 @@ import search
 from search.data import DataSource
 from search.results.run_result import RunResult
 from search.storage import StudyAttribute, TrialAttribute
+from search.storage.attributes import set_study_attribute
 from studies.study import StudySpec
 from tests.search.conftest import tiny_space
+from tests.support.attributes import stored_on
 from tests.support.page import Page, read_page
 
 HOSTILE = ("<script>alert(1)</script>", "=cmd()", "\x1b[31mred", "a|b *c* [d](http://e.example)")
@@ -96,8 +98,8 @@ def _images(folder: Path, names: list[str], *, each: int) -> DataSource:
 @pytest.fixture
 def unfinished(study: optuna.Study, finished: RunResult) -> optuna.Study:
     """A study in the middle: trials of every outcome, one that runs and one that waits."""
-    for name, value in finished.study.user_attrs.items():
-        study.set_user_attr(name, value)
+    for name, value in stored_on(finished.study).items():
+        set_study_attribute(study._storage, study._study_id, name, value)
     for trial in finished.study.trials:
         if trial.state is TrialState.COMPLETE:
             study.add_trial(trial)
@@ -132,7 +134,7 @@ def unfinished(study: optuna.Study, finished: RunResult) -> optuna.Study:
     running.report(0.3, 2)
     running.set_user_attr(TrialAttribute.EPOCHS_TRAINED, 1.0)
     study.enqueue_trial({"filters": 4, "dropout": 0.25})
-    assert StudyAttribute.TIME_PLAN in study.user_attrs
+    assert StudyAttribute.TIME_PLAN in stored_on(study)
     return study
 
 

@@ -16,10 +16,11 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from search.optimize.warm_start import enqueue_once
-from search.storage import TrialAttribute, open_storage, quiet_optuna
+from search.storage import open_storage, quiet_optuna
 from search.trials.attempts import claim, recover_abandoned
 from search.trials.lease import Lease, LeaseWatch, lease_of
 from search.trials.outcomes import Outcome, outcome_of
+from tests.support.attributes import give_lease
 from tests.support.postgresql import Cluster
 from tests.support.storage_servers import storage_server
 
@@ -174,7 +175,7 @@ def test_an_abandoned_trial_is_recovered_once(any_storage: str) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         held = lease_of(other.trials[dead.number])
-    dead.set_user_attr(TrialAttribute.LEASE, {**held, "started": "before"})
+    give_lease(dead, {**held, "started": "before"})
     with Lease(alive):
         assert recover_abandoned(other, LeaseWatch()) == [dead.number]
         assert recover_abandoned(study, LeaseWatch()) == []

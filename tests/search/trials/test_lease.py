@@ -15,9 +15,10 @@ import pytest
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from search.storage import TrialAttribute, open_storage, quiet_optuna
+from search.storage import open_storage, quiet_optuna
 from search.system.processes import host_identity, process_identity
 from search.trials.lease import Lease, LeaseWatch, is_here, lease_of
+from tests.support.attributes import give_lease
 
 HOLDER = """
 import sys, time
@@ -85,7 +86,7 @@ def hold(study: optuna.Study, **lease: Any) -> optuna.Trial:
         "started": process_identity(os.getpid()),
         "beat": 0,
     }
-    trial.set_user_attr(TrialAttribute.LEASE, {**mine, **lease})
+    give_lease(trial, {**mine, **lease})
     return trial
 
 
@@ -142,7 +143,7 @@ def test_another_machines_lease_expires_by_this_processs_clock(study: optuna.Stu
 
     assert watch.lapsed(running(study)) == []
     assert look_for(59.9, watch, clock, study) == []
-    trial.set_user_attr(TrialAttribute.LEASE, {**lease_of(running(study)[0]), "beat": 1})
+    give_lease(trial, {**lease_of(running(study)[0]), "beat": 1})
     assert look_for(0.0, watch, clock, study) == []
     assert look_for(59.9, watch, clock, study) == []
     assert numbers(look_for(0.2, watch, clock, study)) == [trial.number]
@@ -163,7 +164,7 @@ def test_a_trial_taken_over_by_another_worker_gets_the_full_time(study: optuna.S
     watch.lapsed(running(study))
     clock.now += 50
     lease = lease_of(running(study)[0])
-    trial.set_user_attr(TrialAttribute.LEASE, {**lease, "worker": "second"})
+    give_lease(trial, {**lease, "worker": "second"})
     watch.lapsed(running(study))
     clock.now += 50
 

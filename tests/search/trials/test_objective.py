@@ -23,6 +23,7 @@ from search.optimize.sampling import ReseedingSampler
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import TimePlan
 from search.storage import open_storage, quiet_optuna
+from search.storage.attributes import TrialAttribute, set_trial_attribute, trial_attribute
 from search.training import FitResult, ValidationReport, feasibility
 from search.training.mirroring import MirroredAccuracy
 from search.trials import objective
@@ -38,6 +39,7 @@ from spaces.stages import staged
 from spaces.suggest import Trial
 from spaces.task import Task
 from studies.study import StudySpec
+from tests.support.attributes import candidate_of
 from tests.support.sessions import changed, make_session
 
 Curve = Callable[[Candidate], list[float]]
@@ -128,7 +130,7 @@ def test_a_complete_trial_stores_its_attributes(
     assert trial.user_attrs["parameters"] > 0
     assert trial.user_attrs["seconds"] >= 0
     assert trial.user_attrs["outcome"] == "complete"
-    assert Candidate.from_json(trial.user_attrs["candidate"]).training.epochs == 2
+    assert Candidate.from_json(candidate_of(trial)).training.epochs == 2
     assert not list(session.experiment.checkpoints.glob("*"))
 
 
@@ -138,7 +140,7 @@ def test_the_candidate_is_stored_before_training_starts(
     stored = []
 
     def look(candidate: Candidate) -> list[float]:
-        stored.append(study.trials[0].user_attrs["candidate"])
+        stored.append(candidate_of(study.trials[0]))
         return [0.5, 0.6]
 
     train_as(look)
@@ -321,7 +323,7 @@ def test_an_unexpected_error_fails_the_trial_with_its_traceback(
     trial = study.trials[0]
     assert result == TrialResult(Outcome.FAILED, None, "RuntimeError: the space has a bug")
     assert trial.state is TrialState.FAIL
-    assert "break_down" in trial.user_attrs["traceback"]
+    assert "break_down" in trial_attribute(trial, TrialAttribute.TRACEBACK)
 
 
 def test_an_equal_candidate_is_not_trained_again(
@@ -387,7 +389,7 @@ def test_candidates_that_differ_only_in_steps_are_equal(
 
     assert len(calls) == 1
     assert results[1] == TrialResult(Outcome.COMPLETE, 0.6, "same candidate as trial 0")
-    stored = Candidate.from_json(study.trials[0].user_attrs["candidate"])
+    stored = Candidate.from_json(candidate_of(study.trials[0]))
     assert stored.training.steps == 123
     assert study.trials[1].user_attrs["steps"] == study.trials[0].user_attrs["steps"]
 
@@ -398,7 +400,9 @@ def test_a_continued_trial_keeps_the_steps_of_the_first_attempt(
     def die(candidate: Candidate) -> list[float]:
         trial = study.trials[-1]
         told = candidate.with_length(steps=77)
-        study._storage.set_trial_user_attr(trial._trial_id, "candidate", told.to_json())
+        set_trial_attribute(
+            study._storage, trial._trial_id, TrialAttribute.CANDIDATE, told.to_json()
+        )
         raise KeyboardInterrupt
 
     train_as(die)

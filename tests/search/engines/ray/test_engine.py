@@ -15,6 +15,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage import TrialAttribute, open_storage, quiet_optuna
+from search.trials.lease import lease_of
 from search.trials.outcomes import Outcome, outcome_of
 from tests.support.jobs import with_mishap
 from tests.support.ray_cluster import ENVIRONMENT, LoopbackCluster, require_ray
@@ -149,7 +150,8 @@ def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
 
 def lease(trial: FrozenTrial) -> dict[str, Any]:
-    held: dict[str, Any] = trial.user_attrs[TrialAttribute.LEASE]
+    held = lease_of(trial)
+    assert held
     return held
 
 

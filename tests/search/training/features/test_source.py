@@ -25,6 +25,7 @@ from search.training.metrics import classification_metrics
 from spaces.candidate import Candidate, TrainingConfig
 from spaces.suggest import Trial
 from studies.study import StudySpec
+from tests.support.attributes import candidate_of
 from tests.support.listening import Listening
 
 HEADS = {
@@ -481,7 +482,7 @@ def test_a_study_of_heads_exports_one_network(
 
     assert evaluated == [len(result.split.development)]
     assert len([line for line in told.lines if "computed once" in line]) == 1
-    assert result.candidate == Candidate.from_json(result.study.best_trial.user_attrs["candidate"])
+    assert result.candidate == Candidate.from_json(candidate_of(result.study.best_trial))
     assert "features" in result.metrics["seconds_by_activity"]
     exported = keras.saving.load_model(result.directory / "model.keras", safe_mode=True)
     images, _ = result.split.validation.gather(slice(None))
