@@ -298,7 +298,7 @@ def test_an_interruption_leaves_nothing_half_written(run: Path) -> None:
         (["--study", "x"], "'--to' is missing"),
         (["--study", "x", "--to", "a.yaml", "--formats", "onnx"], "does not take --formats"),
         (["--run", "RUN", "--to", "a.yaml"], "does not take --to"),
-        (["--run", "RUN", "--runs-directory", "x", "--storage", "y"], "leave out them"),
+        (["--run", "RUN", "--runs-directory", "x", "--storage", "y"], "leave them out"),
         (["--run", "RUN", "--formats", "onx"], "'onnx'"),
         (["--run", "no/such/run"], "no/such/run"),
         (["--run", "RUN", "--layout", "odd"], "'classes'"),
