@@ -8,6 +8,7 @@
 #   make bench-workers DATA=path/to/cifar10   one worker process against several
 #   make bench-scale                          storages with many trials and workers
 #   make bench-end-to-end DATA=path/to/cifar10 SIGNS=path/to/sign-digits   ours against peers, hours
+#   make bench-recipes DATA=path/to/cifar10   the published recipes at full length, a day
 #   make lock       choose new versions for requirements*.lock
 #   make clean      remove the environment and the tools' caches (never runs/)
 
@@ -20,7 +21,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-all test-faults test-exports bench bench-workers bench-scale bench-end-to-end lock clean
+.PHONY: help setup run test lint test-all test-faults test-exports bench bench-workers bench-scale bench-end-to-end bench-recipes lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -74,6 +75,9 @@ bench-scale: $(STAMP)
 bench-end-to-end: $(STAMP)
 	$(BIN)/python -m benchmarks.end_to_end $(if $(DATA),--data-cifar10 $(DATA)) \
 		$(if $(SIGNS),--data-signs $(SIGNS)) $(ARGS)
+
+bench-recipes: $(STAMP)
+	$(BIN)/python -m benchmarks.recipes $(if $(DATA),--data $(DATA)) $(ARGS)
 
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 

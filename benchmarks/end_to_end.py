@@ -27,7 +27,7 @@ import typer
 from benchmarks.comparison import machine, plot, tables
 from benchmarks.comparison.measuring import FailedError, measure
 from benchmarks.comparison.rows import Row, read_rows, write_row
-from benchmarks.comparison.running import ROOT
+from benchmarks.comparison.running import ROOT, cache_folder, outside_repository
 from benchmarks.comparison.sources import Sources
 from benchmarks.comparison.works import METHODS, WORKS, Job, planned, planned_quickly
 
@@ -84,7 +84,7 @@ def main(
             cifar10=data_cifar10,
             signs=data_signs,
             backbone=backbone,
-            folder=_outside(work_folder or _default_folder()),
+            folder=outside_repository(work_folder or cache_folder("cnn-search-end-to-end")),
         )
         failures = _measure_all(
             jobs, sources, path, scale=scale_seconds, again=again or quick, keep=keep
@@ -208,17 +208,6 @@ def _planned(
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _default_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cnn-search-end-to-end"
-
-
-def _outside(folder: Path) -> Path:
-    folder = folder.expanduser().resolve()
-    if folder == ROOT or ROOT in folder.parents:
-        raise typer.BadParameter(f"Runs must write outside the repository; {folder} is in {ROOT}.")
-    return folder
 
 
 if __name__ == "__main__":

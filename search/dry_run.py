@@ -1,12 +1,13 @@
 """Predicts what a study would do and cost, without running it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 
 from cnn_blocks.build import describe_model
 from cnn_blocks.errors import InfeasibleError
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
 
 _PREDICTED = "Times are predicted from this machine's speed on small networks; nothing was trained."
 _ON_FEATURES = "The frozen backbone runs once over all images, before the first trial."
+# What `TimePlan.describe` shows of a plan.
+_TIMES = {
+    "budget_seconds",
+    "search_seconds",
+    "trials",
+    "trial_seconds",
+    "retraining_seconds",
+    "closing_seconds",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,17 @@ class Sizing:
     memory_bytes: int
     images_per_second: float
     problem: str | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """Returns the same facts as plain values for JSON."""
+        return {
+            "network": self.summary,
+            "parameters": self.parameters,
+            "multiply_accumulates": self.multiply_accumulates,
+            "memory_bytes": self.memory_bytes,
+            "predicted_images_per_second": self.images_per_second,
+            "problem": self.problem,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +112,36 @@ class DryRun:
         if self.retrain_epochs is None:
             return self.plan.retraining_seconds
         return self.retrain_epochs * self.seconds_per_epoch * self.development_share
+
+    def as_data(self) -> dict[str, Any]:
+        """Returns what the text says as plain values for JSON.
+
+        `search_space` holds Optuna's own JSON of each distribution. Values that are unknown or
+        unlimited are None.
+        """
+        height, width, _ = self.image_shape
+        return {
+            "study": self.name,
+            "description": self.description,
+            "search_space": {
+                name: json.loads(distribution_to_json(found))
+                for name, found in self.parameters.items()
+            },
+            "notes": list(self.notes),
+            "default_candidate": self.default.as_data(),
+            "smallest_candidate": self.smallest.as_data(),
+            "largest_candidate": self.largest.as_data(),
+            "images": self.images,
+            "image_height_pixels": height,
+            "image_width_pixels": width,
+            "trials": self.trials,
+            "epochs_per_trial": self.epochs if self.plan.trial_seconds is None else None,
+            "predicted_search_seconds": self.search_seconds,
+            "retraining_epochs": self.retrain_epochs,
+            "predicted_retraining_seconds": self.retrain_seconds,
+            "time_plan": self.plan.model_dump(mode="json", include=_TIMES),
+            "frozen_backbone_runs_once": self.on_features,
+        }
 
     def __str__(self) -> str:
         width = max(map(len, self.parameters), default=0)

@@ -1,4 +1,4 @@
-"""Runs a command with a time limit; its child processes end with it."""
+"""Runs a command with a time limit and ends its child processes; the folders that runs write to."""
 
 import contextlib
 import os
@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import typer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -36,7 +38,8 @@ def run_limited(
     """Runs a command in the repository's root for at most `seconds`.
 
     Its output goes to the file `log`; `look` is called every `look_every` seconds while it runs. A
-    command that reaches the limit is killed together with its child processes.
+    command that reaches the limit is killed together with its child processes. An infinite limit
+    is allowed.
     """
     with log.open("wb") as output:
         began, started = time.time(), time.monotonic()
@@ -68,6 +71,19 @@ def last_lines(log: Path, count: int = 5) -> str:
     """Returns the end of a log, for an error message."""
     text = log.read_text(encoding="utf-8", errors="replace")
     return "\n".join(text.strip().splitlines()[-count:])
+
+
+def cache_folder(name: str) -> Path:
+    """Returns a folder in the user's cache folder; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / name
+
+
+def outside_repository(folder: Path) -> Path:
+    """Returns the absolute path of a folder; raises BadParameter if it is in the repository."""
+    folder = folder.expanduser().resolve()
+    if folder == ROOT or ROOT in folder.parents:
+        raise typer.BadParameter(f"Runs must write outside the repository; {folder} is in {ROOT}.")
+    return folder
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -39,7 +39,7 @@ def accuracy_table(rows: Sequence[Row]) -> str:
                     met,
                 ]
             )
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def default_table(rows: Sequence[Row]) -> str:
@@ -67,7 +67,7 @@ def default_table(rows: Sequence[Row]) -> str:
                 "yes" if passes else "no",
             ]
         )
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def progress_table(rows: Sequence[Row]) -> str:
@@ -82,7 +82,7 @@ def progress_table(rows: Sequence[Row]) -> str:
                 # A run without any model yet counts as 0.
                 cells.append(_percent(fmean(value or 0.0 for value in values)))
             lines.append([work.name, method, *cells])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _percent(fraction: float, *, digits: int = 1) -> str:
@@ -95,6 +95,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table of cells; the first line is the heading."""
     lines = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,6 +1,9 @@
 """The command that searches and then retrains the winner, or that trains a recipe."""
 
+import json as json_format
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -43,6 +46,7 @@ EPILOG = f"""\b
       {PROGRAM} run --study depth_filters --data path/to/images --budget 40m
       {PROGRAM} run --study path/to/my_study.py --data cifar10 --trials 50
       {PROGRAM} run --study full_cnn --data path/to/images --dry-run
+      {PROGRAM} run --study full_cnn --data path/to/images --dry-run --json
       {PROGRAM} run --study fine_tune --backbone my_network.keras --data path/to/images
       {PROGRAM} run --study hand_made --data cifar10 --warm-start recipes
       {PROGRAM} run --recipe g3_homebrew --data cifar10
@@ -252,6 +256,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what the search would try, and stop.")
     ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: print JSON for programs.")
+    ] = False,
 ) -> None:
     """Searches, then retrains, evaluates and exports the winner; or trains a recipe."""
     budget_seconds = optional_duration(budget, "--budget")
@@ -274,7 +281,13 @@ def run(
 
         searched = None
     else:
-        searched = _searched(study, hypermodel, backbone or [])
+        if json and not dry_run:
+            raise UserError(
+                "--json prints what a dry run finds; received --json without --dry-run. Fix: add "
+                "--dry-run, or leave out --json: a run writes its figures to metrics.json."
+            )
+        with _stdout_free_for_json(json):
+            searched = _searched(study, hypermodel, backbone or [])
 
     from search.data import DataSource
     from search.storage.places import Places
@@ -317,8 +330,8 @@ def run(
     if dry_run:
         from search.dry_run import describe_study
 
-        typer.echo(
-            describe_study(
+        with _stdout_free_for_json(json):
+            described = describe_study(
                 searched,
                 data=source,
                 budget=whole,
@@ -329,7 +342,10 @@ def run(
                 compute=compute,
                 places=places,
             )
-        )
+        if json:
+            typer.echo(json_format.dumps(described.as_data(), indent=2, ensure_ascii=False))
+        else:
+            typer.echo(described)
         return
 
     from search import pipeline
@@ -369,6 +385,11 @@ def run(
             progress=progress,
         )
     typer.echo(summarize_run(result))
+
+
+def _stdout_free_for_json(json: bool) -> AbstractContextManager[object]:
+    """Sends to stderr what a user's study or space prints, because stdout is for the JSON."""
+    return redirect_stdout(sys.stderr) if json else nullcontext()
 
 
 def _command(context: typer.Context) -> str:

@@ -13,6 +13,7 @@ from benchmarks import end_to_end
 from benchmarks.comparison import machine, plot, tables
 from benchmarks.comparison.measuring import FailedError, Measured
 from benchmarks.comparison.rows import Row, of_work, read_rows, write_row
+from benchmarks.comparison.running import outside_repository
 from benchmarks.comparison.works import Job
 
 MEASURED = Measured(
@@ -169,7 +170,7 @@ def test_wrong_options_are_refused(benchmark: Benchmark, options: list[str], mes
 
 def test_runs_write_outside_the_work_tree(repository: Path) -> None:
     with pytest.raises(typer.BadParameter, match="outside the repository"):
-        end_to_end._outside(repository / "runs")
+        outside_repository(repository / "runs")
 
 
 def test_the_file_has_a_line_a_row_in_the_order_of_the_works(tmp_path: Path) -> None:

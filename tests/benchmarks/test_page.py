@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md and docs/workers.md say what benchmarks/results records."""
+"""The tables of the documents say what benchmarks/results records."""
 
 import json
 from collections.abc import Iterator
@@ -7,6 +7,10 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+
+from benchmarks.comparison.rows import read_rows as read_searches
+from benchmarks.kept_rows import read_rows
+from benchmarks.recipes import ROWS, SEARCHES, recipe_table
 
 _REPOSITORY = Path(__file__).parents[2]
 _RESULTS = _REPOSITORY / "benchmarks" / "results"
@@ -98,6 +102,16 @@ def test_every_record_is_in_the_table(page: str, expected: Any) -> None:
     rows = _table_rows(page)
 
     assert [row for row in expected() if not any(line.endswith(row) for line in rows)] == []
+
+
+def test_the_page_of_the_recipes_has_the_whole_table_once_there_are_rows() -> None:
+    page = (_REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
+    rows = read_rows(_RESULTS / ROWS)
+    shown = [line for line in page.splitlines() if line.startswith("|")]
+
+    expected = recipe_table(rows, read_searches(_RESULTS / SEARCHES)).splitlines() if rows else []
+
+    assert shown == expected
 
 
 def test_the_front_page_rounds_the_same_figures() -> None:

@@ -1,11 +1,14 @@
 """The output of a dry run."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.distributions import IntDistribution, json_to_distribution
 
 from cnn_blocks.errors import UserError
+from search.cli import app as cli
 from search.dry_run import describe_study
 from search.optimize.budget import Budget
 from search.sizing.machine_speed import MachineSpeed
@@ -45,6 +48,51 @@ def test_a_dry_run_shows_the_space_its_extremes_and_the_time(
 
 
 @pytest.mark.usefixtures("quick_speed")
+def test_json_holds_what_the_text_says_and_stdout_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "talkative.py"
+    file.write_text(
+        "from studies.study import StudySpec\n"
+        "from tests.search.conftest import tiny_space\n"
+        "print('imported')\n"
+        "def space(trial):\n"
+        "    print('suggested')\n"
+        "    return tiny_space(trial)\n"
+        "study = StudySpec(name='talkative', description='It prints.', space=space,\n"
+        "    data='digits', trials=3, epochs=2, retrain_epochs=1)\n"
+    )
+
+    arguments = ["run", "--study", str(file), "--trials", "4", "--dry-run"]
+    assert cli.invoke([*arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert "imported" in captured.err and "suggested" in captured.err
+
+    assert (found["study"], found["description"]) == ("talkative", "It prints.")
+    filters = json_to_distribution(json.dumps(found["search_space"]["filters"]))
+    assert filters == IntDistribution(2, 8)
+    assert found["smallest_candidate"]["parameters"] == 27 * 2 + 4 * 2 + 10 * (2 + 1)
+    assert found["smallest_candidate"]["memory_bytes"] > 0
+    assert found["default_candidate"]["predicted_images_per_second"] > 0
+    assert (found["trials"], found["epochs_per_trial"], found["retraining_epochs"]) == (4, 2, 1)
+    assert found["images"] == 1259
+    assert (found["image_height_pixels"], found["image_width_pixels"]) == (32, 32)
+    assert found["predicted_search_seconds"] > found["predicted_retraining_seconds"] > 0
+    assert found["time_plan"]["budget_seconds"] is None
+    assert found["frozen_backbone_runs_once"] is False
+
+    assert cli.invoke(arguments) == 0
+    text = capsys.readouterr().out
+    assert all(note in text for note in found["notes"])
+    for name in ("default", "smallest", "largest"):
+        candidate = found[f"{name}_candidate"]
+        assert f" {candidate['parameters']:,} parameters, " in text
+        assert f"[{candidate['network']}]" in text
+
+
+@pytest.mark.usefixtures("quick_speed")
 def test_a_study_with_planned_lengths_shows_the_plan_and_trains_nothing(
     timed_study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +115,9 @@ def test_a_study_with_planned_lengths_shows_the_plan_and_trains_nothing(
     assert answer.default.images_per_second > 0
     assert answer.default.multiply_accumulates > 0
     assert answer.retrain_seconds == answer.plan.retraining_seconds
+    plan = json.loads(json.dumps(answer.as_data()))["time_plan"]
+    assert plan["budget_seconds"] == 480.0
+    assert plan["trial_seconds"] == answer.plan.trial_seconds
     unlimited = describe_study(timed_study, budget=Budget(trials=3, retrain=False))
     assert "time plan: no time limit" in str(unlimited)
     assert unlimited.search_seconds == 3 * unlimited.plan.trial_seconds  # type: ignore[operator]

@@ -72,6 +72,11 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--recipe", "granita_1"], "--data"),
         (["run", "--recipe", "granita_1", "--study", "x", "--trials", "2"], "--study, --trials"),
         (["run", "--recipe", "granita_1", "--dry-run"], "--dry-run"),
+        (["run", "--recipe", "granita_1", "--json"], "received --json with '--recipe granita_1'"),
+        (
+            ["run", "--study", "quickstart", "--json"],
+            "--json without --dry-run. Fix: add --dry-run",
+        ),
         (
             ["run", "--recipe", "granita_1", "--retries", "1", "--stall-timeout", "1m"],
             "--retries, --stall-timeout with '--recipe granita_1'",
