@@ -1,5 +1,6 @@
 """The command that evaluates an exported model on labelled images."""
 
+import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,7 @@ def evaluate(
     ] = None,
     max_bad_files: MaxBadFilesOption = "1%",
     layout: LayoutOption = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Evaluates an exported model on any images with the same classes."""
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
@@ -48,7 +50,12 @@ def evaluate(
 
     source = DataSource(location=data, max_bad_files=bad_files, layout=layout)
     with ended_by_interruption():
-        typer.echo(_summary(evaluate_file(model, source, output=output)))
+        evaluated = evaluate_file(model, source, output=output)
+    if json:
+        printed = {"folder": str(evaluated.directory), **evaluated.record}
+        typer.echo(json_format.dumps(printed, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(_summary(evaluated))
 
 
 def _summary(output: "EvaluationOutput") -> str:

@@ -1,5 +1,6 @@
 """The command that exports a run's model, or a study's best configuration."""
 
+import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +36,7 @@ EPILOG = f"""\b
     \b
     Exit codes: 0 done, 1 a format was not written, 2 wrong input, 130 interrupted."""
 _DEFAULT_FORMATS = "keras,saved_model"
-_OF_A_RUN = ("formats", "output", "data", "layout", "hub")
+_OF_A_RUN = ("formats", "output", "data", "layout", "hub", "json")
 _OF_A_STUDY = ("to", "storage", "runs_directory")
 _HEADER = (
     f"{'format':16}{'file':24}{'size':>9}{'difference':>12}{'same answers':>15}"
@@ -89,11 +90,14 @@ def export(
     ] = None,
     storage: StorageOption = None,
     runs_directory: RunsDirectoryOption = Path("runs"),
+    json: Annotated[
+        bool, typer.Option("--json", help="With --run: print JSON for programs.")
+    ] = False,
 ) -> None:
     """Exports a run's model in other formats, or writes a study's best configuration."""
     _check(context)
     if run is not None:
-        _export_run(run, formats, output=output, data=data, layout=layout, hub=hub)
+        _export_run(run, formats, output=output, data=data, layout=layout, hub=hub, json=json)
         return
     assert study is not None and to is not None
 
@@ -138,6 +142,7 @@ def _export_run(
     data: str | None,
     layout: Layout,
     hub: str | None,
+    json: bool,
 ) -> None:
     from search.exports.choice import chosen_formats
     from search.exports.hub import check_repository, upload
@@ -149,19 +154,31 @@ def _export_run(
     from search.data import DataSource
     from search.exports.exporting import export_run
 
+    def say(text: str) -> None:
+        if not json:
+            typer.echo(text)
+
     with ended_by_interruption():
         result = export_run(
             run,
             formats,
             data=DataSource(location=data, layout=layout),
             output=output,
-            on_images=lambda images: typer.echo(f"compared with Keras on {images}\n\n{_HEADER}"),
-            on_export=lambda export: typer.echo(_line(export)),
+            on_images=lambda images: say(f"compared with Keras on {images}\n\n{_HEADER}"),
+            on_export=lambda export: say(_line(export)),
         )
         if result.files:
-            typer.echo(f"\n{result.directory}/: {', '.join(result.files)}")
+            say(f"\n{result.directory}/: {', '.join(result.files)}")
         if hub is not None and result.files:
-            typer.echo(upload(hub, result.directory, result.files))
+            typer.echo(upload(hub, result.directory, result.files), err=json)
+    if json:
+        found = {
+            "folder": str(result.directory),
+            "compared_on": result.compared_on,
+            "formats": {export.format.name: export.as_data() for export in result.exports},
+            "files": result.files,
+        }
+        typer.echo(json_format.dumps(found, indent=2, ensure_ascii=False))
     if any(export.reason is not None for export in result.exports):
         raise typer.Exit(1)
 

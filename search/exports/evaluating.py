@@ -36,11 +36,12 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class EvaluationOutput:
-    """An evaluation, the folder of its files, and a description of its images."""
+    """An evaluation, the folder of its files, a description of its images, and its metrics.json."""
 
     directory: Path
     evaluation: Evaluation
     images: str
+    record: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def evaluate_file(
         subset, described = _evaluated(_run_of(file), dataset, file.path)
         probabilities = _predict(predict, subset)
     evaluation = score(probabilities, subset.labels[subset.indices], file.class_names)
-    content = {
+    record = {
         "format_version": 1,
         "model": str(file.path),
         "runtime": file.format.runtime_version,
@@ -89,8 +90,8 @@ def evaluate_file(
     directory.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(directory) as temporary:
         write_evaluation(temporary, evaluation, subset)
-        write_json(temporary / METRICS, content)
-    return EvaluationOutput(directory, evaluation, described)
+        write_json(temporary / METRICS, record)
+    return EvaluationOutput(directory, evaluation, described, record)
 
 
 def _read_model_file(path: Path) -> _ModelFile:

@@ -48,10 +48,28 @@ class Export:
     size: int = 0
     milliseconds: tuple[float, float] = (0.0, 0.0)
 
+    def as_data(self) -> dict[str, Any]:
+        """Returns the figures as plain values for JSON, sizes in bytes."""
+        data: dict[str, Any] = {
+            "file": self.format.file,
+            "runtime": self.format.runtime_version,
+        }
+        if self.comparison is not None:
+            data |= asdict(self.comparison)
+        if self.reason is not None:
+            return {"reason": self.reason, **data}
+        one, batch = self.milliseconds
+        return data | {
+            "bytes": self.size,
+            "milliseconds": {"1": one, str(BATCH): batch},
+            "processor": cpu_name(),
+            "threads": available_cores(),
+        }
+
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The results of all formats, and their folder.
+    """The results of all formats, their folder, and a description of the compared images.
 
     `files` are the folder's exports, including those of earlier calls, and the files that describe
     them. It is empty if nothing was written.
@@ -60,6 +78,7 @@ class ExportResult:
     directory: Path
     exports: tuple[Export, ...]
     files: tuple[str, ...]
+    compared_on: str
 
 
 def export_run(
@@ -111,7 +130,7 @@ def export_run(
         write_model_card(directory, folder, record.formats)
         roots = [Path(row["file"]).parts[0] for row in record.formats.values()]
         files = (*roots, CLASS_NAMES, DECODING, RECORD, CARD)
-    return ExportResult(directory, tuple(exports), files)
+    return ExportResult(directory, tuple(exports), files, images.described)
 
 
 def _make_writable(directory: Path) -> None:
@@ -210,12 +229,12 @@ class _Record:
     def add(self, export: Export, images: str) -> None:
         """Writes one result; if a format is refused now, its earlier file keeps its figures."""
         name = export.format.name
-        row = _row(export, images)
+        row = {**export.as_data(), "compared_on": images}
         self._refused.pop(name, None)
         if export.reason is None:
             self.formats[name] = row
         else:
-            self._refused[name] = {"reason": export.reason, **row}
+            self._refused[name] = row
         content = {
             "format_version": 1,
             "model_sha256": self._sha256,
@@ -223,22 +242,3 @@ class _Record:
             "refused": self._refused,
         }
         write_json(self._path, content)
-
-
-def _row(export: Export, images: str) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "file": export.format.file,
-        "runtime": export.format.runtime_version,
-        "compared_on": images,
-    }
-    if export.comparison is not None:
-        row |= asdict(export.comparison)
-    if export.reason is None:
-        one, batch = export.milliseconds
-        row |= {
-            "bytes": export.size,
-            "milliseconds": {"1": one, str(BATCH): batch},
-            "processor": cpu_name(),
-            "threads": available_cores(),
-        }
-    return row

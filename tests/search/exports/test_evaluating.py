@@ -224,5 +224,10 @@ def test_the_command_prints_scores_and_the_folder(
     assert "scores      accuracy 0." in text and "balanced accuracy" in text
     assert f"files       {tmp_path / 'new'}/\n" in text
 
+    assert cli.invoke([*command, "--output", str(tmp_path / "json"), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed.pop("folder") == str(tmp_path / "json")
+    assert printed == json.loads((tmp_path / "json" / "metrics.json").read_text(encoding="utf-8"))
+
     assert cli.invoke([*command, "--max-bad-files", "3"]) == 2
     assert cli.invoke(["evaluate", "--model", "no_such.keras", "--data", "digits"]) == 2

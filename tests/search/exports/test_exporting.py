@@ -334,3 +334,22 @@ def test_the_command_prints_a_table_and_uploads_nothing_by_itself(
     assert "256 of 256" in lines[4]
     assert len({len(line) for line in lines[2:5]}) == 1
     assert lines[6].startswith(f"{run}/: model.keras, saved_model, class_names.json")
+
+
+def test_the_table_as_json_leaves_stdout_to_programs(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.invoke(["export", "--run", str(run), "--formats", "keras", "--json"]) == 0
+
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["folder"] == str(run)
+    assert printed["compared_on"] == "256 training and validation images of photos"
+    stored = record(run)["formats"]
+    assert {
+        name: row | {"compared_on": printed["compared_on"]}
+        for name, row in printed["formats"].items()
+    } == stored
+    assert "model.keras" in printed["files"]
+
+    assert cli.invoke(["export", "--study", "x", "--to", "a.yaml", "--json"]) == 2
+    assert "does not take --json" in capsys.readouterr().err
