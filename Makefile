@@ -1,6 +1,6 @@
 # Everything a person or a CI machine needs: a Python 3.11+ and make.
 #   make run        set up, then run the quickstart study to its end
-#   make test       set up, then lint, types and the default tests
+#   make test       set up, then lint, types and the default tests (JOBS=2 processes)
 #   make test-all   the slow tests too, and those of make test-faults
 #   make test-faults   kills, suspends and starves real runs, about half an hour
 #   make test-exports   installs the extras of the export formats, then compares each with Keras
@@ -19,6 +19,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+# Each test process takes up to 2 GB and, while it trains, two cores.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint test-all test-faults test-exports bench bench-workers bench-scale bench-end-to-end bench-recipes lock clean
@@ -46,8 +48,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The tests of a file share their fixtures, so a file stays in one process.
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 test-all: lint
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
