@@ -4,6 +4,7 @@
 #   make test-all   the slow tests too, and those of make test-faults
 #   make test-faults   kills, suspends and starves real runs, about half an hour
 #   make test-exports   installs the extras of the export formats, then compares each with Keras
+#   make docs       builds the documentation site into site/; warnings are errors
 #   make bench DATA=path/to/cifar10           search and retraining, about an hour
 #   make bench-workers DATA=path/to/cifar10   one worker process against several
 #   make bench-scale                          storages with many trials and workers
@@ -23,7 +24,7 @@ ARGS ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-all test-faults test-exports bench bench-workers bench-scale bench-end-to-end bench-recipes lock clean
+.PHONY: help setup run test lint test-all test-faults test-exports docs bench bench-workers bench-scale bench-end-to-end bench-recipes lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,6 +67,14 @@ $(VENV)/.exports-installed: $(STAMP) requirements-exports.lock
 test-exports: $(VENV)/.exports-installed
 	$(BIN)/python -m pytest -m "slow or not slow" tests/search/exports $(ARGS)
 
+# Kept apart as well: it serves the site alone.
+$(VENV)/.docs-installed: $(STAMP) requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@touch $@
+
+docs: $(VENV)/.docs-installed
+	$(BIN)/python -m mkdocs build --strict $(ARGS)
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/depth_filters.py $(DATA) $(ARGS)
 
@@ -88,7 +97,8 @@ lock: $(STAMP)
 	$(BIN)/$(UV_COMPILE) --upgrade --output-file requirements.lock pyproject.toml
 	$(BIN)/$(UV_COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	$(BIN)/$(UV_COMPILE) --upgrade --extra onnx --extra litert --extra openvino --extra hub --constraint requirements-dev.lock --output-file requirements-exports.lock pyproject.toml
+	$(BIN)/$(UV_COMPILE) --upgrade --extra docs --constraint requirements-dev.lock --output-file requirements-docs.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

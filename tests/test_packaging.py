@@ -12,6 +12,12 @@ import pytest
 
 PACKAGES = {"cnn_blocks", "spaces", "studies", "search"}
 REPOSITORY = Path(__file__).resolve().parent.parent
+LOCK_FILES = [
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-exports.lock",
+    "requirements-docs.lock",
+]
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +91,7 @@ def test_the_console_script_lists_what_the_wheel_ships(installed: Path, tmp_path
     assert "plain" in _run([sys.executable, str(script), "list", "blocks"], tmp_path, installed)
 
 
-@pytest.mark.parametrize(
-    "name", ["requirements.lock", "requirements-dev.lock", "requirements-exports.lock"]
-)
+@pytest.mark.parametrize("name", LOCK_FILES)
 def test_lock_files_pin_and_hash_and_name_no_index(name: str) -> None:
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     entries = re.split(r"(?m)^(?=\S)", text.replace("\\\n", " "))
@@ -101,17 +105,18 @@ def test_lock_files_pin_and_hash_and_name_no_index(name: str) -> None:
     assert re.findall(r"(?m)^(?:-|torch==|jax==|nvidia)", text) == []
 
 
-def test_development_and_exports_have_the_versions_that_users_get() -> None:
-    main, development, exports = (
+def test_every_lock_file_has_the_versions_that_users_get() -> None:
+    main, development, *added = (
         set(re.findall(r"(?m)^[a-z0-9._-]+==\S+", (REPOSITORY / name).read_text(encoding="utf-8")))
-        for name in ("requirements.lock", "requirements-dev.lock", "requirements-exports.lock")
+        for name in LOCK_FILES
     )
 
     assert main <= development
-    assert main <= exports
-    # `make test-exports` installs the one over the other.
-    shared = {line.partition("==")[0] for line in exports - development}
-    assert shared.isdisjoint(line.partition("==")[0] for line in development)
+    for pinned in added:
+        assert main <= pinned
+        # `make test-exports` and `make docs` install the one over the other.
+        shared = {line.partition("==")[0] for line in pinned - development}
+        assert shared.isdisjoint(line.partition("==")[0] for line in development)
 
 
 def _run(command: list[str], folder: Path, path: Path | None = None) -> str:

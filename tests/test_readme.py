@@ -19,16 +19,12 @@ import search
 import spaces
 import studies
 from search.cli import app as cli
+from tests.support.documents import PAGES, REPOSITORY, blocks, name_of, prose, read, spans
 from tests.test_imports import ROOMS
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-PAGES = [
-    REPOSITORY / "README.md",
-    REPOSITORY / "CONTRIBUTING.md",
-    *sorted((REPOSITORY / "docs").glob("*.md")),
-]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+README = read("README.md")
+INDEX = read("docs/index.md")
+MAKEFILE = read("Makefile")
 MOST_WORDS = 900
 PYTHON = ("python", ".venv/bin/python")
 # Programs that the documents call and that are not ours.
@@ -38,32 +34,16 @@ OTHERS = {"cd", "git", "hf", "pip", "pre-commit", "source"}
 OTHERS_OPTIONS = {"--opt"}
 
 
-def _name(page: Path) -> str:
-    return str(page.relative_to(REPOSITORY))
-
-
-every_page = pytest.mark.parametrize("page", PAGES, ids=_name)
-
-
-def _blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def _prose(text: str) -> str:
-    """Returns a page without its blocks of code."""
-    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def _spans(text: str) -> list[str]:
-    """Returns the code within the running text, each piece in one line."""
-    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", _prose(text))]
+every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
 def _commands(page: Path) -> Iterator[list[str]]:
     """Yields the words of every command in a page's blocks."""
-    for block in _blocks(page.read_text(encoding="utf-8"), "bash"):
+    for block in blocks(page.read_text(encoding="utf-8"), "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                words = words[1:]  # the environment of a command
             while "&&" in words:
                 yield words[: words.index("&&")]
                 words = words[words.index("&&") + 1 :]
@@ -73,13 +53,13 @@ def _commands(page: Path) -> Iterator[list[str]]:
 
 def _inline_commands(page: Path) -> Iterator[list[str]]:
     """Yields the words of the whole commands of ours within a page's running text."""
-    for span in _spans(page.read_text(encoding="utf-8")):
+    for span in spans(page.read_text(encoding="utf-8")):
         if re.match(r"(python -m search\S*|cnn-search|make) \w", span):
             yield shlex.split(span)
 
 
 COMMANDS = [
-    pytest.param(words, id=f"{_name(page)}: {' '.join(words)}")
+    pytest.param(words, id=f"{name_of(page)}: {' '.join(words)}")
     for page in PAGES
     for words in (*_commands(page), *_inline_commands(page))
 ]
@@ -119,14 +99,18 @@ def test_the_first_screen_has_the_two_commands() -> None:
     assert "search.run --data path/to/images --budget" in first_screen
 
 
-def test_the_front_page_links_to_every_page() -> None:
-    assert [page for page in map(_name, PAGES[1:]) if f"]({page})" not in README] == []
+def test_the_front_page_leads_to_every_page() -> None:
+    # Not directly, because the pages are too many for a front page: the index lists them all.
+    documents = [page.name for page in PAGES if page.parent.name == "docs"]
+
+    assert "](docs/index.md)" in README and "](CONTRIBUTING.md)" in README
+    assert [name for name in documents if f"]({name})" not in INDEX] == ["index.md"]
 
 
 @every_page
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", _prose(page.read_text(encoding="utf-8"))):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
         if re.match(r"https?://", target):
             continue
         place, _, anchor = target.partition("#")
@@ -139,7 +123,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def _anchors(page: Path) -> set[str]:
     """Returns the anchors that GitHub gives a page's headings."""
-    headings = re.findall(r"(?m)^#+ (.+)$", _prose(page.read_text(encoding="utf-8")))
+    headings = re.findall(r"(?m)^#+ (.+)$", prose(page.read_text(encoding="utf-8")))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -159,6 +143,8 @@ def test_commands_parse(words: list[str], monkeypatch: pytest.MonkeyPatch) -> No
         (phony,) = re.findall(r"(?m)^\.PHONY: (.*)$", MAKEFILE)
         assert targets <= set(phony.split())
         assert all(f"$({variable})" in MAKEFILE for variable in variables)
+    elif words[0] in PYTHON and words[1] == "-c":
+        compile(words[2], "-c", "exec")
     elif words[0] in PYTHON and words[1:3] != ["-m", "pytest"]:
         place = words[2].replace(".", "/") + ".py" if words[1] == "-m" else words[1]
         assert (REPOSITORY / place).is_file()
@@ -174,7 +160,7 @@ def test_commands_parse(words: list[str], monkeypatch: pytest.MonkeyPatch) -> No
 def test_options_in_running_text_are_real(page: Path) -> None:
     named = {
         option
-        for span in _spans(page.read_text(encoding="utf-8"))
+        for span in spans(page.read_text(encoding="utf-8"))
         if not span.startswith("make ")
         for option in re.findall(r"(?<!\S)--[a-z][a-z-]+", span)
     }
@@ -195,12 +181,12 @@ def _options() -> set[str]:
 
 @every_page
 def test_python_compiles(page: Path) -> None:
-    for code in _blocks(page.read_text(encoding="utf-8"), "python"):
-        compile(code, _name(page), "exec")
+    for code in blocks(page.read_text(encoding="utf-8"), "python"):
+        compile(code, name_of(page), "exec")
 
 
 def test_the_library_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = [block for block in _blocks(README, "python") if "run_study" in block]
+    (code,) = [block for block in blocks(README, "python") if "run_study" in block]
     monkeypatch.chdir(tmp_path)
     shorter = "budget=search.Budget(trials=1, retraining_epochs=1)"
     code = code.replace("trials=4", shorter)
@@ -213,7 +199,7 @@ def test_the_library_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_candidate_is_built_as_the_python_page_says(capsys: pytest.CaptureFixture[str]) -> None:
     page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
-    (code,) = [block for block in _blocks(page, "python") if "FixedTrial" in block]
+    (code,) = [block for block in blocks(page, "python") if "FixedTrial" in block]
 
     exec(compile(code, "docs/python.md", "exec"), {})
 
@@ -222,7 +208,7 @@ def test_a_candidate_is_built_as_the_python_page_says(capsys: pytest.CaptureFixt
 
 def test_the_python_page_lists_every_public_name() -> None:
     page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
-    listed = set(_spans(page))
+    listed = set(spans(page))
 
     for package in (cnn_blocks, search, spaces, studies):
         assert set(package.__all__) - listed == set()
@@ -230,7 +216,7 @@ def test_the_python_page_lists_every_public_name() -> None:
 
 def _tutorial(opening: str) -> str:
     page = (REPOSITORY / "docs" / "studies.md").read_text(encoding="utf-8")
-    (code,) = [block for block in _blocks(page, "python") if block.startswith(f'"""{opening}')]
+    (code,) = [block for block in blocks(page, "python") if block.startswith(f'"""{opening}')]
     return code
 
 
