@@ -32,10 +32,15 @@ class SeedEpochs(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Resets all seed generators."""
-        generators = seed_generators(self.model)
-        draws = np.random.default_rng([self.seed, epoch, 1]).integers(0, 2**31, len(generators))
-        for generator, draw in zip(generators, draws, strict=True):
-            generator.state.assign(np.array([draw, 0], dtype=np.int64))
+        seed_random_layers(self.model, [self.seed, epoch, 1])
+
+
+def seed_random_layers(model: keras.Model, entropy: list[int]) -> None:
+    """Resets all seed generators of a model to states that follow from `entropy`."""
+    generators = seed_generators(model)
+    draws = np.random.default_rng(entropy).integers(0, 2**31, len(generators))
+    for generator, draw in zip(generators, draws, strict=True):
+        generator.state.assign(np.array([draw, 0], dtype=np.int64))
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]

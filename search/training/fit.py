@@ -61,10 +61,11 @@ def fit(
     from there and repeats the earlier reports. The `listener` receives events and may end the
     training by raising.
 
-    At the end, batch normalisation gets the statistics of clean training images, and early
-    stopping restores the weights of the best epoch. Fine-tuning trains in two phases: the second
-    starts with a new optimizer and the weights of the first, and epochs and reports count on. A
-    phase with a frozen backbone trains the head on the features that `features` finds.
+    At the end, batch normalisation gets statistics without dropout, of images augmented as in
+    training, and early stopping restores the weights of the best epoch. Fine-tuning trains in two
+    phases: the second starts with a new optimizer and the weights of the first, and epochs and
+    reports count on. A phase with a frozen backbone trains the head on the features that `features`
+    finds.
 
     With `mirrored`, the result compares accuracy on mirrored validation images if the network was
     trained without flips. With `ranking`, the validation metrics include AUC and average precision.

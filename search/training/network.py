@@ -73,6 +73,10 @@ class TrainingNetwork(keras.Model):  # type: ignore[misc]
         # The network gets whole pixel values, as in inference.
         return ops.cast(ops.clip(ops.round(images), 0, 255), "uint8"), labels
 
+    def augment_images(self, images: Any) -> Any:
+        """Returns images changed at random, for batch-normalisation statistics."""
+        return self.augment(images, ops.zeros((len(images), self.classes)))[0]
+
     def compute_loss(
         self,
         x: Any = None,

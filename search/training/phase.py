@@ -173,11 +173,18 @@ def train_phase(
         train, batch_size=size, seed=setting.seed, first_step=first * length.steps
     )
 
-    def clean_statistics() -> None:
+    def final_statistics() -> None:
         with clock.measure("validation"):
-            recompute_statistics(prepared.network, train, batch_size=size, seed=setting.seed)
+            callback.seed_random_layers(trainer, [setting.seed, 2])
+            recompute_statistics(
+                prepared.network,
+                train,
+                batch_size=size,
+                seed=setting.seed,
+                augment=trainer.augment_images,
+            )
 
-    record.before_last = clean_statistics
+    record.before_last = final_statistics
     try:
         with clock.measure("training"), _memory_errors(size):
             trainer.fit(
@@ -193,7 +200,7 @@ def train_phase(
         compiling.stop()
     if phase.last == length.intervals and settings.early_stopping is not None:
         # Early stopping restored the weights of an earlier epoch.
-        clean_statistics()
+        final_statistics()
 
 
 def _build(

