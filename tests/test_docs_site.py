@@ -54,6 +54,8 @@ def test_every_component_is_documented_with_its_fields(role: str) -> None:
     page = components_page()
 
     for entry in available(f"{role}s"):  # type: ignore[arg-type]
+        if registry.source_of(registry.find(role, entry.name)) is not None:
+            continue  # registered from outside of cnn_blocks, by other tests' imports
         section = page.split(f"\n### {entry.name}\n")[1].split("\n### ")[0]
         assert entry.description.split(".")[0] in " ".join(section.split())
         for field in registry.find(role, entry.name).model_fields:
