@@ -1,13 +1,19 @@
 """The command that evaluates an exported model on labelled images."""
 
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.cli.options import parse_share
-from search.cli.shared import DATA_HELP, LayoutOption, MaxBadFilesOption, ended_by_interruption
+from search.cli.shared import (
+    DATA_HELP,
+    JsonOption,
+    LayoutOption,
+    MaxBadFilesOption,
+    ended_by_interruption,
+    print_json,
+)
 from search.system.names import shown
 
 if TYPE_CHECKING:
@@ -40,7 +46,7 @@ def evaluate(
     ] = None,
     max_bad_files: MaxBadFilesOption = "1%",
     layout: LayoutOption = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Evaluates an exported model on any images with the same classes."""
     bad_files = parse_share(max_bad_files, option="--max-bad-files")
@@ -52,8 +58,7 @@ def evaluate(
     with ended_by_interruption():
         evaluated = evaluate_file(model, source, output=output)
     if json:
-        printed = {"folder": str(evaluated.directory), **evaluated.record}
-        typer.echo(json_format.dumps(printed, indent=2, ensure_ascii=False))
+        print_json({"folder": str(evaluated.directory), **evaluated.record})
     else:
         typer.echo(_summary(evaluated))
 

@@ -1,6 +1,5 @@
 """The command that exports a run's model, or a study's best configuration."""
 
-import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,7 @@ from search.cli.shared import (
     RunsDirectoryOption,
     StorageOption,
     ended_by_interruption,
+    print_json,
 )
 from search.system.names import shown
 from search.system.printed_command import printed_command
@@ -178,7 +178,7 @@ def _export_run(
             "formats": {export.format.name: export.as_data() for export in result.exports},
             "files": result.files,
         }
-        typer.echo(json_format.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     if any(export.reason is not None for export in result.exports):
         raise typer.Exit(1)
 

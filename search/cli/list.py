@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli.shared import PROGRAM, Kind
+from search.cli.shared import PROGRAM, JsonOption, Kind
 
 EPILOG = f"""\b
     Examples:
@@ -15,7 +15,7 @@ EPILOG = f"""\b
 
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")] = "studies",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Lists studies, spaces, blocks, heads, backbones, recipes or data, one per line."""
     from search.cli.available import as_json, as_lines, available

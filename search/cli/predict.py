@@ -2,14 +2,19 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cnn_blocks.errors import UserError
-from search.cli.shared import Fit, ended_by_interruption, optional_image_size
+from search.cli.shared import (
+    Fit,
+    JsonOption,
+    ended_by_interruption,
+    optional_image_size,
+    print_json,
+)
 from search.system.names import shown, spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -33,7 +38,7 @@ def predict(
     top: Annotated[
         int, typer.Option(min=1, metavar="<number>", help="How many top classes to show.")
     ] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: JsonOption = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV: file, rank, class, probability.")
     ] = False,
@@ -73,7 +78,7 @@ def predict(
     for note in predictions.notes:
         typer.echo(f"note: {shown(note)}", err=True)
     if as_json:
-        typer.echo(_json(predictions, top))
+        print_json(_objects(predictions, top))
     elif as_csv:
         typer.echo(_csv(predictions, top), nl=False)
     elif predictions.files:
@@ -94,7 +99,7 @@ def _lines(predictions: "Predictions", top: int) -> str:
     )
 
 
-def _json(predictions: "Predictions", top: int) -> str:
+def _objects(predictions: "Predictions", top: int) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = [
         {
             "file": shown(file),
@@ -105,7 +110,7 @@ def _json(predictions: "Predictions", top: int) -> str:
         for row, file in enumerate(predictions.files)
     ]
     objects += [{"file": shown(file), "error": reason} for file, reason in predictions.unreadable]
-    return json.dumps(objects, indent=2, ensure_ascii=False)
+    return objects
 
 
 def _csv(predictions: "Predictions", top: int) -> str:

@@ -1,6 +1,5 @@
 """The command that searches and then retrains the winner, or that trains a recipe."""
 
-import json as json_format
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
@@ -29,6 +28,7 @@ from search.cli.shared import (
     Xla,
     optional_duration,
     optional_image_size,
+    print_json,
     shown_progress,
 )
 from search.system.printed_command import printed_command
@@ -343,7 +343,7 @@ def run(
                 places=places,
             )
         if json:
-            typer.echo(json_format.dumps(described.as_data(), indent=2, ensure_ascii=False))
+            print_json(described.as_data())
         else:
             typer.echo(described)
         return

@@ -1,5 +1,6 @@
 """Shared by all commands: the program's name, common options, and how progress is shown."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ Layout = Literal["auto", "classes", "roles"]
 ClassWeights = Literal["auto", "none", "square_root", "balanced"]
 Kind = Literal["studies", "spaces", "blocks", "heads", "backbones", "recipes", "data"]
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DATA_HELP = "A named data set, a folder or .zip of images, or an .npz file; `list data` shows them."
 DataOption = Annotated[str | None, typer.Option("--data", metavar="<source>", help=DATA_HELP)]
 StorageOption = Annotated[
@@ -108,3 +110,8 @@ def optional_duration(text: str | None, option: str) -> float | None:
 
 def optional_image_size(text: str | None) -> int | tuple[int, int] | None:
     return None if text is None else parse_image_size(text, option="--image-size")
+
+
+def print_json(data: object) -> None:
+    """Prints plain values as JSON, alone on stdout."""
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))

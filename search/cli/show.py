@@ -1,6 +1,5 @@
 """The command that shows a stored study in the terminal."""
 
-import json as json_format
 import time
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,14 @@ from typing import Annotated
 import typer
 
 from search.cli.completion import stored_study_names
-from search.cli.shared import PROGRAM, RunsDirectoryOption, StorageOption, ended_by_interruption
+from search.cli.shared import (
+    PROGRAM,
+    JsonOption,
+    RunsDirectoryOption,
+    StorageOption,
+    ended_by_interruption,
+    print_json,
+)
 
 EPILOG = f"""\b
     Examples:
@@ -35,7 +41,7 @@ def show(
         bool,
         typer.Option("--follow", help="Update the output as the study changes, until Ctrl-C."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    json: JsonOption = False,
     storage: StorageOption = None,
     runs_directory: RunsDirectoryOption = Path("runs"),
 ) -> None:
@@ -57,8 +63,7 @@ def show(
             return render_study(read_study(stored), top=top, blocks=blocks)
 
         if json:
-            data = study_as_data(read_study(stored), top=top)
-            typer.echo(json_format.dumps(data, indent=2, ensure_ascii=False))
+            print_json(study_as_data(read_study(stored), top=top))
         elif not follow:
             console.print(look())
         elif console.is_terminal:

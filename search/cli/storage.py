@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cnn_blocks.paths import user_path
-from search.cli.shared import RunsDirectoryOption
+from search.cli.shared import JsonOption, RunsDirectoryOption
 from search.system.interruption import Interruption
 from search.system.printed_command import printed_command
 
@@ -66,7 +66,7 @@ def check(
             metavar="<place>", help="Where the artifacts are: FOLDER or s3://BUCKET/PREFIX."
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Reports whether a storage is sound, and what it contains."""
     with _working():

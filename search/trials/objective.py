@@ -75,12 +75,7 @@ def run_trial(trial: optuna.Trial, session: Session, lease: Lease | None = None)
     with session.clock.measure("storage"):
         if failure is not None:
             text = "".join(traceback.format_exception(failure))
-            set_trial_attribute(
-                trial.storage,
-                trial._trial_id,
-                TrialAttribute.TRACEBACK,
-                text[-_TRACEBACK_CHARACTERS:],
-            )
+            _store(trial, TrialAttribute.TRACEBACK, text[-_TRACEBACK_CHARACTERS:])
         _store(trial, TrialAttribute.REASON, result.reason)
         _store(trial, TrialAttribute.OUTCOME, result.outcome)
         _tell(trial, result)
@@ -154,8 +149,9 @@ def _evaluate(trial: optuna.Trial, session: Session, lease: Lease | None) -> flo
 
 def _continued(trial: optuna.Trial, candidate: Candidate) -> Candidate:
     """Returns the candidate with the length that an interrupted attempt had chosen, if any."""
-    stored = trial_attribute(trial.storage.get_trial(trial._trial_id), TrialAttribute.CANDIDATE)
-    if stored is None or TrialAttribute.CONTINUES not in trial.user_attrs:
+    attempt = trial.storage.get_trial(trial._trial_id)
+    stored = trial_attribute(attempt, TrialAttribute.CANDIDATE)
+    if stored is None or TrialAttribute.CONTINUES not in attempt.user_attrs:
         return candidate
     training = json.loads(stored)["training"]
     if training.get("steps") is None:
@@ -268,7 +264,7 @@ def _last_value(trial: optuna.Trial) -> float | None:
 
 def _store(trial: optuna.Trial, name: TrialAttribute, value: Any) -> None:
     if value is not None:
-        trial.set_user_attr(name, value)
+        set_trial_attribute(trial.storage, trial._trial_id, name, value)
 
 
 def _reason(error: BaseException) -> str:
