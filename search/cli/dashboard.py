@@ -1,14 +1,11 @@
 """The command that shows studies in a browser."""
 
-import os
-import sys
-import threading
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from search.cli.browser import open_in_browser
 from search.cli.shared import PROGRAM, RunsDirectoryOption, StorageOption
 
 EPILOG = f"""\b
@@ -59,9 +56,8 @@ def dashboard(
                 err=True,
             )
         typer.echo(f"{address}  (press Ctrl-C to stop)")
-        if browser and _has_screen():
-            # Some browsers do not return until they are closed.
-            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        if browser:
+            open_in_browser(address)
 
     with quiet_optuna():
         run_dashboard(
@@ -73,9 +69,3 @@ def dashboard(
             announce=announce,
         )
     typer.echo("the dashboard has stopped")
-
-
-def _has_screen() -> bool:
-    if sys.platform in ("darwin", "win32"):
-        return "SSH_CONNECTION" not in os.environ
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,14 +1,12 @@
 """The command that starts a web page to try a model."""
 
-import os
-import sys
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cnn_blocks.errors import UserError
+from search.cli.browser import open_in_browser
 from search.cli.shared import PROGRAM
 
 EPILOG = f"""\b
@@ -43,17 +41,9 @@ def demo(
         ) from error
     with server:
         typer.echo(f"{server.address}   (press Ctrl-C to stop)")
-        if browser and _has_screen():
-            webbrowser.open(server.address)
+        if browser:
+            open_in_browser(server.address)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             typer.echo("ended")
-
-
-def _has_screen() -> bool:
-    if not sys.stdout.isatty():
-        return False
-    return sys.platform in ("darwin", "win32") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )

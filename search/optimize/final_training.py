@@ -5,6 +5,7 @@ from pathlib import Path
 
 from search.optimize.budget import Budget
 from search.optimize.stored_study import opening_recorder, openings_of
+from search.optimize.time_division import closing_seconds
 from search.optimize.winner import search_curve
 from search.results.configuration_file import BestConfiguration
 from search.results.finished_run import find_finished_run, note_finished_run
@@ -45,7 +46,7 @@ def retrain_winner(
         assert seconds is not None
         if budget.retraining_seconds or plan.budget_seconds is None or not plan.retraining_seconds:
             return seconds
-        rest = plan.budget_seconds - plan.closing_seconds - spent_seconds()
+        rest = plan.budget_seconds - _closing_seconds(configuration, session) - spent_seconds()
         # Train the winner even if the search took far too long, such as on a suspended machine.
         return max(rest, _LEAST_PART * seconds)
 
@@ -76,3 +77,23 @@ def retrain_winner(
                 search_curve=search_curve(study.best_trial, session.spec),
             )
     return output
+
+
+def _closing_seconds(configuration: BestConfiguration, session: Session) -> float:
+    """Returns the seconds to reserve for the evaluation and the files.
+
+    The plan reserves enough for the most expensive network that may win; the winner may need less.
+    """
+    plan, split = session.experiment.plan, session.split
+    if plan.speed is None or plan.budget_seconds is None:
+        return plan.closing_seconds
+    candidate = configuration.candidate
+    needed = closing_seconds(
+        candidate,
+        split.spec,
+        plan.speed,
+        images=split.test_images,
+        budget_seconds=plan.budget_seconds,
+        mirrored=candidate.model.mirror,
+    )
+    return min(plan.closing_seconds, needed)

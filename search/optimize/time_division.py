@@ -22,13 +22,16 @@ from spaces.probe import ProbeTrial
 from spaces.task import Task
 from studies.study import StudySpec
 
-# The closing phase: figures and files, then the test images, which the model predicts in float32
-# and, in the worst case, mirrored as well.
+# The closing phase: figures and files, then the test images and a sample of the training images,
+# which the model predicts in float32.
 _CLOSING_SECONDS = 5.0
 _CLOSING_PART = 0.01
-_TEST_FACTOR = 3.0
-# The search gets at most this part, unless the final training cannot use the rest.
+_MOST_FOR_FILES = 30.0
+_FLOAT32_FACTOR = 1.5
+# The search gets at most this part, unless the final training cannot use the rest. A search too
+# short for two trials that can be compared gets less: it only finds out whether flips are harmless.
 _MOST_SEARCH = 0.5
+_MOST_SINGLE_TRIAL = 0.25
 # A backbone's features are computed in float32; training a head on them takes this many seconds.
 _FEATURES_FACTOR = 1.5
 _HEAD_SECONDS = 8.0
@@ -74,8 +77,9 @@ def make_plan(
     longest, cost = _longest_trial(spec, task, inputs, speed)
     closing = 1.0
     if retrain:
-        test = _TEST_FACTOR * test_images * cost.validation_seconds
-        closing = min(_CLOSING_SECONDS + _CLOSING_PART * whole, 30.0) + test
+        closing = closing_seconds(
+            longest, inputs, speed, images=test_images, budget_seconds=whole, mirrored=True
+        )
     usable = max(1.0, whole - spent_seconds - closing)
     task = task.model_copy(
         update={"multiply_accumulates": _affordable(longest, inputs, cost, usable, development)}
@@ -110,14 +114,14 @@ def make_plan(
         retraining, search = retraining_seconds, usable - retraining_seconds
     else:
         passes = cost_passes(cost, usable, development)
-        search = usable * _search_part(passes)
-        search = max(search, min(_MOST_SEARCH * usable, least + before))
+        most = _MOST_SEARCH if before else _MOST_SINGLE_TRIAL
+        search = max(usable * _search_part(passes), min(most * usable, least + before))
         retraining = usable - search
-        most = cost.compiling_seconds + MOST_RETRAINING_PASSES * development * (
+        longest_retraining = cost.compiling_seconds + MOST_RETRAINING_PASSES * development * (
             cost.step_seconds / cost.step_images
         )
-        if retraining > most:
-            retraining, search = most, usable - most
+        if retraining > longest_retraining:
+            retraining, search = longest_retraining, usable - longest_retraining
     trials, trial_seconds = _trials(
         cost, search - before, most_images=MOST_TRIAL_PASSES * images, least_seconds=least
     )
@@ -148,6 +152,27 @@ def make_plan(
         task=task,
         speed=speed,
     )
+
+
+def closing_seconds(
+    candidate: Candidate,
+    inputs: InputSpec,
+    speed: MachineSpeed,
+    *,
+    images: int,
+    budget_seconds: float,
+    mirrored: bool,
+) -> float:
+    """Returns the predicted seconds of evaluating a candidate on `images` and writing its files.
+
+    A `mirrored` network predicts each image and its mirror image.
+    """
+    files = min(_CLOSING_SECONDS + _CLOSING_PART * budget_seconds, _MOST_FOR_FILES)
+    shape = describe_model(candidate.model, inputs)
+    each = predict_cost(shape, candidate.training, speed, images=images).validation_seconds
+    if speed.table != "float32":
+        each *= _FLOAT32_FACTOR
+    return files + images * each * (2 if mirrored else 1)
 
 
 def _search_part(passes: float) -> float:

@@ -312,10 +312,12 @@ def at_a_trial(place: Place, run: Run) -> list[psutil.Process]:
 
 
 def kill(process: psutil.Process) -> bool:
-    """Kills a worker; returns whether it was alive."""
+    """Kills a worker and waits for its end; returns whether it was alive."""
     try:
         alive = is_worker(process)
         process.kill()
+        # A process that was killed may look alive for a moment.
+        process.wait(PATIENCE)
         return alive
     except psutil.NoSuchProcess:
         return False

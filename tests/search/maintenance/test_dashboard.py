@@ -16,7 +16,6 @@ import optuna
 import pytest
 
 from search.cli import app as cli
-from search.cli import dashboard as command
 from search.maintenance.dashboard import is_loopback
 from search.storage import open_storage, quiet_optuna
 from search.storage.artifacts import keep_results, open_artifacts
@@ -169,21 +168,6 @@ def test_another_host_gets_a_warning_that_there_is_no_login(url: str, study: opt
     assert errors[1] == ""
     hosts = {"127.0.0.2": True, "::1": True, "192.168.0.1": False, "example.org": False}
     assert {host: is_loopback(host) for host in hosts} == hosts
-
-
-@pytest.mark.parametrize(
-    ("variables", "has_screen"), [({}, False), ({"DISPLAY": ":0"}, True)], ids=["none", "X"]
-)
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a screen")
-def test_a_browser_opens_where_there_is_a_screen(
-    variables: dict[str, str], has_screen: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-
-    assert command._has_screen() is has_screen
 
 
 @pytest.mark.parametrize(

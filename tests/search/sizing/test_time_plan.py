@@ -13,7 +13,7 @@ from cnn_blocks.build import describe_model
 from cnn_blocks.config import InputSpec, ModelConfig
 from cnn_blocks.errors import InfeasibleError, UserError
 from cnn_blocks.heads.pooled import Pooled
-from search.optimize.time_division import make_plan
+from search.optimize.time_division import closing_seconds, make_plan
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import (
@@ -156,7 +156,34 @@ def test_where_time_is_short_there_is_one_trial(plan: Plan, speed: MachineSpeed)
 
     assert short.trials == 1
     assert "(1 trial of " in short.describe()
+    assert short.search_seconds is not None and short.retraining_seconds is not None
+    assert short.retraining_seconds >= 2.9 * short.search_seconds
     assert long.trials is None
+
+
+def test_the_evaluation_is_reserved_for_by_its_images_views_and_precision(
+    speed: MachineSpeed,
+) -> None:
+    candidate = default_candidate(STUDY, Task())
+    mixed = speed.model_copy(
+        update={"measured_on": speed.measured_on.model_copy(update={"policy": "mixed_bfloat16"})}
+    )
+
+    def seconds(
+        images: int, *, mirrored: bool = False, speed: MachineSpeed = speed, budget: float = 600.0
+    ) -> float:
+        return closing_seconds(
+            candidate, INPUTS, speed, images=images, budget_seconds=budget, mirrored=mirrored
+        )
+
+    files = seconds(0)
+    test = seconds(10_000) - files
+    assert test > 0
+    assert seconds(10_000, mirrored=True) - files == pytest.approx(2 * test)
+    shape = describe_model(candidate.model, INPUTS)
+    in_bfloat16 = predict_cost(shape, candidate.training, mixed, images=1000).validation_seconds
+    assert seconds(10_000, speed=mixed) - files > 10_000 * in_bfloat16
+    assert seconds(0, budget=DAY) == seconds(0, budget=2 * DAY) > files
 
 
 def test_more_images_make_longer_trials_up_to_a_point(plan: Plan) -> None:
