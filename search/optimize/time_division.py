@@ -7,6 +7,7 @@ from cnn_blocks.config import InputSpec
 from cnn_blocks.errors import UserError
 from cnn_blocks.pretrained import Pretrained
 from search.progress.words import duration
+from search.results.retraining import CHECKED_IMAGES
 from search.sizing.cost import TrainingCost, predict_cost
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import (
@@ -23,11 +24,12 @@ from spaces.task import Task
 from studies.study import StudySpec
 
 # The closing phase: figures and files, then the test images and a sample of the training images,
-# which the model predicts in float32.
+# which the model predicts in float32. The margin is for a machine that slows down.
 _CLOSING_SECONDS = 5.0
 _CLOSING_PART = 0.01
 _MOST_FOR_FILES = 30.0
 _FLOAT32_FACTOR = 1.5
+_EVALUATION_MARGIN = 1.2
 # The search gets at most this part, unless the final training cannot use the rest. A search too
 # short for two trials that can be compared gets less: it only finds out whether flips are harmless.
 _MOST_SEARCH = 0.5
@@ -163,7 +165,7 @@ def closing_seconds(
     budget_seconds: float,
     mirrored: bool,
 ) -> float:
-    """Returns the predicted seconds of evaluating a candidate on `images` and writing its files.
+    """Returns the seconds to reserve for evaluating a candidate on `images` and writing its files.
 
     A `mirrored` network predicts each image and its mirror image.
     """
@@ -172,7 +174,8 @@ def closing_seconds(
     each = predict_cost(shape, candidate.training, speed, images=images).validation_seconds
     if speed.table != "float32":
         each *= _FLOAT32_FACTOR
-    return files + images * each * (2 if mirrored else 1)
+    views = (images + CHECKED_IMAGES) * (2 if mirrored else 1)
+    return files + _EVALUATION_MARGIN * views * each
 
 
 def _search_part(passes: float) -> float:

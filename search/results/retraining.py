@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from spaces.candidate import Candidate
 
 # The exported model's accuracy on this many training images is compared with that of training.
-_CHECKED_IMAGES = 1000
+CHECKED_IMAGES = 1000
 _MOST_LOST = 0.1
 _SECONDS_EACH = 4.0
 _FEWEST_INTERVALS = 5
@@ -247,9 +247,9 @@ def _training_accuracy(retraining: Retraining, result: "FitResult") -> float:
     from search.results.evaluate import predict
 
     subset = retraining.images
-    if len(subset) > _CHECKED_IMAGES:
+    if len(subset) > CHECKED_IMAGES:
         order = np.random.default_rng(retraining.configuration.seed).permutation(len(subset))
-        subset = replace(subset, indices=subset.indices[np.sort(order[:_CHECKED_IMAGES])])
+        subset = replace(subset, indices=subset.indices[np.sort(order[:CHECKED_IMAGES])])
     probabilities, labels = predict(result.model, subset)
     return float((probabilities.argmax(axis=1) == labels).mean())
 

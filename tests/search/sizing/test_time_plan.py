@@ -176,14 +176,13 @@ def test_the_evaluation_is_reserved_for_by_its_images_views_and_precision(
             candidate, INPUTS, speed, images=images, budget_seconds=budget, mirrored=mirrored
         )
 
-    files = seconds(0)
-    test = seconds(10_000) - files
+    test = seconds(10_000) - seconds(0)
     assert test > 0
-    assert seconds(10_000, mirrored=True) - files == pytest.approx(2 * test)
+    assert seconds(10_000, mirrored=True) - seconds(0, mirrored=True) == pytest.approx(2 * test)
     shape = describe_model(candidate.model, INPUTS)
     in_bfloat16 = predict_cost(shape, candidate.training, mixed, images=1000).validation_seconds
-    assert seconds(10_000, speed=mixed) - files > 10_000 * in_bfloat16
-    assert seconds(0, budget=DAY) == seconds(0, budget=2 * DAY) > files
+    assert seconds(10_000, speed=mixed) > 1.5 * 10_000 * in_bfloat16
+    assert seconds(0, budget=DAY) == seconds(0, budget=2 * DAY) > seconds(0)
 
 
 def test_more_images_make_longer_trials_up_to_a_point(plan: Plan) -> None:
