@@ -327,8 +327,12 @@ def _command(tmp_path: Path, *options: str, text: str = STUDY_FILE) -> list[str]
 
 
 def _wait_for_checkpoint(tmp_path: Path, process: "subprocess.Popen[str]") -> None:
+    """Waits until a trial has a checkpoint and, which follows it, a stored report."""
     deadline = time.monotonic() + 90
-    while not list((tmp_path / "runs/long/checkpoints").glob("*/checkpoint.npz")):
+    while not (
+        list((tmp_path / "runs/long/checkpoints").glob("*/checkpoint.npz"))
+        and _stored(tmp_path).trials[0].intermediate_values
+    ):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -415,7 +415,7 @@ spec = InputSpec(image_shape=(8, 8, 3), class_names=("a", "b"))
 plan = plan_workers(workers="auto", compute=Compute(), candidate=candidate, spec=spec,
     cache_directory=Path({str(tmp_path)!r}))
 assert plan.measured, plan.describe()
-assert plan.precision != "auto" and plan.xla != "auto"
+assert plan.compute.precision != "auto" and plan.compute.xla != "auto"
 assert not {{"keras", "tensorflow"}} & set(sys.modules)
 print(plan.describe())
 """
