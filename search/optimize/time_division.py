@@ -8,7 +8,7 @@ from cnn_blocks.errors import UserError
 from cnn_blocks.pretrained import Pretrained
 from search.progress.words import duration
 from search.results.retraining import CHECKED_IMAGES
-from search.sizing.cost import TrainingCost, predict_cost
+from search.sizing.cost import TrainingCost, predict_cost, predict_validation_seconds
 from search.sizing.machine_speed import MachineSpeed
 from search.sizing.time_plan import (
     DEFAULT_BUDGET_SECONDS,
@@ -170,8 +170,7 @@ def closing_seconds(
     A `mirrored` network predicts each image and its mirror image.
     """
     files = min(_CLOSING_SECONDS + _CLOSING_PART * budget_seconds, _MOST_FOR_FILES)
-    shape = describe_model(candidate.model, inputs)
-    each = predict_cost(shape, candidate.training, speed, images=images).validation_seconds
+    each = predict_validation_seconds(describe_model(candidate.model, inputs), speed)
     if speed.table != "float32":
         each *= _FLOAT32_FACTOR
     views = (images + CHECKED_IMAGES) * (2 if mirrored else 1)

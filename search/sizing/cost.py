@@ -51,14 +51,21 @@ def predict_cost(
     """
     step_images = min(training.batch_size, images)
     step = of_step(shape, training, step_images, on_features=on_features)
-    validation = of_validation(shape, on_features=on_features)
     step_seconds = _scaled(seconds_by_group(step, speed.table), speed)
     return TrainingCost(
         step_seconds=step_seconds,
-        validation_seconds=_scaled(seconds_by_group(validation, speed.table), speed),
+        validation_seconds=predict_validation_seconds(shape, speed, on_features=on_features),
         compiling_seconds=compiling_seconds(step) * speed.compiling + step_seconds,
         step_images=step_images,
     )
+
+
+def predict_validation_seconds(
+    shape: ModelShape, speed: MachineSpeed, *, on_features: bool = False
+) -> float:
+    """Predicts the seconds in which a network classifies one image, in batches."""
+    validation = of_validation(shape, on_features=on_features)
+    return _scaled(seconds_by_group(validation, speed.table), speed)
 
 
 def corrected(cost: TrainingCost, ratios: Sequence[float]) -> TrainingCost:
