@@ -16,8 +16,10 @@ __all__ = ["postgresql_cluster"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# Before anything imports Keras: the tested reference is TensorFlow, on the CPU, quietly.
+# Before anything imports Keras: the tested reference is TensorFlow, on the CPU, quietly, with the
+# convolutions that `start_keras` chooses.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 

@@ -37,7 +37,13 @@ def environment_record(split: "Split", *, seed: int, compute: "Compute") -> dict
     """Returns everything needed to repeat a result or to explain why it differs."""
     import keras
 
-    from search.system.runtime import cpu_name, device_kind, dtype_policy, jit_compile
+    from search.system.runtime import (
+        ONEDNN_VARIABLE,
+        cpu_name,
+        device_kind,
+        dtype_policy,
+        jit_compile,
+    )
 
     return {
         "python": platform.python_version(),
@@ -52,6 +58,7 @@ def environment_record(split: "Split", *, seed: int, compute: "Compute") -> dict
         "devices": keras.distribution.list_devices(),
         "dtype_policy": dtype_policy(compute.precision),
         "xla": jit_compile(compute.xla),
+        "onednn": os.environ.get(ONEDNN_VARIABLE),
         "seed": seed,
         "data": {
             "name": split.dataset.name,

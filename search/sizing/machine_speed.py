@@ -35,7 +35,8 @@ _ITERATIONS = 200
 class MeasuredOn(BaseModel):
     """The cache key: everything that a machine's speed depends on.
 
-    `device` is "cpu" or a GPU's model name; `compiled` says whether XLA is on.
+    `device` is "cpu" or a GPU's model name; `compiled` says whether XLA is on; `onednn` is the
+    value of TensorFlow's environment variable, if it has one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +45,7 @@ class MeasuredOn(BaseModel):
     backend: str
     policy: str
     compiled: bool
+    onednn: str | None = None
     threads: PositiveInt
     processor: str
     device: str
@@ -170,6 +172,7 @@ def measured_on(compute: runtime.Compute) -> MeasuredOn:
         backend=backend,
         policy=runtime.dtype_policy(compute.precision),
         compiled=runtime.jit_compile(compute.xla),
+        onednn=os.environ.get(runtime.ONEDNN_VARIABLE) if backend == "tensorflow" else None,
         threads=min(cores, int(given)) if given.isdecimal() and int(given) else cores,
         processor=runtime.cpu_name(),
         device=next(iter(visible_gpus().values()), "gpu") if on_gpu else "cpu",

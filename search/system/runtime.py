@@ -25,6 +25,8 @@ class Compute:
     xla: Xla = "auto"
 
 
+# TensorFlow reads it when it is imported: "1" uses oneDNN on a CPU, "0" does not.
+ONEDNN_VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 # In MiB; set by the process that starts several workers on one GPU.
 _GPU_MEMORY_VARIABLE = "CNN_SEARCH_GPU_MEMORY_MIB"
@@ -60,6 +62,10 @@ def startup_chatter_held() -> Iterator[None]:
     output is shown at the end; if the block fails, everything is shown.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # By default TensorFlow uses oneDNN only on processors with AVX512-VNNI or newer; on older ones
+    # its own convolutions train at less than half the speed (benchmarks/comparison/speed.py).
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault(ONEDNN_VARIABLE, "1")
     # Without a GPU, TensorFlow's C++ error log only reports skipped graph optimizations (the
     # remapper skips leaky_relu). With a GPU, it may say why the GPU is not used.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _NVIDIA_DRIVER.exists() else "3")

@@ -18,11 +18,12 @@ from search.engines.workers import RayWorkers
 from search.progress.events import TrialStarted
 from search.progress.words import counted
 from search.system.crash import Death, DeathWatch
+from search.system.runtime import ONEDNN_VARIABLE
 from search.trials.session import Session
 
 _SECONDS_TO_BE_PLACED = 20.0
 _GIBIBYTE = 2**30
-_KEPT_VARIABLES = ("KERAS_BACKEND",)
+_KEPT_VARIABLES = ("KERAS_BACKEND", ONEDNN_VARIABLE)
 
 
 class _Worker(PoolWorker):
