@@ -19,7 +19,9 @@ if TYPE_CHECKING:
         reference_batch_size,
         reference_learning_rate,
         reference_model,
+        reference_passes,
         reference_training,
+        reference_width,
     )
     from spaces.sizes import input_size, most_reductions, pixels_at_32, reductions, with_stem
     from spaces.stages import growing_filters, scheduled_dropout, staged, suggest_filters
@@ -44,7 +46,9 @@ __all__ = [
     "reference_batch_size",
     "reference_learning_rate",
     "reference_model",
+    "reference_passes",
     "reference_training",
+    "reference_width",
     "scheduled_dropout",
     "staged",
     "suggest_augmentation",
@@ -73,7 +77,9 @@ _MODULES = {
     "reference_batch_size": "reference",
     "reference_learning_rate": "reference",
     "reference_model": "reference",
+    "reference_passes": "reference",
     "reference_training": "reference",
+    "reference_width": "reference",
     "scheduled_dropout": "stages",
     "staged": "stages",
     "suggest_augmentation": "augmenting",

@@ -16,6 +16,10 @@ from spaces.task import Task
 _LEARNING_RATE, _BATCH_SIZE = 0.01, 64
 _SMALLEST_BATCH, _LARGEST_BATCH = 8, 256
 _LEAST_SEARCHED_BATCH = 32
+# Multiply-accumulates of the reference network for a 32x32 image; larger images are downsampled.
+_COST_AT_32 = 81e6
+# With fewer passes, a narrow network is better because it sees more images in the same time.
+_SHORT_TRAINING = 6
 
 
 def reference_model(
@@ -30,14 +34,15 @@ def reference_model(
     """Returns a plain network of 24 | 64 64 | 128 128 | 256 256 filters: 1.16 million parameters.
 
     Each stage pools right after its first convolution, which makes it fast on a CPU. Small images
-    get two stages; large images get a stem that downsamples them. `block_fields` replace fields of
-    its `Plain` blocks.
+    get two stages; large images get a stem that downsamples them. If the task leaves time for few
+    passes, the network is narrower (`reference_width`). `block_fields` replace fields of its
+    `Plain` blocks.
     """
     block = Plain(**{"activation": "relu", **block_fields})
-    stages = reductions(task)
+    stages, width = reductions(task), reference_width(task)
     backbone = staged(
         block,
-        filters=growing_filters(64, 2.0, stages),
+        filters=growing_filters(width["filters"], 2.0, stages),
         depth=2,
         reduction=reduction,
         place="first",
@@ -45,9 +50,27 @@ def reference_model(
     )
     return ModelConfig(
         input_size=input_size(task),
-        backbone=with_stem(backbone, block, filters=24, task=task),
+        backbone=with_stem(backbone, block, filters=width["stem_filters"], task=task),
         head=head or Pooled(pooling="max"),
     )
+
+
+def reference_width(task: Task) -> dict[str, int]:
+    """Returns the `filters` of the first stage and the `stem_filters` that suit the time.
+
+    The stem makes steps 25% slower, which pays off unless training is very short.
+    """
+    if reference_passes(task) < _SHORT_TRAINING:
+        return {"filters": 32, "stem_filters": 0}
+    return {"filters": 64, "stem_filters": 24}
+
+
+def reference_passes(task: Task) -> float:
+    """Returns how many passes over the images the reference network can afford."""
+    if task.multiply_accumulates is None:
+        return math.inf
+    pixels = task.image_shape[0] * task.image_shape[1]
+    return task.multiply_accumulates / (_COST_AT_32 * min(1.0, pixels / 32**2))
 
 
 def reference_training(task: Task = Task(), **changes: Any) -> TrainingConfig:

@@ -14,14 +14,17 @@ from typing import Any
 
 from cnn_blocks import Pretrained
 from spaces.shipped.auto import auto
-from studies import StudySpec, Task, reference_batch_size, reference_learning_rate
+from studies import (
+    StudySpec,
+    Task,
+    reference_batch_size,
+    reference_learning_rate,
+    reference_passes,
+    reference_width,
+)
 
 # With this many multiply-accumulates per image, networks from scratch may rival pretrained ones.
 _FROM_SCRATCH_BESIDE_PRETRAINED = 1e10
-# Multiply-accumulates of the default network for a 32x32 image; larger images are downsampled.
-_COST_AT_32 = 81e6
-# With fewer passes, a narrow network is better because it sees more images in the same time.
-_SHORT_TRAINING = 6
 # From this many passes on, a network of this size overfits a few thousand images.
 _LONG_TRAINING = 15
 
@@ -35,18 +38,15 @@ def start(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict[str,
         "horizontal_flip": False,
     }
     augmented = {**common, "crop_padding": 4, "erasing": 0.0, "mixup": 0.0, "cutmix": 0.0}
-    short = _affordable_passes(task) < _SHORT_TRAINING
     from_scratch = {
         "family": "plain",
         **augmented,
         "pooling": "max",
         "dropout": 0.0,
         "activation": "relu",
-        "filters": 32 if short else 64,
+        **reference_width(task),
         "filters_growth": 2.0,
         "depth": 1,
-        # A stem makes steps 25% slower, which pays off unless training is very short.
-        "stem_filters": 0 if short else 24,
     }
     if not backbones:
         return [from_scratch]
@@ -89,12 +89,11 @@ def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict
             {"dense_units": 256},
         ]
     rate = reference_learning_rate(reference_batch_size(task))
-    passes = _affordable_passes(task)
     changes: list[dict[str, Any]] = [
         {"family": "residual"},
         {"learning_rate": round(0.6 * rate, 5)},
     ]
-    if passes >= _LONG_TRAINING:
+    if reference_passes(task) >= _LONG_TRAINING:
         changes += [{"cutmix": 0.5}, {"dropout": 0.2}, {"filters": 96}, {"erasing": 0.2}]
     else:
         changes += [{"filters": 32}, {"label_smoothing": 0.0}, {"activation": "relu"}]
@@ -106,14 +105,6 @@ def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict
         {"family": "convnext"},
         {"family": "inverted_residual"},
     ]
-
-
-def _affordable_passes(task: Task) -> float:
-    """Returns how many passes over the images the default network can afford."""
-    if task.multiply_accumulates is None:
-        return math.inf
-    pixels = task.image_shape[0] * task.image_shape[1]
-    return task.multiply_accumulates / (_COST_AT_32 * min(1.0, pixels / 32**2))
 
 
 study = StudySpec(

@@ -8,7 +8,14 @@ Expect: A block, a depth and filters for each stage.
 from typing import Any
 
 from spaces.shipped.blocks import blocks
-from studies import StudySpec, Task, reductions, reference_batch_size, reference_learning_rate
+from studies import (
+    StudySpec,
+    Task,
+    reductions,
+    reference_batch_size,
+    reference_learning_rate,
+    reference_width,
+)
 
 
 def start(task: Task) -> list[dict[str, Any]]:
@@ -26,12 +33,11 @@ def start(task: Task) -> list[dict[str, Any]]:
             "initializer": "he_uniform",
             "reduction": "max",
             "filters_schedule": "doubling",
-            "filters": 64,
+            **reference_width(task),
             "dropout": 0.0,
             "dropout_schedule": "rising",
             "dropout_kind": "plain",
             "stochastic_depth": 0.0,
-            "stem_filters": 24,
             **per_stage,
             "pooling": "max",
             "head_dropout": 0.0,

@@ -8,7 +8,14 @@ Expect: A plain network that suits your images and time budget.
 from typing import Any
 
 from spaces.shipped.depth_filters import depth_filters
-from studies import StudySpec, Task, reductions, reference_batch_size, reference_learning_rate
+from studies import (
+    StudySpec,
+    Task,
+    reductions,
+    reference_batch_size,
+    reference_learning_rate,
+    reference_width,
+)
 
 
 def start(task: Task) -> list[dict[str, Any]]:
@@ -18,7 +25,7 @@ def start(task: Task) -> list[dict[str, Any]]:
             "learning_rate": reference_learning_rate(reference_batch_size(task)),
             "horizontal_flip": False,
             "stages": reductions(task),
-            "filters": 64,
+            **reference_width(task),
             "filters_growth": 2.0,
             "dropout": 0.0,
             "dropout_schedule": "rising",
@@ -29,7 +36,6 @@ def start(task: Task) -> list[dict[str, Any]]:
             "l2": 1e-7,
             "convolutions": 2,
             "reduction": "max",
-            "stem_filters": 24,
             "dense_layers": 0,
             "pooling": "max",
         }

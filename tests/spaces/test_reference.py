@@ -2,13 +2,22 @@
 
 import pytest
 
+from cnn_blocks.build import describe_model
+from cnn_blocks.config import InputSpec
+from spaces.probe import ProbeTrial
 from spaces.reference import (
     most_images_a_batch,
     reference_batch_size,
     reference_learning_rate,
+    reference_model,
     reference_training,
+    reference_width,
 )
 from spaces.task import Task
+from studies.study import load_study
+
+SHORT = Task(multiply_accumulates=1e8)
+SPEC = InputSpec(image_shape=(32, 32, 3), class_names=("cat", "dog"))
 
 
 @pytest.mark.parametrize(
@@ -41,3 +50,25 @@ def test_no_image_is_mirrored_unasked() -> None:
 @pytest.mark.parametrize(("images", "most"), [(10, 32), (1_000, 100), (50_000, 512)])
 def test_the_largest_batch_is_a_tenth_of_the_images(images: int, most: int) -> None:
     assert most_images_a_batch(Task(images=images)) == most
+
+
+def test_a_short_training_gets_a_narrow_network() -> None:
+    assert reference_width(SHORT) == {"filters": 32, "stem_filters": 0}
+    assert reference_width(Task(multiply_accumulates=1e10)) == reference_width(Task())
+
+    wide, narrow = (describe_model(reference_model(task=one), SPEC) for one in (Task(), SHORT))
+
+    assert narrow.multiply_accumulates < wide.multiply_accumulates / 3
+
+
+@pytest.mark.parametrize(
+    "name", ["auto", "depth_filters", "full_cnn", "blocks", "dropout_l2", "homebrew_or_transfer"]
+)
+def test_studies_of_networks_from_scratch_start_narrow_in_little_time(name: str) -> None:
+    study = load_study(name).spec
+
+    def cost(task: Task) -> int:
+        trial = ProbeTrial(wanted=study.first_trials(task)[0])
+        return describe_model(study.candidate(trial, task).model, SPEC).multiply_accumulates
+
+    assert cost(SHORT) < cost(Task()) / 2
