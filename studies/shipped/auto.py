@@ -96,7 +96,8 @@ def variations(task: Task, *, backbones: Sequence[Pretrained] = ()) -> list[dict
     if reference_passes(task) >= _LONG_TRAINING:
         changes += [{"cutmix": 0.5}, {"dropout": 0.2}, {"filters": 96}, {"erasing": 0.2}]
     else:
-        changes += [{"filters": 32}, {"label_smoothing": 0.0}, {"activation": "relu"}]
+        narrower = reference_width(task)["filters"] // 2
+        changes += [{"filters": narrower}, {"label_smoothing": 0.0}, {"activation": "silu"}]
     return [
         *changes,
         {"pooling": "average_max"},

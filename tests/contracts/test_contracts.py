@@ -83,8 +83,9 @@ every_task = pytest.mark.parametrize(
             (32, 32, 10, 50_000),
             (100, 75, 200, 4_000),
         )
-    ],
-    ids=lambda task: f"{task.image_shape[0]}x{task.image_shape[1]}",
+    ]
+    + [Task(multiply_accumulates=1e8)],
+    ids=["8x8", "28x28", "32x32", "100x75", "little time"],
 )
 
 
