@@ -12,13 +12,9 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 
 import search
-from cnn_blocks.blocks.plain import Plain
-from cnn_blocks.config import ModelConfig
-from cnn_blocks.heads.pooled import Pooled
+from cnn_blocks import ModelConfig, Plain, Pooled
 from search.progress import choice
-from spaces.candidate import Candidate, TrainingConfig
-from spaces.stages import staged
-from spaces.suggest import Trial
+from spaces import Candidate, TrainingConfig, Trial, staged
 
 
 @pytest.fixture(autouse=True)
