@@ -80,15 +80,15 @@ def retrain_winner(
 
 
 def _closing_seconds(configuration: BestConfiguration, session: Session) -> float:
-    """Returns the seconds to reserve for the evaluation and the files.
+    """Returns the seconds to reserve for the winner's evaluation and files.
 
-    The plan reserves enough for the most expensive network that may win; the winner may need less.
+    The plan reserved for the default network; the winner may need more or less.
     """
     plan, split = session.experiment.plan, session.split
     if plan.speed is None or plan.budget_seconds is None:
         return plan.closing_seconds
     candidate = configuration.candidate
-    needed = closing_seconds(
+    return closing_seconds(
         candidate,
         split.spec,
         plan.speed,
@@ -96,4 +96,3 @@ def _closing_seconds(configuration: BestConfiguration, session: Session) -> floa
         budget_seconds=plan.budget_seconds,
         mirrored=candidate.model.mirror,
     )
-    return min(plan.closing_seconds, needed)

@@ -4,6 +4,7 @@ import math
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -124,7 +125,9 @@ def answer() -> int:
 
 def _plan(request: _Request, spent_seconds: float) -> TimePlan:
     budget, inputs = request.budget, request.inputs
+    began = time.monotonic()
     speed = measured_speed(request.compute)
+    spent_seconds += time.monotonic() - began
     size = None
     if not request.sized:
         usable = (budget.seconds or DEFAULT_BUDGET_SECONDS) - spent_seconds

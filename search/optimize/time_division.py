@@ -34,8 +34,7 @@ _EVALUATION_MARGIN = 1.2
 # short for two trials that can be compared gets less: it only finds out whether flips are harmless.
 _MOST_SEARCH = 0.5
 _MOST_SINGLE_TRIAL = 0.25
-# A backbone's features are computed in float32; training a head on them takes this many seconds.
-_FEATURES_FACTOR = 1.5
+# Training heads on a backbone's features, which are computed in float32 as well.
 _HEAD_SECONDS = 8.0
 # Before its value says more than chance, a trial must see every image this often, or this many
 # images in total on a large data set. If that leaves no time for a second trial, only the default
@@ -74,36 +73,39 @@ def make_plan(
     study's own budget or the default one.
     """
     whole = budget_seconds or spec.budget_seconds or DEFAULT_BUDGET_SECONDS
+
+    def closing_of(candidate: Candidate) -> float:
+        if not retrain:
+            return 1.0
+        return closing_seconds(
+            candidate, inputs, speed, images=test_images, budget_seconds=whole, mirrored=True
+        )
+
     development = images + validation_images
     task = Task(image_shape=inputs.image_shape, classes=inputs.classes, images=images)
     longest, cost = _longest_trial(spec, task, inputs, speed)
-    closing = 1.0
-    if retrain:
-        closing = closing_seconds(
-            longest, inputs, speed, images=test_images, budget_seconds=whole, mirrored=True
-        )
+    closing = closing_of(longest)
     usable = max(1.0, whole - spent_seconds - closing)
     task = task.model_copy(
         update={"multiply_accumulates": _affordable(longest, inputs, cost, usable, development)}
     )
+    # Little time makes the default network narrower, which makes its evaluation shorter.
     longest, cost = _longest_trial(spec, task, inputs, speed)
+    closing = closing_of(longest)
+    usable = max(1.0, whole - spent_seconds - closing)
     # Before a fine-tuning trial, its backbone's features are computed and heads trained on them.
     before = 0.0
     if longest.training.fine_tuning is not None:
-        before = _FEATURES_FACTOR * development * cost.validation_seconds
+        before = _FLOAT32_FACTOR * development * cost.validation_seconds
         before += 3 * cost.compiling_seconds + _HEAD_SECONDS
-    least = cost.compiling_seconds + _least_images(longest, images) * (
-        cost.step_seconds / cost.step_images
-    )
+    least = cost.training_seconds(_least_images(longest, images) / cost.step_images)
 
     if not retrain:
         retraining: float | None = None
         search = usable
     elif retraining_epochs is not None:
         retraining = None
-        expected = cost.compiling_seconds + retraining_epochs * development * cost.step_seconds / (
-            cost.step_images
-        )
+        expected = cost.training_seconds(retraining_epochs * development / cost.step_images)
         search = max(usable - expected, 0.1 * usable)
     elif retraining_seconds is not None:
         if retraining_seconds >= usable:
@@ -119,8 +121,8 @@ def make_plan(
         most = _MOST_SEARCH if before else _MOST_SINGLE_TRIAL
         search = max(usable * _search_part(passes), min(most * usable, least + before))
         retraining = usable - search
-        longest_retraining = cost.compiling_seconds + MOST_RETRAINING_PASSES * development * (
-            cost.step_seconds / cost.step_images
+        longest_retraining = cost.training_seconds(
+            MOST_RETRAINING_PASSES * development / cost.step_images
         )
         if retraining > longest_retraining:
             retraining, search = longest_retraining, usable - longest_retraining

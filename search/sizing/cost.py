@@ -30,7 +30,7 @@ class TrainingCost:
     compiling_seconds: float
     step_images: int
 
-    def training_seconds(self, steps: int, *, validated: int = 0) -> float:
+    def training_seconds(self, steps: float, *, validated: int = 0) -> float:
         """Returns the seconds of `steps` steps, compiling, and validating `validated` images."""
         training = steps * self.step_seconds + validated * self.validation_seconds
         return self.compiling_seconds + training
