@@ -27,7 +27,7 @@ from spaces.candidate import Candidate, TrainingConfig
 from spaces.probe import ProbeTrial
 from spaces.stages import staged
 from spaces.task import Task
-from studies.study import StudySpec
+from studies.study import StudySpec, load_study
 from tests.search.conftest import tiny_space
 
 INPUTS = InputSpec(image_shape=(32, 32, 3), class_names=("cat", "dog"))
@@ -183,6 +183,25 @@ def test_the_evaluation_is_reserved_for_by_its_images_views_and_precision(
     in_bfloat16 = predict_cost(shape, candidate.training, mixed, images=1000).validation_seconds
     assert seconds(10_000, speed=mixed) > 1.5 * 10_000 * in_bfloat16
     assert seconds(0, budget=DAY) == seconds(0, budget=2 * DAY) > seconds(0)
+
+
+def test_the_evaluation_of_the_network_that_little_time_allows_is_reserved(
+    plan: Plan, speed: MachineSpeed
+) -> None:
+    spec = load_study("depth_filters").spec
+    given: dict[str, Any] = {"budget_seconds": 90.0, "test_images": 10_000}
+    made = plan(spec, **given)
+    narrow, wide = (default_candidate(spec, task) for task in (made.task, Task()))
+
+    needed = {
+        candidate: closing_seconds(
+            candidate, INPUTS, speed, images=10_000, budget_seconds=90.0, mirrored=True
+        )
+        for candidate in (narrow, wide)
+    }
+
+    assert made.closing_seconds == pytest.approx(needed[narrow])
+    assert needed[narrow] < needed[wide]
 
 
 def test_more_images_make_longer_trials_up_to_a_point(plan: Plan) -> None:
