@@ -50,6 +50,8 @@ class TrainingConfig(Configuration):
             rising share of "one_cycle".
         early_stopping: Epochs without a lower validation loss after which training ends with the
             best weights; None trains all epochs.
+        whitening: Starts a network from scratch with the principal components of the training
+            images' patches as filters of its first convolution (Jordan, 2024).
         class_weights: "balanced" weights each class by the inverse of its frequency,
             "square_root" by the inverse square root of its frequency.
         fine_tuning: Trains a pretrained backbone only in a second phase; None trains all trainable
@@ -74,6 +76,7 @@ class TrainingConfig(Configuration):
     ] = "cosine"
     warmup: Annotated[Rate, FloatDistribution(0.0, 0.4)] = 0.1
     label_smoothing: Annotated[Rate, FloatDistribution(0.0, 0.2)] = 0.0
+    whitening: bool = False
     class_weights: Literal["none", "square_root", "balanced"] = "none"
     early_stopping: PositiveInt | None = None
     augmentation: Augmentation = Augmentation()

@@ -76,9 +76,10 @@ def reference_passes(task: Task) -> float:
 def reference_training(task: Task = Task(), **changes: Any) -> TrainingConfig:
     """Returns training settings that work for networks of any size and any number of images.
 
-    They are Muon with a one-cycle schedule, clipped gradients, label smoothing 0.1 and padded
-    crops. The number of images determines the batch size and the learning rate. There are no flips,
-    because mirrored digits, letters and signs differ in meaning. `changes` replace settings.
+    They are Muon with a one-cycle schedule, clipped gradients, label smoothing 0.1, padded crops
+    and whitening filters in the first convolution. The number of images determines the batch size
+    and the learning rate. There are no flips, because mirrored digits, letters and signs differ in
+    meaning. `changes` replace settings.
     """
     batch_size = reference_batch_size(task)
     settings: dict[str, Any] = {
@@ -90,6 +91,7 @@ def reference_training(task: Task = Task(), **changes: Any) -> TrainingConfig:
         "schedule": "one_cycle",
         "warmup": 0.2,
         "label_smoothing": 0.1,
+        "whitening": True,
         "augmentation": Augmentation(crop_padding=pixels_at_32(4, task)),
     }
     return TrainingConfig(**(settings | changes))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from cnn_blocks.augmentation import Augmentation
 from cnn_blocks.build import assign_weights, build_head, build_model
 from cnn_blocks.config import InputSpec
+from cnn_blocks.pretrained import Pretrained
 from search.errors import OutOfMemoryError
 from search.progress.clock import Clock
 from search.system import runtime
@@ -18,6 +19,7 @@ from search.training.batches import as_input, steps_per_epoch, training_batches
 from search.training.checkpoint import Arrays, Checkpoint
 from search.training.length import Length
 from search.training.statistics import recompute_statistics
+from search.training.whitening import whiten_first_convolution
 from spaces.candidate import Candidate, Phase, TrainingConfig
 
 if TYPE_CHECKING:
@@ -215,6 +217,8 @@ def _build(
         network = build_head(model, spec, head.shape, **options)
     else:
         network = build_model(model, spec, pretrained=not weights, **options)
+        if training.whitening and not weights and not isinstance(model.backbone, Pretrained):
+            whiten_first_convolution(network, setting.train)
     if weights:
         assign_weights(network, weights)
     in_epochs = training.steps is None and not setting.timed
