@@ -29,8 +29,8 @@ class ModelShape:
     `work` is the computation for one image in a forward pass, without the layers before the first
     trainable one; theirs is `frozen_work`.
     `image_elements` is height x width x channels of the image before any resizing.
-    `matrix_multiplies` are the multiply-accumulates of orthogonalising all kernels once, as Muon
-    does in each step.
+    `matrix_multiplies` are the multiply-accumulates of one Muon iteration that orthogonalises all
+    kernels.
     """
 
     parameters: int
@@ -172,16 +172,12 @@ def describe_model(config: ModelConfig, spec: InputSpec) -> ModelShape:
 
 
 def _matrix_multiplies(weight: Any) -> int:
-    """Returns the multiply-accumulates of orthogonalising a kernel.
-
-    `search.training.muon.Muon` computes a Gram matrix and multiplies by its polynomial twice, and
-    multiplies matrices of the Gram matrix's size fourteen times.
-    """
+    """Returns the multiply-accumulates of one step of orthogonalising a kernel."""
     shape = weight.shape
     if len(shape) not in (2, 4):
         return 0
-    shorter, longer = sorted((count(shape[:-1]), shape[-1]))
-    return int(4 * shorter**2 * longer + 14 * shorter**3)
+    sides = sorted((count(shape[:-1]), shape[-1]))
+    return int(2 * sides[0] ** 2 * sides[1] + sides[0] ** 3)
 
 
 @contextmanager

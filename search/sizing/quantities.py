@@ -13,7 +13,8 @@ Quantities = Mapping[str, float]
 
 # Copies of a weight that an optimizer reads and writes: the weight and its moments.
 _COPIES = {"sgd": 2, "adam": 3, "adamw": 3, "muon": 2}
-# One multiply-accumulate of the network stands for three with its gradients.
+# Muon's iterations. One multiply-accumulate of the network stands for three with its gradients.
+_MUON_ITERATIONS = 5
 _PASSES = 3
 # The cost of each augmentation relative to an affine one.
 _AUGMENTATION = {
@@ -47,7 +48,7 @@ def of_step(
     step |= _work(shape.work, images)
     step["variables"] *= copies
     if training.optimizer == "muon":
-        step["multiplies"] += shape.matrix_multiplies / _PASSES
+        step["multiplies"] += shape.matrix_multiplies * _MUON_ITERATIONS / _PASSES
     if not on_features:
         step |= _forward(shape.frozen_work, images)
         step["pixels"] = shape.image_elements * images

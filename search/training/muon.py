@@ -7,9 +7,6 @@ from keras import ops
 
 # Kernels with fewer outputs are too narrow for their singular values to matter.
 _NARROWEST = 16
-# After so many iterations the Gram matrix is computed anew: errors of its small eigenvalues grow
-# twelvefold in each, and GPUs multiply float32 with TF32's ten bits.
-_GRAM_ITERATIONS = 3
 
 
 class Muon(keras.optimizers.Muon):  # type: ignore[misc]
@@ -18,8 +15,13 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]
     A kernel (height, width, inputs, outputs) becomes the matrix (height x width x inputs, outputs),
     as in Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks". The first
     convolution, depthwise convolutions, the logits, biases and normalisation are updated by AdamW.
-    Updates are scaled so that AdamW's learning rates and weight decays fit (Liu et al., 2025).
+    Updates are scaled so that AdamW's learning rates and weight decays fit (Liu et al., 2025). With
+    `matrix_dtype` "bfloat16" matrices are orthogonalised in that precision.
     """
+
+    def __init__(self, *arguments: Any, matrix_dtype: str = "float32", **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.matrix_dtype = matrix_dtype
 
     def _should_use_adamw(self, variable: Any) -> bool:
         shape = tuple(variable.shape)
@@ -39,23 +41,17 @@ class Muon(keras.optimizers.Muon):  # type: ignore[misc]
     def _orthogonalize(self, matrix: Any) -> Any:
         """Returns an approximation of the nearest matrix whose singular values are all 1.
 
-        Each Newton-Schulz iteration multiplies the matrix by a polynomial of its Gram matrix. These
-        polynomials commute, so a few iterations need only the small Gram matrix, and the matrix is
-        multiplied once by their product. In bfloat16, rounding would give the Gram matrix negative
-        eigenvalues, which grow without bound.
+        The norm is computed in float32; the iterations tolerate less precision.
         """
         turned = matrix.shape[0] > matrix.shape[1]
-        x = ops.cast(ops.transpose(matrix) if turned else matrix, "float32")
-        x = x / (ops.norm(x) + 1e-7)
-        identity = ops.eye(x.shape[0])
-        for done in range(0, self.ns_steps, _GRAM_ITERATIONS):
-            last = min(_GRAM_ITERATIONS, self.ns_steps - done) - 1
-            gram, product = x @ ops.transpose(x), None
-            for iteration in range(last + 1):
-                squared = gram @ gram
-                polynomial = self.muon_a * identity + self.muon_b * gram + self.muon_c * squared
-                product = polynomial if product is None else polynomial @ product
-                if iteration < last:
-                    gram = polynomial @ gram @ polynomial
-            x = product @ x
+        x = ops.transpose(matrix) if turned else matrix
+        x = ops.cast(x / (ops.norm(x) + 1e-7), self.matrix_dtype)
+        a, b, c = self.muon_a, self.muon_b, self.muon_c
+        for _ in range(self.ns_steps):
+            squared = x @ ops.transpose(x)
+            x = a * x + (b * squared + c * (squared @ squared)) @ x
         return ops.transpose(x) if turned else x
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the configuration, from which Keras creates an equal optimizer."""
+        return {**super().get_config(), "matrix_dtype": self.matrix_dtype}

@@ -20,14 +20,14 @@ def make_optimizer(
     compiled by its author keeps its own schedule. `policy` is the network's dtype policy; in
     float16, small gradients would become zero without loss scaling.
     """
-    optimizer = _make_optimizer(training, total_steps)
+    optimizer = _make_optimizer(training, total_steps, policy)
     # Keras wraps it only if the model's own policy is mixed_float16; the training wrapper's is not.
     if policy == "mixed_float16" and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
 
-def _make_optimizer(training: TrainingConfig, total_steps: int) -> Any:
+def _make_optimizer(training: TrainingConfig, total_steps: int, policy: str) -> Any:
     if training.compilation is not None:
         return keras.optimizers.deserialize(copy.deepcopy(training.compilation.optimizer))
     rate = make_schedule(training, total_steps)
@@ -44,6 +44,7 @@ def _make_optimizer(training: TrainingConfig, total_steps: int) -> Any:
             weight_decay=decay,
             adam_weight_decay=decay,
             global_clipnorm=clip,
+            matrix_dtype="bfloat16" if policy == "mixed_bfloat16" else "float32",
         )
     else:
         optimizer = keras.optimizers.SGD(

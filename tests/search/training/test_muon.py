@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 Array = npt.NDArray[np.float64]
 
@@ -53,22 +52,6 @@ def test_two_steps_of_a_convolution_are_those_of_its_matrix() -> None:
         expected -= rate * orthogonalized(direction, optimizer)
 
     np.testing.assert_allclose(kernel.numpy().reshape(144, 16), expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(144, 16), (64, 64), (32, 300)])
-@pytest.mark.parametrize("smallest", [1.0, 1e-6])
-def test_any_matrix_is_orthogonalised_as_published(shape: tuple[int, int], smallest: float) -> None:
-    optimizer, random = make(), np.random.default_rng(0)
-    left, _, right = np.linalg.svd(random.normal(size=shape), full_matrices=False)
-    matrix = left * np.geomspace(1.0, smallest, min(shape)) @ right
-
-    found = optimizer._orthogonalize(matrix.astype(np.float32))
-
-    np.testing.assert_allclose(found, orthogonalized(matrix, optimizer), atol=1e-3)
-
-
-def test_no_gradient_is_no_update() -> None:
-    assert not np.any(make()._orthogonalize(np.zeros((32, 300), np.float32)))
 
 
 def test_the_first_convolution_and_biases_are_not_orthogonalised() -> None:
