@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from search.data import Subset
 
-_MOST_IMAGES = 512
+# Enough for exact components of patches; large images are few.
+_MOST_PIXELS = 2**21
 # Components with less than this part of the largest variance are noise. Grey images have only a
 # third of the components of colour images.
 _LEAST_VARIANCE = 1e-5
@@ -29,11 +30,12 @@ def whiten_first_convolution(network: "keras.Model", subset: "Subset") -> bool:
     """
     import keras
 
-    layers = network._flatten_layers(include_self=False)
-    layer = next((layer for layer in layers if layer.trainable_weights), None)
+    layer = next((layer for layer in network.layers if layer.trainable_weights), None)
     if not isinstance(layer, keras.layers.Conv2D) or layer.kernel.shape[2] != 3:
         return False
-    positions = np.linspace(0, len(subset) - 1, min(len(subset), _MOST_IMAGES)).astype(np.int64)
+    height, width = network.input_shape[1:3]
+    sample = min(len(subset), max(1, _MOST_PIXELS // (height * width)))
+    positions = np.linspace(0, len(subset) - 1, sample).astype(np.int64)
     images = keras.Model(network.input, layer.input)(subset.gather(positions)[0], training=False)
     kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
     norm = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0).mean()

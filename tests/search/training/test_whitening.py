@@ -106,3 +106,14 @@ def test_only_a_training_that_asks_for_it_starts_so(colours: Subset) -> None:
     np.testing.assert_allclose(first_filters(whitening=False), layer.kernel.numpy(), atol=1e-5)
     whiten_first_convolution(network, colours)
     np.testing.assert_allclose(first_filters(whitening=True), layer.kernel.numpy(), atol=1e-5)
+
+
+def test_a_network_that_begins_otherwise_stays_as_it_is(colours: Subset) -> None:
+    import keras
+
+    inputs = keras.Input((16, 16, 3))
+    inner = keras.Sequential([keras.layers.Conv2D(8, 3), keras.layers.GlobalMaxPooling2D()])
+    for first in (inner, keras.layers.Flatten(), keras.layers.DepthwiseConv2D(3)):
+        outputs = keras.layers.Dense(2)(keras.layers.Flatten()(first(inputs)))
+
+        assert not whiten_first_convolution(keras.Model(inputs, outputs), colours)
